@@ -38,6 +38,7 @@ ErrorCode = Literal[
     "not_finite",  # NaN or infinite pixels
     "colour",  # real colour, not grey stored as RGB
     "unsupported",  # complex, boolean or otherwise not a grey tile
+    "several_tiles",  # one tile was asked for, the file holds more
     "no_pixel_size",  # scales in nm, but the tile does not say how large a pixel is
     "out_of_memory",  # the tile fits max_pixels but not this machine
     "internal",  # a fault of ours; the message asks for a report
@@ -176,6 +177,17 @@ class FocusParams:
         return hashlib.sha256(json.dumps(measure, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def page_path(file: str, page: int) -> str:
+    """Name of one tile of a file that holds several: "stack.tif#page=2", counted from 0."""
+    return f"{file}#page={page}"
+
+
+def split_page(path: str) -> tuple[str, int]:
+    """File and page of a result's path, the inverse of `page_path`; page 0 where none is named."""
+    file, mark, page = path.rpartition("#page=")
+    return (file, int(page)) if mark and page.isdecimal() else (path, 0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Acquisition:
     """What the image file says of itself and of the microscope; None where it is silent.
@@ -304,7 +316,8 @@ class FocusResult:
         verdict = f", {self.verdict}" if self.verdict else ""
         return (
             f"FocusResult({where}: focus_score {_short(self.focus_score)}, {self.features} features "
-            f"({_short(self.features_per_mpx)}/Mpx), noise {_short(self.noise)}, content {_short(self.content)}{verdict})"
+            f"({_short(self.features_per_mpx)}/Mpx), noise {_short(self.noise)}, "
+            f"content {_short(self.content)}{verdict})"
         )
 
     def _repr_html_(self) -> str:

@@ -1,0 +1,5 @@
+"""`python -m mhfd_client` is `mhfd`."""
+
+from mhfd_client.cli import main
+
+main()

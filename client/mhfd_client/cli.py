@@ -1,0 +1,197 @@
+"""The `mhfd` command. Thin: each command reads its options, calls one step, prints what comes back.
+
+Nothing heavy is imported before a command needs it, so `mhfd --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import click
+
+from mhfd._version import __version__
+from mhfd.contract import FocusParams, FocusResult, MhfdError, Mode, ParamsError, Polarity, Unit
+
+EXIT_OK = 0
+EXIT_OOF = 1
+EXIT_FAILED_TILES = 3
+EXIT_CONFIG = 78
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class _Group(click.Group):
+    """Turns our own errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ParamsError as error:
+            raise click.UsageError(str(error)) from error
+        except MhfdError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="mhfd %(version)s")
+def main() -> None:
+    """Focus quality of electron-microscopy tiles.
+
+    Everything runs on this machine unless an endpoint is named: no account, GPU or network is needed.
+    Try `mhfd demo` first.
+    """
+
+
+def _with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    for option in reversed(options):  # the decorator nearest to the function is listed last
+        command = option(command)
+    return command
+
+
+def _default(name: str, kind: Any, text: str, value: Any) -> Callable[[Command], Command]:
+    return click.option(name, type=kind, default=value, show_default=True, help=text)
+
+
+def _measure_options(command: Command) -> Command:
+    """The options that make `FocusParams`, the same wherever tiles are scored."""
+    d = FocusParams()
+    options = [
+        _default("--n-scales", int, "Number of scales.", d.n_scales),
+        _default("--min-t", float, "Smallest scale.", d.min_t),
+        _default("--max-t", float, "Largest scale.", d.max_t),
+        _default("--unit", click.Choice(get_args(Unit)), "Of the two scales.", d.unit),
+        _default("--saturate", float, "Fraction of the pixels clipped at each end.", d.saturate),
+        _default("--k-noise", float, "Noise threshold in standard deviations.", d.k_noise),
+        _default("--polarity", click.Choice(get_args(Polarity)), "Blobs to count.", d.polarity),
+        _default("--mode", click.Choice(get_args(Mode)), "'paper' counts noise: for reproduction only.", d.mode),
+    ]
+    return _with_options(command, options)
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--endpoint", default="local", show_default=True, help="Where tiles are scored.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of results (schema 1) and nothing else.")
+@click.option(
+    "--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a table to this file too."
+)
+@click.option(
+    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a report with pictures too."
+)
+@click.option("--all", "show_all", is_flag=True, help="List every tile on a terminal, not only those to look at.")
+@click.option("--fail-on-oof", is_flag=True, help="Exit with 1 when a tile is out of focus or astigmatic.")
+@click.option("--pixel-size-nm", type=click.FloatRange(min=0, min_open=True), help="Overrides what the files say.")
+@click.option("--max-pixels", type=click.IntRange(min=1), help="Larger tiles are refused unread.")
+@click.option("--workers", type=click.IntRange(min=1), help="Tiles scored at once.  [default: one a core]")
+@click.option("--backend", default="auto", show_default=True, help="'auto' or 'numpy'.")
+@_measure_options
+def score(
+    paths: tuple[str, ...],
+    endpoint: str,
+    as_json: bool,
+    csv_file: Path | None,
+    html_file: Path | None,
+    show_all: bool,
+    fail_on_oof: bool,
+    pixel_size_nm: float | None,
+    max_pixels: int | None,
+    workers: int | None,
+    backend: str,
+    **measure: Any,
+) -> None:
+    """Score image files, folders (recursively) and glob patterns.
+
+    The verdict compares a tile with the others in its folder. Exit code: 0 all scored, 1 out-of-focus tiles found
+    (--fail-on-oof), 2 wrong usage, 3 some tiles failed, 130 interrupted (what is done is printed).
+    """
+    params = FocusParams.from_dict(measure)
+    if endpoint != "local":
+        click.echo(f"Error: there is no endpoint named '{endpoint}'; this version scores on 'local' only.", err=True)
+        sys.exit(EXIT_CONFIG)
+
+    from mhfd import iter_scores
+    from mhfd.images import DEFAULT_MAX_PIXELS
+    from mhfd_client import output
+    from mhfd_client.discover import find_tiles
+    from mhfd_client.verdict import judge
+
+    files = find_tiles(paths)
+    if not files:
+        raise click.UsageError(f"no image files in {', '.join(paths)}")
+    stream = iter_scores(
+        files,
+        params,
+        backend,
+        pixel_size_nm=pixel_size_nm,
+        max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
+        workers=workers,
+    )
+    results, interrupted = output.collect(stream, len(files))
+    results = judge(results)
+    if as_json:
+        output.print_json(results)
+    else:
+        output.print_table(results, show_all=show_all)
+    if csv_file:
+        output.write_csv(results, csv_file)
+    if html_file:
+        from mhfd_client.report import write_report
+
+        write_report(results, html_file, title=" ".join(paths), params=params)
+    if interrupted:
+        click.echo(f"Interrupted: {len(results)} tiles are done, the others were not scored.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    sys.exit(_exit_code(results, fail_on_oof))
+
+
+def _exit_code(results: Sequence[FocusResult], fail_on_oof: bool) -> int:
+    if fail_on_oof and any(row.verdict in ("out_of_focus", "astigmatic") for row in results):
+        return EXIT_OOF
+    return EXIT_FAILED_TILES if any(row.status == "failed" for row in results) else EXIT_OK
+
+
+def _plan_options(command: Command) -> Command:
+    """The options that make a `RunPlan`."""
+    options = [
+        _default("--sections", int, "Number of sections.", 6),
+        _default("--rows", int, "Rows of tiles in a section.", 2),
+        _default("--cols", int, "Columns of tiles in a section.", 3),
+        _default("--tile-px", int, "Side of a tile in pixels.", 512),
+        _default("--pixel-size-nm", float, "Nanometres per pixel.", 8.0),
+        _default("--bad-fraction", float, "Share of tiles out of focus or astigmatic.", 0.12),
+        _default("--blank-fraction", float, "Share of tiles that show bare resin.", 0.06),
+        _default("--dose", float, "Electrons per pixel at mid grey.", 200.0),
+        _default("--seed", int, "Same seed, same bytes.", 1),
+    ]
+    return _with_options(command, options)
+
+
+@main.command()
+@click.argument("out", type=_FOLDER)
+@_plan_options
+def simulate(out: Path, **plan: Any) -> None:
+    """Write a synthetic serial-section run to the folder OUT: tiles and truth.csv."""
+    from mhfd_client import output
+    from mhfd_client.simulate import RunPlan, simulate_run
+
+    with output.progress("simulating") as advance:
+        truth = simulate_run(out, RunPlan(**plan), advance)
+    click.echo(f"{len(truth)} tiles and truth.csv in {out}. Score them: mhfd score {out}")
+
+
+@main.command()
+@click.option("--out", type=_FOLDER, default=Path("mhfd-demo"), show_default=True, help="Folder for tiles and report.")
+@_plan_options
+def demo(out: Path, **plan: Any) -> None:
+    """Simulate a run, score it on this machine, compare the verdicts with the truth, write a report."""
+    from mhfd_client.demo import run_demo
+    from mhfd_client.simulate import RunPlan
+
+    run_demo(out, RunPlan(**plan))

@@ -1,0 +1,48 @@
+"""Focus quality of electron-microscopy tiles by multi-scale histologic feature detection.
+
+    >>> import mhfd
+    >>> result = mhfd.score("s0001_r0_c1.tif")      # or a NumPy array
+    >>> result.focus_score, result.features
+
+`score` and `find_features` take one tile, `score_many` and `iter_scores` many. Importing this package is
+quick: NumPy is loaded by the first call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mhfd._version import __version__
+from mhfd.contract import BackendError, FocusParams, FocusResult, MhfdError, ParamsError, TileError
+
+if TYPE_CHECKING:
+    from mhfd.kernel.measures import FeatureList
+    from mhfd.scoring import find_features, iter_scores, score, score_many
+
+__all__ = [
+    "BackendError",
+    "FeatureList",
+    "FocusParams",
+    "FocusResult",
+    "MhfdError",
+    "ParamsError",
+    "TileError",
+    "__version__",
+    "find_features",
+    "iter_scores",
+    "score",
+    "score_many",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the numerical part when it is first used (PEP 562)."""
+    if name == "FeatureList":
+        from mhfd.kernel.measures import FeatureList
+
+        return FeatureList
+    if name in {"find_features", "iter_scores", "score", "score_many"}:
+        from mhfd import scoring
+
+        return getattr(scoring, name)
+    raise AttributeError(f"module 'mhfd' has no attribute {name!r}")

@@ -1,0 +1,105 @@
+"""The gates that every tile passes, read from a file or handed in as an array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mhfd.contract import TileError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def grey_tile(pixels: Array, what: str, *, lossy: bool = False) -> Array:
+    """Check that an array is a grey tile, and bring it into the form that the kernel takes.
+
+    Parameters
+    ----------
+    pixels : (rows, cols), or (rows, cols, channels) with 1 to 4 channels: grey, grey + alpha, RGB, RGB + alpha.
+        Alpha is ignored. Equal colour channels are grey.
+    what : how messages call it
+    lossy : the channels went through JPEG or the like, and may differ by 1 % of the range, or more in one pixel of 1000
+
+    Returns
+    -------
+    (rows, cols), C-contiguous, native byte order, finite: integers of up to 16 bits as they are, float32 and
+    float64 as they are, wider integers as float64, float16 as float32
+
+    Raises
+    ------
+    TileError
+        code "unsupported", "zero_size", "colour" or "not_finite".
+    """
+    if pixels.dtype.kind not in "iuf":
+        raise TileError(
+            "unsupported", f"{what} has pixels of type {pixels.dtype}; convert it to 8- or 16-bit grey, or to float"
+        )
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 2, 3, 4)):
+        raise TileError("unsupported", f"{what} has the shape {pixels.shape}; pass tiles one by one, as (rows, cols)")
+    if pixels.size == 0:
+        raise TileError("zero_size", f"{what} has the shape {pixels.shape}, so there are no pixels to score")
+    if pixels.ndim == 3:
+        pixels = _grey_channel(pixels, what, lossy)
+    target: Any = pixels.dtype.newbyteorder("=")
+    if pixels.dtype.kind == "f":
+        target = np.float32 if pixels.dtype.itemsize <= 4 else np.float64
+    elif pixels.dtype.itemsize > 2:
+        target = np.float64
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows float64, and NaN, is told of just below
+        tile: Array = np.ascontiguousarray(pixels, dtype=target)
+        # NaN passes through both extremes, so no other array of the tile's size is needed.
+        finite = tile.dtype.kind != "f" or bool(np.isfinite(tile.min()) and np.isfinite(tile.max()))
+    if not finite:
+        raise TileError("not_finite", f"{what} has NaN or infinite pixels; replace them, or write the tile again")
+    return tile
+
+
+def _grey_channel(pixels: Array, what: str, lossy: bool) -> Array:
+    if pixels.shape[2] < 3:
+        return pixels[:, :, 0]
+    red, green, blue = (pixels[:, :, channel] for channel in range(3))
+    if lossy and pixels.dtype.kind == "u":
+        spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+        grey = bool(np.mean(spread <= 3 * (np.iinfo(pixels.dtype).max // 255)) >= 0.999)
+    else:
+        floats = pixels.dtype.kind == "f"  # their NaNs are told of as such, not as colour
+        grey = all(np.array_equal(green, other, equal_nan=floats) for other in (red, blue))
+    if not grey:
+        raise TileError("colour", f"{what} is a colour image; convert it to grey, or keep the one channel that matters")
+    return green  # of the three, JPEG keeps green closest to the grey that it came from
+
+
+def check_size(path: str, rows: int, cols: int, max_pixels: int) -> None:
+    """Refuse a declared size that is nothing, or more than is allowed."""
+    if rows <= 0 or cols <= 0:
+        raise TileError("zero_size", f"{path} declares {rows} x {cols} pixels, so there is nothing to score")
+    if rows * cols > max_pixels:
+        raise TileError(
+            "too_large", f"{path} declares {rows} x {cols} pixels; crop it, or raise max_pixels (now {max_pixels})"
+        )
+
+
+def through_palette(indices: Array, palette: Array, path: str) -> Array:
+    """(rows, cols) grey values of palette indices; of the (entries, 3) palette only those in use need be grey."""
+    used = np.flatnonzero(np.bincount(indices.ravel()))
+    if used[-1] >= len(palette):
+        raise TileError("corrupt", f"{path} is damaged: it uses colours that its palette lacks; copy it again")
+    if np.any(palette[used] != palette[used, :1]):
+        raise TileError("colour", f"{path} has a colour palette; convert it to grey")
+    grey: Array = palette[:, 0][indices]
+    return grey
+
+
+def corrupt(path: str, reason: str) -> TileError:
+    return TileError("corrupt", f"{path} is damaged: {reason}; copy it again, or open and save it in another program")
+
+
+def truncated(path: str, reason: str) -> TileError:
+    return TileError("truncated", f"{path} ends too early: {reason}; wait until it is written, or copy it again")
+
+
+def missing_codec(path: str, compression: str) -> TileError:
+    return TileError(
+        "missing_codec", f'{path} has {compression} compression, which needs an extra: pip install "mhfd[codecs]"'
+    )

@@ -1,0 +1,287 @@
+"""The float32 NumPy/SciPy path that runs everywhere.
+
+A Gaussian with symmetric boundary is a product in the cosine domain, so one forward transform serves all
+scales and each difference of Gaussians is one inverse transform. Larger scales leave only low
+frequencies: the inverse transform is fed just those, exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from mhfd.contract import FocusParams
+from mhfd.kernel.measures import (
+    CONTENT_BLOCK_PX,
+    CONTENT_SIGMAS,
+    LINE_LAGS,
+    MIN_NOISE,
+    MIN_RESPONSE,
+    Covariances,
+    FeatureList,
+    Measures,
+    NoiseModel,
+    focus_score,
+    gaussian,
+    noise_gains,
+    row_noise_factor,
+)
+
+Plane = NDArray[np.float32]
+
+NEGLIGIBLE = 1e-9
+"""Transfer below this is left out: two orders below what float32 resolves."""
+
+
+def measure(tile: NDArray[Any], params: FocusParams) -> tuple[Measures, FeatureList]:
+    """Every number of one tile; see `reference.measure`, to which this agrees.
+
+    Parameters
+    ----------
+    tile : (rows, cols) of any real type, finite, not empty
+    params : scales in pixels
+    """
+    image, saturated = normalise(tile, params.saturate)
+    grey = local_mean(image)
+    noise = estimate_noise(image, grey)
+    strength, scale = maximum_over_scale(image, params)
+    features = find_features(strength, scale, grey, noise, params)
+    covariances = autocovariances(image)
+    measures = Measures(
+        features_by_scale=tuple(np.bincount(features.scale_index, minlength=params.n_scales).tolist()),
+        focus_score=focus_score(covariances, noise.sigma, len(features) / image.size * 1e6),
+        characteristic_scale_px=float(features.scales_px.mean()) if len(features) else None,
+        noise=noise.sigma,
+        content=content(image, noise.sigma),
+        anisotropy=covariances.anisotropy,
+        saturated=saturated,
+        vollath_f4=covariances.vollath_f4,
+    )
+    return measures, features
+
+
+def normalise(tile: NDArray[Any], saturate: float) -> tuple[Plane, float]:
+    """Saturated, rescaled tile in [0, 1], and the fraction of pixels at the tile's own grey limits."""
+    rank = math.floor(saturate * tile.size)
+    if tile.dtype.kind in "iu" and tile.dtype.itemsize <= 2:
+        return _normalise_by_histogram(tile, rank)
+    lowest, highest = tile.min(), tile.max()
+    low, high = lowest, highest
+    if rank:
+        ends = np.partition(tile, (rank, tile.size - 1 - rank), axis=None)
+        low, high = ends[rank], ends[-1 - rank]
+    if low == high:
+        low, high = lowest, highest
+    if low == high:
+        return np.zeros(tile.shape, np.float32), 1.0
+    at_limits = np.count_nonzero((tile == lowest) | (tile == highest)) / tile.size
+    # Centred in the tile's own type: a large offset must not cost float32 its digits.
+    image = (tile - low).astype(np.float64, copy=False) / (float(high) - float(low))
+    return np.clip(image, 0, 1).astype(np.float32), at_limits
+
+
+def _normalise_by_histogram(tile: NDArray[Any], rank: int) -> tuple[Plane, float]:
+    """The same for integers of up to 16 bits: exact limits from the histogram, pixels by table."""
+    first = int(np.iinfo(tile.dtype).min)
+    levels = tile if first == 0 else (tile.astype(np.int32) - first)
+    histogram = np.bincount(levels.ravel())
+    below = np.cumsum(histogram)
+    lowest, highest = int(np.argmax(histogram > 0)), len(histogram) - 1
+    low = int(np.searchsorted(below, rank, side="right"))
+    high = int(np.searchsorted(below, tile.size - 1 - rank, side="right"))
+    if low == high:
+        low, high = lowest, highest
+    if low == high:
+        return np.zeros(tile.shape, np.float32), 1.0
+    table = np.clip((np.arange(len(histogram)) - low) / (high - low), 0, 1).astype(np.float32)
+    return table[levels], float(histogram[lowest] + histogram[highest]) / tile.size
+
+
+@lru_cache(maxsize=4096)
+def _transfer(t: float, length: int, circular: bool) -> NDArray[np.float64]:
+    """(length,) response of `gaussian(t)` at the frequencies of a transform of `length` samples."""
+    kernel = gaussian(t)
+    radius = len(kernel) // 2
+    period = length if circular else 2 * length
+    wrapped = np.zeros(period)
+    np.add.at(wrapped, np.arange(-radius, radius + 1) % period, kernel)  # it may be longer than the tile
+    return np.asarray(fft.fft(wrapped).real[:length])
+
+
+def _product(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> Plane:
+    return np.outer(rows.astype(np.float32), cols.astype(np.float32))
+
+
+def _dogs(image: Plane, params: FocusParams) -> Iterator[Plane]:
+    """D_i = t_i (L_{i+1} - L_i) for i = 1 .. n, each (rows, cols)."""
+    circular = params.mode == "paper"
+    centred = image - image.mean(dtype=np.float64).astype(np.float32)
+    spectrum = fft.rfft2(centred) if circular else fft.dctn(centred, norm="ortho")
+    down = [_transfer(t, image.shape[0], circular)[: spectrum.shape[0]] for t in params.scales]
+    along = [_transfer(t, image.shape[1], circular)[: spectrum.shape[1]] for t in params.scales]
+    for i, t in enumerate(params.scales[:-1]):
+        # G(u) - G(t) over both axes, arranged so that no two nearly equal float32 are subtracted.
+        step_down, step_along = t * (down[i + 1] - down[i]), t * (along[i + 1] - along[i])
+        if circular:
+            transfer = _product(step_down, along[i + 1]) + _product(down[i], step_along)
+            yield fft.irfft2(spectrum * transfer, s=image.shape)
+            continue
+        kept_down = np.count_nonzero(down[i] > NEGLIGIBLE)
+        kept_along = np.count_nonzero(along[i] > NEGLIGIBLE)
+        low = np.s_[:kept_down], np.s_[:kept_along]
+        transfer = _product(step_down[low[0]], along[i + 1][low[1]])
+        transfer += _product(down[i][low[0]], step_along[low[1]])
+        transfer *= spectrum[low]
+        partial = fft.idct(transfer, n=image.shape[0], axis=0, norm="ortho")
+        yield fft.idct(partial, n=image.shape[1], axis=1, norm="ortho")
+
+
+def maximum_over_scale(image: Plane, params: FocusParams) -> tuple[Plane, NDArray[np.uint16]]:
+    """M = max_i D_i and A = argmax_i D_i, each (rows, cols); the first of equals."""
+    strength = np.full(image.shape, -np.inf, np.float32)
+    scale = np.zeros(image.shape, np.uint16)
+    for i, dog in enumerate(_dogs(image, params)):
+        if params.polarity == "bright":
+            np.negative(dog, out=dog)
+        elif params.polarity == "both":
+            np.abs(dog, out=dog)
+        # i only grows, so a maximum does the work of a masked copy, which mispredicts at every other pixel.
+        np.maximum(scale, (dog > strength) * np.uint16(i), out=scale)
+        np.maximum(strength, dog, out=strength)
+    return strength, scale
+
+
+def find_features(
+    strength: Plane, scale: NDArray[np.uint16], grey: Plane, noise: NoiseModel, params: FocusParams
+) -> FeatureList:
+    """Local maxima of M over 3 x 3 pixels that rise above the noise at their scale and grey level."""
+    peak = strength > MIN_RESPONSE
+    for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1)):  # before in raster order; the other four mirror them
+        here, there = _overlap(strength.shape, dy, dx)
+        peak[here] &= strength[here] > strength[there]
+        peak[there] &= strength[there] >= strength[here]
+    y, x = np.nonzero(peak)
+    index = scale[y, x].astype(np.int64)
+    if params.mode == "robust":
+        variance = np.maximum(noise.variance + noise.slope * (grey[y, x] - noise.grey), noise.variance / 4)
+        threshold = params.k_noise * noise_gains(params.scales)[index] * np.sqrt(np.maximum(variance, MIN_NOISE**2))
+        loud = strength[y, x] > threshold
+        y, x, index = y[loud], x[loud], index[loud]
+    return FeatureList(y, x, index, np.array(params.scales)[index], strength[y, x].astype(np.float64))
+
+
+def _overlap(shape: tuple[int, ...], dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where a plane and the plane shifted by (dy, dx) both exist: indices of a pixel and its neighbour."""
+    rows, cols = shape
+    here = np.s_[max(0, -dy) : rows - max(0, dy), max(0, -dx) : max(0, cols - max(0, dx))]
+    there = np.s_[max(0, dy) : rows - max(0, -dy), max(0, dx) : max(0, cols - max(0, -dx))]
+    return here, there
+
+
+def _fourth(plane: Plane, axis: int) -> Plane:
+    """Fourth difference of unit noise gain along `axis`, four samples shorter."""
+    a, b, c, d, e = (_shifted(plane, axis, k, 5) for k in range(5))
+    return np.asarray(((a + e) - 4 * (b + d) + 6 * c) * np.float32(1 / math.sqrt(70)))
+
+
+def _binomial(plane: Plane, axis: int) -> Plane:
+    """(1, 2, 1) smoothing of unit noise gain along `axis`, two samples shorter."""
+    a, b, c = (_shifted(plane, axis, k, 3) for k in range(3))
+    return np.asarray(((a + c) + 2 * b) * np.float32(1 / math.sqrt(6)))
+
+
+def _shifted(plane: Plane, axis: int, offset: int, width: int) -> Plane:
+    length = plane.shape[axis] - width + 1
+    return plane[offset : offset + length] if axis == 0 else plane[:, offset : offset + length]
+
+
+def local_mean(image: Plane) -> Plane:
+    """Mean over 5 x 5 pixels, symmetric boundary."""
+    framed = np.pad(image, 2, mode="symmetric")
+    for axis in (0, 1):
+        a, b, c, d, e = (_shifted(framed, axis, k, 5) for k in range(5))
+        framed = a + b + c + d + e
+    return np.asarray(framed * np.float32(1 / 25))
+
+
+def estimate_noise(image: Plane, grey: Plane) -> NoiseModel:
+    """Noise from fourth differences; see `reference.estimate_noise`.
+
+    Parameters
+    ----------
+    grey : (rows, cols) local mean of `image`
+    """
+    framed = np.pad(image, 2, mode="symmetric")
+    down, along = _fourth(framed, 0), _fourth(framed, 1)
+    corner = np.abs(_fourth(down, 1))
+    variance = max(_robust_variance(corner), MIN_NOISE**2)
+    factor = row_noise_factor(
+        variance,
+        _robust_variance(np.abs(_binomial(down[:, 1:-1], 1))),
+        _robust_variance(np.abs(_binomial(along[1:-1], 0))),
+    )
+    middle = _lower_median(grey)
+    dark = grey <= middle
+    n_dark = np.count_nonzero(dark)
+    slope = 0.0
+    if n_dark < grey.size:
+        total, of_dark = float(grey.sum(dtype=np.float64)), float(grey.sum(dtype=np.float64, where=dark))
+        step = (total - of_dark) / (grey.size - n_dark) - of_dark / n_dark
+        if step > 1e-3:
+            rise = _robust_variance(corner, ~dark) - _robust_variance(corner, dark)
+            slope = max(0.0, rise / step)
+    return NoiseModel(variance=variance * factor, slope=slope * factor, grey=middle)
+
+
+def _lower_median(values: Plane, where: NDArray[np.bool_] | None = None) -> float:
+    """Element of rank (n - 1) // 2 of the values, or of those `where` is true."""
+    count = values.size
+    if where is not None:
+        count = int(np.count_nonzero(where))
+        values = np.where(where, values, np.float32(np.inf))
+    rank = (count - 1) // 2
+    return float(np.partition(values, rank, axis=None)[rank])
+
+
+def _robust_variance(magnitude: Plane, where: NDArray[np.bool_] | None = None) -> float:
+    """Variance of normal noise from the median of its absolute values."""
+    return (_lower_median(magnitude, where) / 0.6744897501960817) ** 2
+
+
+def autocovariances(image: Plane) -> Covariances:
+    """Mean products of the centred image with itself, shifted."""
+    z = image - image.mean(dtype=np.float64).astype(np.float32)
+
+    def at(dy: int, dx: int) -> float:
+        here, there = _overlap(z.shape, dy, dx)
+        a, b = z[here], z[there]
+        if not a.size or a.shape != b.shape:  # the lag is longer than the tile
+            return 0.0
+        return float(np.einsum("ij,ij->i", a, b).sum(dtype=np.float64) / a.size)  # rows in float32, sum in float64
+
+    near, far, beyond = LINE_LAGS
+    return Covariances(
+        down=(at(near, 0), at(far, 0), at(beyond, 0)),
+        along=(at(0, near), at(0, far), at(0, beyond)),
+        falling=(at(1, 1), at(2, 2)),
+        rising=(at(1, -1), at(2, -2)),
+    )
+
+
+def content(image: Plane, noise: float) -> float | None:
+    """Fraction of 16 px blocks with structure in or beside them; see `reference.content`."""
+    side = CONTENT_BLOCK_PX
+    rows, cols = image.shape[0] // side, image.shape[1] // side
+    if rows < 1 or cols < 3:
+        return None
+    mean = image[: rows * side, : cols * side].reshape(rows, side, cols, side).mean(axis=(1, 3), dtype=np.float64)
+    bend = np.abs(mean[:, 1:-1] - (mean[:, :-2] + mean[:, 2:]) / 2)
+    structured = np.zeros(mean.shape, dtype=bool)
+    structured[:, 1:-1] = bend > CONTENT_SIGMAS * noise / side * math.sqrt(1.5)
+    return float(ndimage.binary_dilation(structured, np.ones((3, 3), dtype=bool)).mean())

@@ -1,0 +1,176 @@
+"""What a kernel returns, and the constants and small formulas every implementation shares."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRUNCATE = 6.0
+"""Gaussians are sampled at whole pixels, cut at TRUNCATE standard deviations, and sum to one."""
+
+MIN_NOISE = 1e-3
+"""No tile is taken for cleaner than this (fraction of its range): about the rounding of 8 bits."""
+
+MIN_RESPONSE = 1e-6
+"""What counts as M > 0 in paper mode: float32 transforms leave rounding of about 1e-7 on flat ground."""
+
+LINE_LAGS = (1, 2, 16)
+"""Lags in pixels of the autocovariance along rows and columns: Vollath's two, and one beyond fine structure."""
+
+TEXTURE_ANISOTROPY = 0.5
+"""Part of the texture that may differ between rows and columns before it is called row noise."""
+
+CONTENT_BLOCK_PX = 16
+CONTENT_SIGMAS = 5.0
+
+FEATURES_PER_MPX_HALF = 300.0
+"""At this density of features the focus score reaches half of its sharpness: resin stays near zero."""
+
+
+@dataclass(frozen=True)
+class FeatureList:
+    """Where the features are, for overlays; arrays of equal length, in raster order.
+
+    Attributes
+    ----------
+    rows, cols : (n,) integer pixel positions
+    scale_index : (n,) index i of the scale where the response is largest
+    scales_px : (n,) that scale t_i in pixels
+    strengths : (n,) response M, as a fraction of the tile's range
+    """
+
+    rows: NDArray[np.int64]
+    cols: NDArray[np.int64]
+    scale_index: NDArray[np.int64]
+    scales_px: NDArray[np.float64]
+    strengths: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"FeatureList({len(self)} features)"
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Noise whose variance is affine in the local grey level, as shot noise is.
+
+    The variance at local mean g is `max(variance + slope (g - grey), variance / 4)`; `grey` is the
+    tile's median local mean, `variance` the noise there, all on the normalised tile.
+    """
+
+    variance: float
+    slope: float
+    grey: float
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation at the tile's median grey level: the `noise` of the result."""
+        return math.sqrt(self.variance)
+
+
+@dataclass(frozen=True)
+class Covariances:
+    """Autocovariances of the normalised tile; axes: down the columns, along the rows, two diagonals."""
+
+    down: tuple[float, float, float]  # lags LINE_LAGS
+    along: tuple[float, float, float]
+    falling: tuple[float, float]  # lags (1, 1), (2, 2)
+    rising: tuple[float, float]  # lags (1, -1), (2, -2)
+
+    @property
+    def vollath_f4(self) -> float:
+        """Lag-1 minus lag-2 autocovariance, both axes added (Vollath 1987, F4)."""
+        return (self.down[0] - self.down[1]) + (self.along[0] - self.along[1])
+
+    @property
+    def anisotropy(self) -> float | None:
+        """Length of the two-fold directional ratio of F4, 0 to 1; None where F4 is not positive.
+
+        Two axis pairs (0/90 and 45/135 degrees) make it blind to no direction of blur.
+        """
+
+        def ratio(a: float, b: float) -> float:
+            return max(-1.0, min(1.0, (a - b) / (a + b))) if a + b > 0 else 0.0
+
+        if self.vollath_f4 <= 0:
+            return None
+        straight = ratio(self.down[0] - self.down[1], self.along[0] - self.along[1])
+        diagonal = ratio(self.falling[0] - self.falling[1], self.rising[0] - self.rising[1])
+        return min(1.0, math.hypot(straight, diagonal))
+
+    @property
+    def structure(self) -> float:
+        """Variance of structure between 2 and 16 px: free of white noise and of slow shading."""
+        return max(0.0, (self.down[1] - self.down[2] + self.along[1] - self.along[2]) / 2)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """All numbers of one tile; names as in `mhfd.contract.FocusResult`."""
+
+    features_by_scale: tuple[int, ...]
+    focus_score: float
+    characteristic_scale_px: float | None
+    noise: float
+    content: float | None
+    anisotropy: float | None
+    saturated: float
+    vollath_f4: float
+
+    @property
+    def features(self) -> int:
+        return sum(self.features_by_scale)
+
+
+def gaussian(t: float) -> NDArray[np.float64]:
+    """Sampled Gaussian of standard deviation t px, (2 r + 1,) with r = ceil(TRUNCATE t), sum 1."""
+    radius = math.ceil(TRUNCATE * t)
+    g = np.exp(-0.5 * (np.arange(-radius, radius + 1) / t) ** 2)
+    return np.asarray(g / g.sum())
+
+
+def noise_gains(scales: list[float]) -> NDArray[np.float64]:
+    """(n,) standard deviation of D_i for white noise of unit standard deviation (DESIGN, step 5).
+
+    Parameters
+    ----------
+    scales : t_1 .. t_{n+1} in pixels
+    """
+    t, u = np.array(scales[:-1]), np.array(scales[1:])
+    variance = 1 / (4 * np.pi * t**2) + 1 / (4 * np.pi * u**2) - 1 / (np.pi * (t**2 + u**2))
+    return np.asarray(t * np.sqrt(variance))
+
+
+def row_noise_factor(corner: float, down: float, along: float) -> float:
+    """How much larger the variance of slow noise is than that of the finest noise, at least 1.
+
+    A scan's limited bandwidth correlates the noise along the rows, so differences of neighbours
+    in a row underestimate it. Tissue has no preferred axis, hence what row-to-row differences
+    show beyond column-to-column differences is noise; the subtracted share allows for texture
+    that happens to be directional.
+
+    Parameters
+    ----------
+    corner : variance from fourth differences along both axes
+    down, along : variance from fourth differences along one axis, smoothed across it
+    """
+    texture = max(0.0, along - corner)
+    return 1.0 + max(0.0, down - along - TEXTURE_ANISOTROPY * texture) / corner
+
+
+def focus_score(covariances: Covariances, noise: float, features_per_mpx: float) -> float:
+    """Sharpness of the fine structure, weighted by the evidence that there is structure at all.
+
+    `100 F4 (1 - anisotropy) / sqrt(structure + noise^2 / 10 + 1e-4) * n / (n + 300)`, n in features
+    per 10^6 px. F4 is quadratic in contrast; dividing by the structure's own deviation leaves it linear, and
+    takes dose, shading and empty parts of the tile out of it. The (1 - anisotropy) counts the blurrier axis.
+    Chosen on tiles of known focus; see docs/accuracy.md.
+    """
+    sharpness = max(0.0, covariances.vollath_f4) * (1 - (covariances.anisotropy or 0.0))
+    spread = math.sqrt(covariances.structure + 0.1 * noise**2 + 1e-4)
+    return 100 * sharpness / spread * features_per_mpx / (features_per_mpx + FEATURES_PER_MPX_HALF)

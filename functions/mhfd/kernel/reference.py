@@ -1,0 +1,203 @@
+"""The measure, formula by formula, in float64: slow, plain, and the judge of every other kernel.
+
+Step numbers are those of docs/measure.md. Nothing here is shared with the fast kernels except the
+small formulas of `measures.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from mhfd.contract import FocusParams
+from mhfd.kernel.measures import (
+    CONTENT_BLOCK_PX,
+    CONTENT_SIGMAS,
+    LINE_LAGS,
+    MIN_NOISE,
+    MIN_RESPONSE,
+    Covariances,
+    FeatureList,
+    Measures,
+    NoiseModel,
+    focus_score,
+    gaussian,
+    noise_gains,
+    row_noise_factor,
+)
+
+Plane = NDArray[np.float64]
+
+
+def measure(tile: NDArray[Any], params: FocusParams) -> tuple[Measures, FeatureList]:
+    """Every number of one tile.
+
+    Parameters
+    ----------
+    tile : (rows, cols) of any real type, finite, not empty
+    params : scales in pixels
+    """
+    image, saturated = normalise(tile, params.saturate)
+    noise = estimate_noise(image)
+    strength, scale = maximum_over_scale(dog_stack(image, params), params)
+    features = find_features(strength, scale, image, noise, params)
+    counts = np.bincount(features.scale_index, minlength=params.n_scales)
+    covariances = autocovariances(image)
+    measures = Measures(
+        features_by_scale=tuple(int(count) for count in counts),
+        focus_score=focus_score(covariances, noise.sigma, len(features) / image.size * 1e6),
+        characteristic_scale_px=float(features.scales_px.mean()) if len(features) else None,
+        noise=noise.sigma,
+        content=content(image, noise.sigma),
+        anisotropy=covariances.anisotropy,
+        saturated=saturated,
+        vollath_f4=covariances.vollath_f4,
+    )
+    return measures, features
+
+
+def normalise(tile: NDArray[Any], saturate: float) -> tuple[Plane, float]:
+    """Step 1: clip `saturate` of the pixels at each end, map the rest to [0, 1].
+
+    Returns
+    -------
+    (rows, cols) image, and the fraction of pixels at the tile's own lowest and highest grey level
+    """
+    grey = np.sort(tile, axis=None).astype(np.float64)
+    rank = math.floor(saturate * grey.size)
+    low, high = grey[rank], grey[-1 - rank]
+    if low == high:  # almost every pixel is the same: what little there is spans the range
+        low, high = grey[0], grey[-1]
+    if low == high:
+        return np.zeros(tile.shape), 1.0
+    at_limits = np.count_nonzero((grey == grey[0]) | (grey == grey[-1])) / grey.size
+    return np.clip((tile.astype(np.float64) - low) / (high - low), 0.0, 1.0), at_limits
+
+
+def smooth(image: Plane, t: float, mode: str) -> Plane:
+    """Step 2: L = Gaussian(t) * I, half-sample symmetric ("robust") or circular ("paper") boundary."""
+    boundary: Literal["wrap", "reflect"] = "wrap" if mode == "paper" else "reflect"
+    down = ndimage.correlate1d(image, gaussian(t), axis=0, mode=boundary)
+    return np.asarray(ndimage.correlate1d(down, gaussian(t), axis=1, mode=boundary))
+
+
+def dog_stack(image: Plane, params: FocusParams) -> Plane:
+    """Step 3: D_i = t_i (L_{i+1} - L_i), (n_scales, rows, cols)."""
+    t = params.scales
+    smoothed = [smooth(image, t_i, params.mode) for t_i in t]
+    return np.stack([t[i] * (smoothed[i + 1] - smoothed[i]) for i in range(params.n_scales)])
+
+
+def maximum_over_scale(dog: Plane, params: FocusParams) -> tuple[Plane, NDArray[np.int64]]:
+    """Step 4a: M = max_i D_i and A = argmax_i D_i, each (rows, cols); the first of equals."""
+    response = {"dark": dog, "bright": -dog, "both": np.abs(dog)}[params.polarity]
+    return response.max(axis=0), response.argmax(axis=0)
+
+
+def find_features(
+    strength: Plane, scale: NDArray[np.int64], image: Plane, noise: NoiseModel, params: FocusParams
+) -> FeatureList:
+    """Steps 4b and 5: local maxima of M over 3 x 3 pixels that rise above the noise at their scale."""
+    framed = np.pad(strength, 1, constant_values=-np.inf)
+    rows, cols = strength.shape
+    peak = np.ones(strength.shape, dtype=bool)
+    for dy, dx in np.ndindex(3, 3):
+        neighbour = framed[dy : dy + rows, dx : dx + cols]
+        if (dy, dx) < (1, 1):  # before in raster order
+            peak &= strength > neighbour
+        elif (dy, dx) > (1, 1):
+            peak &= strength >= neighbour
+    if params.mode == "paper":
+        peak &= strength > MIN_RESPONSE
+    else:
+        peak &= strength > params.k_noise * noise_gains(params.scales)[scale] * noise_at(noise, local_mean(image))
+    y, x = np.nonzero(peak)
+    index = scale[y, x]
+    return FeatureList(y, x, index, np.array(params.scales)[index], strength[y, x])
+
+
+def local_mean(image: Plane) -> Plane:
+    """Mean over 5 x 5 pixels, symmetric boundary."""
+    return np.asarray(ndimage.uniform_filter(image, 5, mode="reflect"))
+
+
+def noise_at(noise: NoiseModel, grey: Plane) -> Plane:
+    """Standard deviation of the noise where the local mean is `grey`."""
+    variance = np.maximum(noise.variance + noise.slope * (grey - noise.grey), noise.variance / 4)
+    return np.asarray(np.sqrt(np.maximum(variance, MIN_NOISE**2)))
+
+
+def estimate_noise(image: Plane) -> NoiseModel:
+    """Noise from fourth differences, robust against structure (docs/noise.md tells why this one)."""
+    fourth = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / math.sqrt(70)
+    across = np.array([1.0, 2.0, 1.0]) / math.sqrt(6)
+
+    def along_axis(plane: Plane, weights: Plane, axis: int) -> Plane:
+        return np.asarray(ndimage.correlate1d(plane, weights, axis=axis, mode="reflect"))
+
+    down, along = along_axis(image, fourth, 0), along_axis(image, fourth, 1)
+    corner = np.abs(along_axis(down, fourth, 1))
+    variance = max(robust_variance(corner), MIN_NOISE**2)
+    factor = row_noise_factor(
+        variance,
+        robust_variance(np.abs(along_axis(down, across, 1))),
+        robust_variance(np.abs(along_axis(along, across, 0))),
+    )
+    grey = local_mean(image)
+    middle = lower_median(grey)
+    dark = grey <= middle
+    slope = 0.0
+    if not dark.all() and (step := float(grey[~dark].mean() - grey[dark].mean())) > 1e-3:
+        slope = max(0.0, (robust_variance(corner[~dark]) - robust_variance(corner[dark])) / step)
+    return NoiseModel(variance=variance * factor, slope=slope * factor, grey=middle)
+
+
+def lower_median(values: Plane) -> float:
+    """The element of rank (n - 1) // 2: unlike the mean of two, the same in every implementation."""
+    return float(np.sort(values, axis=None)[(values.size - 1) // 2])
+
+
+def robust_variance(magnitude: Plane) -> float:
+    """Variance of normal noise from the median of its absolute values."""
+    return (lower_median(magnitude) / 0.6744897501960817) ** 2
+
+
+def autocovariances(image: Plane) -> Covariances:
+    """Mean products of the centred image with itself, shifted."""
+    z = image - image.mean()
+    rows, cols = z.shape
+
+    def at(dy: int, dx: int) -> float:
+        a = z[: max(0, rows - dy), max(0, -dx) : max(0, cols - max(0, dx))]
+        b = z[dy:, max(0, dx) : max(0, cols + min(0, dx))]
+        return float((a * b).mean()) if a.size and a.shape == b.shape else 0.0
+
+    near, far, beyond = LINE_LAGS
+    return Covariances(
+        down=(at(near, 0), at(far, 0), at(beyond, 0)),
+        along=(at(0, near), at(0, far), at(0, beyond)),
+        falling=(at(1, 1), at(2, 2)),
+        rising=(at(1, -1), at(2, -2)),
+    )
+
+
+def content(image: Plane, noise: float) -> float | None:
+    """Fraction of 16 px blocks with structure in or beside them; None for tiles below 16 x 48 px.
+
+    A block's mean is compared with the mean of its neighbours left and right: what the noise cannot
+    explain is structure. Defocus leaves block means alone, so a blurred tile keeps its content; a linear
+    shading and offsets of whole rows cancel.
+    """
+    side = CONTENT_BLOCK_PX
+    rows, cols = image.shape[0] // side, image.shape[1] // side
+    if rows < 1 or cols < 3:
+        return None
+    mean = image[: rows * side, : cols * side].reshape(rows, side, cols, side).mean(axis=(1, 3))
+    bend = np.abs(mean[:, 1:-1] - (mean[:, :-2] + mean[:, 2:]) / 2)
+    structured = np.zeros(mean.shape, dtype=bool)
+    structured[:, 1:-1] = bend > CONTENT_SIGMAS * noise / side * math.sqrt(1.5)
+    return float(ndimage.binary_dilation(structured, np.ones((3, 3), dtype=bool)).mean())

@@ -1,0 +1,228 @@
+"""TIFF file -> the pixels of one page. The header is checked here, the pixels are decoded by tifffile."""
+
+from __future__ import annotations
+
+import importlib.util
+import lzma
+import math
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import tifffile
+
+from mhfd import metadata
+from mhfd.contract import Acquisition, TileError
+from mhfd.gates import Array, check_size, corrupt, missing_codec, through_palette, truncated
+
+# What a few bytes of header may ask for; honest files stay far below.
+_MAX_TAGS = 4096
+_MAX_TAG_BYTES = 2**28
+_MAX_STRIPS = 2**20
+
+# JPEG, JPEG 2000, JPEG XR, JPEG XL, WebP, LERC. Most have a lossless variant too: a caution too many is the cheaper.
+_LOSSY = {6, 7, 33007, 34892, 33003, 33004, 33005, 34712, 22610, 34934, 50002, 52546, 34927, 50001, 34887}
+
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PagePixels:
+    """One page as a viewer shows it: (rows, cols) or (rows, cols, channels), not yet through `grey_tile`."""
+
+    pixels: Array
+    pixel_size_nm: float | None
+    acquisition: Acquisition
+    one_of_several: bool
+
+
+def count(file: BinaryIO, path: str) -> int:
+    """Number of tiles in an open TIFF file."""
+    ifds = list(_tile_ifds(file, path))
+    _check_some(ifds, path)
+    return _planes(_open(file), file, path) if ifds == [0] else len(ifds)
+
+
+def read(file: BinaryIO, path: str, index: int, max_pixels: int) -> PagePixels:
+    """Decode tile `index` of an open TIFF file, and no other; see `images.read_tile`."""
+    ifds: list[int] = []
+    for ifd in _tile_ifds(file, path):
+        ifds.append(ifd)
+        if 0 < index < len(ifds):
+            break  # found; only the first tile's reader answers for the whole chain
+    _check_some(ifds, path)
+    tif = _open(file)
+    planes = _planes(tif, file, path) if ifds == [0] else 1
+    tiles = max(len(ifds), planes)
+    if index >= tiles:
+        raise TileError("not_found", f"{path} has {tiles} tiles, so there is no tile {index}; they count from 0")
+    page = tif.pages[0 if planes > 1 else ifds[index]]
+    assert isinstance(page, tifffile.TiffPage)  # frames come only with series, which we do not use
+    if planes > 1:
+        page.dataoffsets = (page.dataoffsets[0] + index * page.nbytes,)
+    _check_page(page, file, path, max_pixels)
+    pixels = page.asarray()
+    if pixels.shape != page.shape:
+        raise corrupt(path, f"it unpacks to {pixels.shape} pixels instead of {page.shape}")
+    header = metadata.Page(page=page, first=tif.pages.first, ifd=page.index, file_name=Path(path).name)
+    pixel_size_nm, acquisition = metadata.from_tiff(header, lossy=int(page.compression) in _LOSSY)
+    return PagePixels(
+        pixels=_as_shown(pixels, page, path),
+        pixel_size_nm=pixel_size_nm,
+        acquisition=acquisition,
+        one_of_several=tiles > 1,
+    )
+
+
+def _open(file: BinaryIO) -> tifffile.TiffFile:
+    file.seek(0)
+    # On opening, tifffile follows the private pointers of these formats; as plain TIFF they read the same.
+    return tifffile.TiffFile(file, is_lsm=False, is_ndpi=False, is_scanimage=False)
+
+
+def _check_some(ifds: list[int], path: str) -> None:
+    if not ifds:
+        raise TileError("unsupported", f"{path} has no image but thumbnails or masks, or is still being written")
+
+
+def _tile_ifds(file: BinaryIO, path: str) -> Iterator[int]:
+    """The place in the chain of pages (IFDs) of each that is a tile.
+
+    On the way it checks what tifffile takes on trust: that the chain ends, and that its tags fit into memory.
+    """
+    size = os.fstat(file.fileno()).st_size
+
+    def data(offset: int, length: int) -> bytes:
+        if offset + length > size:
+            raise truncated(path, "the header of a page lies beyond the end")
+        file.seek(offset)
+        return file.read(length)
+
+    order = "<" if data(0, 2) == b"II" else ">"
+    big = struct.unpack(f"{order}H", data(2, 2)) == (43,)
+    word, count_format, entry_format = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
+
+    def number(offset: int, format_: str) -> int:
+        value: int = struct.unpack(order + format_, data(offset, struct.calcsize(order + format_)))[0]
+        return value
+
+    offset = number(8 if big else 4, word)
+    seen: dict[int, None] = {}
+    while offset:
+        if offset in seen:
+            raise corrupt(path, "its pages form a ring")
+        seen[offset] = None
+        entries = number(offset, count_format)
+        if entries > _MAX_TAGS:
+            raise corrupt(path, f"page {len(seen) - 1} declares {entries} tags")
+        start = offset + struct.calcsize(order + count_format)
+        table = data(start, entries * struct.calcsize(order + entry_format))
+        if entries and _is_tile(struct.iter_unpack(order + entry_format, table), order, size, path):
+            yield len(seen) - 1  # Fibics writes pages without any tag
+        end = start + len(table)
+        # Some writers leave out the zero that ends the chain.
+        offset = number(end, word) if end + struct.calcsize(order + word) <= size else 0
+
+
+def _is_tile(entries: Iterable[tuple[int, int, int, bytes]], order: str, size: int, path: str) -> bool:
+    total, is_tile = 0, True
+    for code, type_, values, inline in entries:
+        item = _TYPE_BYTES.get(type_, 1)
+        if values * item <= size:  # tifffile drops a tag that reaches beyond the file
+            total += values * item
+            if total > _MAX_TAG_BYTES or (code in (273, 279, 324, 325) and values > _MAX_STRIPS):
+                raise corrupt(path, f"tag {code} declares {values} values")
+        if code in (254, 255):
+            kind = int.from_bytes(inline[:item], "little" if order == "<" else "big")
+            # NewSubfileType: bit 0 is a smaller copy of another page, bit 2 a mask. SubfileType: 2 is a smaller copy.
+            is_tile &= not kind & 0b101 if code == 254 else kind != 2
+    return is_tile
+
+
+def _planes(tif: tifffile.TiffFile, file: BinaryIO, path: str) -> int:
+    """ImageJ writes a stack of over 4 GB as one page, and its other planes behind it without headers."""
+    page = tif.pages.first
+    lines = page.description.splitlines() if page.is_imagej and page.is_contiguous else []
+    planes = next((int(line[7:]) for line in lines if line.startswith("images=") and line[7:].isdecimal()), 1)
+    fit = (os.fstat(file.fileno()).st_size - page.dataoffsets[0]) // max(page.nbytes, 1) if planes > 1 else 1
+    if 1 < fit < planes:
+        raise truncated(path, f"it holds {fit} of {planes} planes")
+    return planes if fit > 1 else 1  # a single page taken out of a stack keeps the description
+
+
+def _check_page(page: tifffile.TiffPage, file: BinaryIO, path: str, max_pixels: int) -> None:
+    """All that can be told of a page from its header, before memory is spent on its pixels."""
+    check_size(path, page.imagelength, page.imagewidth, max_pixels)
+    compression, photometric = int(page.compression), int(page.photometric)
+    if page.dtype is None or page.dtype.kind not in "iuf":
+        raise TileError(
+            "unsupported", f"{path} has pixels of {page.bitspersample} bits; convert it to 8- or 16-bit grey"
+        )
+    if photometric in (5, 8, 9, 10):  # CMYK, three kinds of L*a*b*
+        raise TileError("colour", f"{path} is a colour image; convert it to grey")
+    if photometric not in (0, 1, 2, 3, 6) or page.imagedepth != 1 or not 1 <= page.samplesperpixel <= 4:
+        raise TileError("unsupported", f"{path} is no plain grey image; convert it to 8- or 16-bit grey")
+    if photometric == 6 and compression not in _LOSSY:  # YCbCr; tifffile leaves it as it is
+        raise TileError("unsupported", f"{path} is stored as YCbCr; convert it to grey")
+    if math.prod(page.chunks) > 4 * max(max_pixels, 2**24):  # tiles may reach beyond the image, but not so far
+        raise corrupt(path, f"its strips or tiles are {page.chunks} pixels large")
+    _check_strips(page, os.fstat(file.fileno()).st_size, path)
+    if compression not in tifffile.TIFF.DECOMPRESSORS:
+        name = getattr(page.compression, "name", f"unknown ({compression})")
+        if importlib.util.find_spec("imagecodecs") is None and not name.startswith("unknown"):
+            raise missing_codec(path, name)
+        raise TileError("unsupported", f"{path} has {name} compression; save it uncompressed, or with LZW or Deflate")
+    _refuse_bombs(page, file, path)
+
+
+def _check_strips(page: tifffile.TiffPage, size: int, path: str) -> None:
+    strips, offsets, lengths = math.prod(page.chunked), page.dataoffsets, page.databytecounts
+    if page.is_contiguous:  # read in one go from the first offset; some writers get the lengths wrong
+        strips, offsets, lengths = 1, offsets[:1], (page.nbytes,)
+    if min(len(offsets), len(lengths)) < strips:
+        raise corrupt(path, f"it lists {min(len(offsets), len(lengths))} of {strips} strips")
+    if not all(offsets) or not all(lengths):
+        raise truncated(path, "some strips of pixels were never written")
+    if any(offset + length > size for offset, length in zip(offsets, lengths, strict=False)):
+        raise truncated(path, "the pixels go on beyond the end")
+    if sum(lengths) > size:
+        raise corrupt(path, "its strips overlap")
+
+
+def _refuse_bombs(page: tifffile.TiffPage, file: BinaryIO, path: str) -> None:
+    """Without imagecodecs, tifffile inflates a strip in full, whatever its size; with it, to the size expected."""
+    compression = int(page.compression)
+    if tifffile.TIFF.DECOMPRESSORS[compression].__module__ != "tifffile._imagecodecs" or page.dtype is None:
+        return
+    if compression not in (8, 32946, 50013, 34925):
+        return
+    limit = 2 * math.prod(page.chunks) * page.dtype.itemsize + 4096
+    for offset, length in zip(page.dataoffsets, page.databytecounts, strict=False):
+        file.seek(offset)
+        decoder = lzma.LZMADecompressor() if compression == 34925 else zlib.decompressobj()
+        if len(decoder.decompress(file.read(length), limit)) == limit:
+            raise corrupt(path, "a strip unpacks to more than its share of the image")
+
+
+def _as_shown(pixels: Array, page: tifffile.TiffPage, path: str) -> Array:
+    """Channels last, palette applied, white the largest value: the grey that a viewer shows."""
+    if page.axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, -1)
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        if page.colormap is None:
+            raise corrupt(path, "it lacks its palette")
+        palette = page.colormap.T  # (entries, 3) of 16 bits
+        if pixels.dtype == np.uint8 and palette.max() > 255:
+            palette = palette >> 8
+        pixels = through_palette(pixels[..., 0] if pixels.ndim == 3 else pixels, palette.astype(pixels.dtype), path)
+    elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and 262 in page.tags:  # not by tifffile's default
+        if pixels.dtype.kind == "u":
+            pixels = np.subtract(2 ** int(page.bitspersample) - 1, pixels, dtype=pixels.dtype)  # 12 of 16 bits, say
+        else:
+            pixels = np.invert(pixels) if pixels.dtype.kind == "i" else np.negative(pixels)
+    return pixels
