@@ -88,7 +88,7 @@ def print_table(results: Sequence[FocusResult], *, show_all: bool) -> None:
         console.print(
             f"{len(results) - len(shown)} tiles not shown; --all lists every one, --csv writes them to a file."
         )
-    console.print(summary(results), highlight=False)
+    console.print(summary(results), highlight=False, soft_wrap=True)
 
 
 def _table(rows: Sequence[FocusResult]) -> Table:

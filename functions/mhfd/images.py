@@ -114,13 +114,14 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Format]]:
     except PermissionError as exc:
         raise TileError("permission_denied", f"{path} may not be read by this user; change its permissions") from exc
     except MemoryError as exc:
-        raise TileError("out_of_memory", f"{path} needs more memory than is free; free some, or crop the tile") from exc
+        raise _no_memory(path) from exc
     # Fed damaged bytes, the decoders raise nearly anything: struct.error, KeyError, ZeroDivisionError, SyntaxError,
     # zlib.error, each codec its own. One bad file must stay one failed row, so nothing is let through.
     except Exception as exc:
-        reason = str(exc) or type(exc).__name__
+        told = isinstance(exc, OSError | ValueError | RuntimeError | SyntaxError) and str(exc)
+        reason = told or "its header makes no sense"  # what is left is, say, '<' not supported between instances
         if isinstance(exc, OSError) and exc.errno == errno.ENOMEM:
-            raise TileError("out_of_memory", f"{path} needs more memory than is free; free some") from exc
+            raise _no_memory(path) from exc
         if isinstance(exc, OSError) and exc.errno is not None:  # the system's; those of the decoders have no number
             raise TileError("read_failed", f"{path} could not be read ({reason}); check the disk or share") from exc
         if isinstance(exc, ImportError):
@@ -128,6 +129,10 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Format]]:
         if isinstance(exc, EOFError) or "truncated" in reason.lower():
             raise truncated(str(path), reason) from exc
         raise corrupt(str(path), reason) from exc
+
+
+def _no_memory(path: str | os.PathLike[str]) -> TileError:
+    return TileError("out_of_memory", f"{path} needs more memory than is free; score fewer at once, or crop it")
 
 
 def _check_file(path: str | os.PathLike[str]) -> None:
@@ -179,6 +184,9 @@ def _read_with_pillow(file: BinaryIO, path: str, format_: Format, max_pixels: in
     else:
         image = JpegImagePlugin.JpegImageFile(file)
     check_size(path, image.height, image.width, max_pixels)
+    size = os.fstat(file.fileno()).st_size
+    if format_ == "jpeg" and image.height * image.width > 1024 * size:  # at least a bit for each 8 x 8 block
+        raise truncated(path, f"{size} bytes cannot hold {image.height} x {image.width} pixels")
     if image.mode == "CMYK":
         raise TileError("colour", f"{path} is a CMYK colour image; convert it to grey")
     image.load()

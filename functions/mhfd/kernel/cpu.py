@@ -19,7 +19,6 @@ from scipy import fft, ndimage
 from mhfd.contract import FocusParams
 from mhfd.kernel.measures import (
     CONTENT_BLOCK_PX,
-    CONTENT_SIGMAS,
     LINE_LAGS,
     MIN_NOISE,
     MIN_RESPONSE,
@@ -27,6 +26,7 @@ from mhfd.kernel.measures import (
     FeatureList,
     Measures,
     NoiseModel,
+    content_threshold,
     focus_score,
     gaussian,
     noise_gains,
@@ -283,5 +283,5 @@ def content(image: Plane, noise: float) -> float | None:
     mean = image[: rows * side, : cols * side].reshape(rows, side, cols, side).mean(axis=(1, 3), dtype=np.float64)
     bend = np.abs(mean[:, 1:-1] - (mean[:, :-2] + mean[:, 2:]) / 2)
     structured = np.zeros(mean.shape, dtype=bool)
-    structured[:, 1:-1] = bend > CONTENT_SIGMAS * noise / side * math.sqrt(1.5)
+    structured[:, 1:-1] = bend > content_threshold(noise)
     return float(ndimage.binary_dilation(structured, np.ones((3, 3), dtype=bool)).mean())

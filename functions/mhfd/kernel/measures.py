@@ -24,7 +24,12 @@ TEXTURE_ANISOTROPY = 0.5
 """Part of the texture that may differ between rows and columns before it is called row noise."""
 
 CONTENT_BLOCK_PX = 16
+"""Side of the blocks whose means are compared to find content."""
+
 CONTENT_SIGMAS = 5.0
+CONTENT_CONTRAST = 0.02
+"""A block is content where it departs from its neighbours by so many deviations of the noise, and by so much of
+the tile's range: in clean tiles the noise is no measure, since resin has faint streaks of its own."""
 
 FEATURES_PER_MPX_HALF = 300.0
 """At this density of features the focus score reaches half of its sharpness: resin stays near zero."""
@@ -144,6 +149,12 @@ def noise_gains(scales: list[float]) -> NDArray[np.float64]:
     t, u = np.array(scales[:-1]), np.array(scales[1:])
     variance = 1 / (4 * np.pi * t**2) + 1 / (4 * np.pi * u**2) - 1 / (np.pi * (t**2 + u**2))
     return np.asarray(t * np.sqrt(variance))
+
+
+def content_threshold(noise: float) -> float:
+    """How far a block's mean must lie from the mean of its two neighbours, as a fraction of the range."""
+    of_noise = noise / CONTENT_BLOCK_PX * math.sqrt(1.5)  # of one mean minus the mean of two
+    return max(CONTENT_SIGMAS * of_noise, CONTENT_CONTRAST)
 
 
 def row_noise_factor(corner: float, down: float, along: float) -> float:
