@@ -14,16 +14,10 @@ import pytest
 import tifffile
 
 from mhfd.contract import MhfdError, ParamsError
-from mhfd_client.simulate import (
-    MARGIN_PX,
-    FolderInUseError,
-    RunPlan,
-    Specimen,
-    TileTruth,
-    expose,
-    plan_exposures,
-    simulate_run,
-)
+from mhfd_client.simulate import FolderInUseError, RunPlan, TileTruth, simulate_run
+from mhfd_client.simulate.microscope import expose
+from mhfd_client.simulate.plan import MARGIN_PX, plan_exposures
+from mhfd_client.simulate.tissue import Specimen
 
 SMALL = RunPlan(sections=2, rows=1, cols=2, tile_px=96, bad_fraction=0, blank_fraction=0)
 MIXED = RunPlan(sections=6, rows=2, cols=3, tile_px=64, bad_fraction=0.2, blank_fraction=0.1)

@@ -26,10 +26,12 @@ from mhfd.kernel.measures import (
     FeatureList,
     Measures,
     NoiseModel,
+    Shade,
     content_threshold,
     focus_score,
     gaussian,
     noise_gains,
+    noise_model,
     row_noise_factor,
 )
 
@@ -220,23 +222,18 @@ def estimate_noise(image: Plane, grey: Plane) -> NoiseModel:
     framed = np.pad(image, 2, mode="symmetric")
     down, along = _fourth(framed, 0), _fourth(framed, 1)
     corner = np.abs(_fourth(down, 1))
-    variance = max(_robust_variance(corner), MIN_NOISE**2)
     factor = row_noise_factor(
-        variance,
+        _robust_variance(corner),
         _robust_variance(np.abs(_binomial(down[:, 1:-1], 1))),
         _robust_variance(np.abs(_binomial(along[1:-1], 0))),
     )
-    middle = _lower_median(grey)
-    dark = grey <= middle
-    n_dark = np.count_nonzero(dark)
-    slope = 0.0
-    if n_dark < grey.size:
-        total, of_dark = float(grey.sum(dtype=np.float64)), float(grey.sum(dtype=np.float64, where=dark))
-        step = (total - of_dark) / (grey.size - n_dark) - of_dark / n_dark
-        if step > 1e-3:
-            rise = _robust_variance(corner, ~dark) - _robust_variance(corner, dark)
-            slope = max(0.0, rise / step)
-    return NoiseModel(variance=variance * factor, slope=slope * factor, grey=middle)
+    dark = grey <= grey.mean(dtype=np.float64)
+    shades = []
+    for half in (dark, ~dark):
+        if count := int(np.count_nonzero(half)):
+            mean = float(grey.sum(dtype=np.float64, where=half)) / count
+            shades.append(Shade(count / grey.size, mean, _robust_variance(corner, half)))
+    return noise_model(shades, factor)
 
 
 def _lower_median(values: Plane, where: NDArray[np.bool_] | None = None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,10 @@ MIN_NOISE = 1e-3
 """No tile is taken for cleaner than this (fraction of its range): about the rounding of 8 bits."""
 
 MIN_RESPONSE = 1e-6
-"""What counts as M > 0 in paper mode: float32 transforms leave rounding of about 1e-7 on flat ground."""
+"""What counts as M > 0: float32 transforms leave rounding of about 1e-7 on flat ground."""
+
+MIN_STEP = 1e-3
+"""Difference in grey between the darker and the lighter pixels that is needed to tell a slope of the noise."""
 
 LINE_LAGS = (1, 2, 16)
 """Lags in pixels of the autocovariance along rows and columns: Vollath's two, and one beyond fine structure."""
@@ -64,8 +68,8 @@ class FeatureList:
 class NoiseModel:
     """Noise whose variance is affine in the local grey level, as shot noise is.
 
-    The variance at local mean g is `max(variance + slope (g - grey), variance / 4)`; `grey` is the
-    tile's median local mean, `variance` the noise there, all on the normalised tile.
+    The variance at local mean g is `max(variance + slope (g - grey), variance / 4)`, on the normalised
+    tile; `grey` is the tile's mean.
     """
 
     variance: float
@@ -74,8 +78,17 @@ class NoiseModel:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation at the tile's median grey level: the `noise` of the result."""
+        """Root of the mean variance over the tile: the `noise` of the result."""
         return math.sqrt(self.variance)
+
+
+@dataclass(frozen=True)
+class Shade:
+    """The noise of the darker or of the lighter pixels of a tile: what a `NoiseModel` is fitted to."""
+
+    share: float  # of the tile's pixels
+    grey: float  # their mean
+    variance: float  # of the noise
 
 
 @dataclass(frozen=True)
@@ -157,6 +170,18 @@ def content_threshold(noise: float) -> float:
     return max(CONTENT_SIGMAS * of_noise, CONTENT_CONTRAST)
 
 
+def noise_model(shades: Sequence[Shade], row_factor: float) -> NoiseModel:
+    """The line through one or two shades, variances multiplied by `row_factor`."""
+    variance = sum(shade.share * shade.variance for shade in shades)
+    rise = shades[-1].variance - shades[0].variance
+    step = shades[-1].grey - shades[0].grey
+    return NoiseModel(
+        variance=max(variance * row_factor, MIN_NOISE**2),
+        slope=max(0.0, rise / step) * row_factor if step >= MIN_STEP else 0.0,
+        grey=sum(shade.share * shade.grey for shade in shades),
+    )
+
+
 def row_noise_factor(corner: float, down: float, along: float) -> float:
     """How much larger the variance of slow noise is than that of the finest noise, at least 1.
 
@@ -170,6 +195,7 @@ def row_noise_factor(corner: float, down: float, along: float) -> float:
     corner : variance from fourth differences along both axes
     down, along : variance from fourth differences along one axis, smoothed across it
     """
+    corner = max(corner, MIN_NOISE**2)
     texture = max(0.0, along - corner)
     return 1.0 + max(0.0, down - along - TEXTURE_ANISOTROPY * texture) / corner
 

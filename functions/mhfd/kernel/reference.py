@@ -23,10 +23,12 @@ from mhfd.kernel.measures import (
     FeatureList,
     Measures,
     NoiseModel,
+    Shade,
     content_threshold,
     focus_score,
     gaussian,
     noise_gains,
+    noise_model,
     row_noise_factor,
 )
 
@@ -74,7 +76,7 @@ def normalise(tile: NDArray[Any], saturate: float) -> tuple[Plane, float]:
         low, high = grey[0], grey[-1]
     if low == high:
         return np.zeros(tile.shape), 1.0
-    at_limits = np.count_nonzero((grey == grey[0]) | (grey == grey[-1])) / grey.size
+    at_limits = float(((grey == grey[0]) | (grey == grey[-1])).mean())
     return np.clip((tile.astype(np.float64) - low) / (high - low), 0.0, 1.0), at_limits
 
 
@@ -111,9 +113,8 @@ def find_features(
             peak &= strength > neighbour
         elif (dy, dx) > (1, 1):
             peak &= strength >= neighbour
-    if params.mode == "paper":
-        peak &= strength > MIN_RESPONSE
-    else:
+    peak &= strength > MIN_RESPONSE
+    if params.mode == "robust":
         peak &= strength > params.k_noise * noise_gains(params.scales)[scale] * noise_at(noise, local_mean(image))
     y, x = np.nonzero(peak)
     index = scale[y, x]
@@ -141,19 +142,16 @@ def estimate_noise(image: Plane) -> NoiseModel:
 
     down, along = along_axis(image, fourth, 0), along_axis(image, fourth, 1)
     corner = np.abs(along_axis(down, fourth, 1))
-    variance = max(robust_variance(corner), MIN_NOISE**2)
     factor = row_noise_factor(
-        variance,
+        robust_variance(corner),
         robust_variance(np.abs(along_axis(down, across, 1))),
         robust_variance(np.abs(along_axis(along, across, 0))),
     )
     grey = local_mean(image)
-    middle = lower_median(grey)
-    dark = grey <= middle
-    slope = 0.0
-    if not dark.all() and (step := float(grey[~dark].mean() - grey[dark].mean())) > 1e-3:
-        slope = max(0.0, (robust_variance(corner[~dark]) - robust_variance(corner[dark])) / step)
-    return NoiseModel(variance=variance * factor, slope=slope * factor, grey=middle)
+    dark = grey <= grey.mean()
+    halves = [half for half in (dark, ~dark) if half.any()]
+    shades = [Shade(half.mean(), grey[half].mean(), robust_variance(corner[half])) for half in halves]
+    return noise_model(shades, factor)
 
 
 def lower_median(values: Plane) -> float:

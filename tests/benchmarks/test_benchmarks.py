@@ -1,0 +1,144 @@
+"""The benchmark scripts run as their README says, and tell the truth on tiles whose truth is known."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tifffile
+from PIL import Image
+from scipy import ndimage
+
+ROOT = Path(__file__).parents[2]
+SIDE = 96
+DOSE = 200.0
+
+Tile = npt.NDArray[np.uint8]
+NoiseRun = tuple[str, list[dict[str, str]]]  # printed tables, raw rows
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="reads the CPU time of child processes")
+
+
+def exposure(seed: int, *, blur_px: float = 0.0, blank: bool = False) -> Tile:
+    """Dark specks on light ground, or nothing but the ground, under shot, detector and rounding noise."""
+    rng = np.random.default_rng(seed)
+    specks = ndimage.gaussian_filter((rng.random((SIDE, SIDE)) < 0.01) * 5.0, 1.2)
+    ground = np.full((SIDE, SIDE), 0.6)
+    image = ground if blank else ndimage.gaussian_filter(np.clip(0.8 - specks, 0.1, 1), blur_px)
+    noisy = rng.poisson(image * 2 * DOSE) / (2 * DOSE) + rng.normal(0, 0.006, image.shape)
+    return np.clip(np.rint(noisy * 255), 0, 255).astype(np.uint8)
+
+
+def run(script: str, *args: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def noise_run(tmp_path_factory: pytest.TempPathFactory) -> NoiseRun:
+    """Printed tables and raw rows of three good, three bad and three blank tiles."""
+    folder = tmp_path_factory.mktemp("truth")
+    lines = ["file,regime,bad,blur_px,dose"]
+    for i in range(3):
+        for regime, bad, blur in (("dose-mix", "0", 0.0), ("dose-mix", "1", 3.0), ("blank", "", 0.0)):
+            name = f"{regime}{bad}{i}.tif"
+            tifffile.imwrite(folder / name, exposure(i, blur_px=blur, blank=regime == "blank"))
+            lines.append(f"{name},{regime},{bad},{blur},{DOSE}")
+    (folder / "truth.csv").write_text("\n".join(lines), encoding="utf-8")
+    done = run("noise_estimators.py", folder, "--out", folder / "raw.csv")
+    assert done.returncode == 0, done.stderr
+    return done.stdout, read_csv(folder / "raw.csv")
+
+
+def test_noise_tables_have_a_line_for_every_condition(noise_run: NoiseRun) -> None:
+    starts = [line.split(" | ")[0] for line in noise_run[0].splitlines() if line.startswith("|")]
+    separation = [
+        "| condition",
+        "| ---",
+        "| dose-mix",
+        "| blank",
+        "| **worst**",
+        "| most on a blank tile, features/Mpx",
+    ]
+    assert starts == [*separation, "| condition", "| ---", "| dose-mix", "| dose-mix", "| blank"]
+
+
+def test_noise_table_is_raw_by_tile_and_estimator(noise_run: NoiseRun) -> None:
+    keys = {(row["file"], row["estimator"]) for row in noise_run[1]}
+    assert len(keys) == len(noise_run[1]) == 9 * 9
+
+
+def test_noise_of_blank_tiles_is_the_true_noise(noise_run: NoiseRun) -> None:
+    rows = [row for row in noise_run[1] if (row["state"], row["estimator"]) == ("blank", "Immerkaer")]
+    assert np.mean([float(row["noise"]) / float(row["true_noise"]) for row in rows]) == pytest.approx(1, abs=0.1)
+
+
+def test_sharp_tiles_have_more_features_than_blurred_ones(noise_run: NoiseRun) -> None:
+    ours = [(row["state"], float(row["features_per_mpx"])) for row in noise_run[1] if row["estimator"] == "ours"]
+    assert min(n for state, n in ours if state == "good") > max(n for state, n in ours if state == "bad")
+
+
+def test_folder_without_truth_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    done = run("noise_estimators.py", tmp_path)
+    assert (done.returncode, "holds no truth.csv" in done.stderr) == (2, True)
+
+
+@posix
+def test_cpu_time_of_simulated_tiles_is_measured() -> None:
+    done = run("cpu_time.py", "--n", 2, "--side", SIDE, "--repeats", 1, "--rival-tiles", 0)
+    assert "| mhfd score | " in done.stdout, done.stderr
+
+
+@posix
+@pytest.mark.skipif(importlib.util.find_spec("skimage") is None, reason="scikit-image is not installed: .[bench]")
+def test_cpu_time_scales_the_rival_and_says_so(tmp_path: Path) -> None:
+    tiles = tmp_path / "tiles"
+    tiles.mkdir()
+    for i in range(2):
+        tifffile.imwrite(tiles / f"{i}.tif", exposure(i))
+    raw = tmp_path / "raw.csv"
+    done = run("cpu_time.py", "--tiles", tiles, "--n", 2, "--repeats", 1, "--rival-tiles", 1, "--out", raw)
+    assert "scaled linearly to 2" in done.stdout, done.stderr
+    assert [(row["program"], row["measured"]) for row in read_csv(raw)] == [
+        ("mhfd score", "2"),
+        ("blob_dog, no pruning", "1"),
+    ]
+
+
+def write_series(folder: Path, blurs_px: tuple[float, float, float]) -> None:
+    (folder / "sem-focus-series").mkdir()
+    for setting, blur in zip(("pert-5000", "base", "pert5000"), blurs_px, strict=True):
+        Image.fromarray(exposure(1, blur_px=blur)).save(folder / "sem-focus-series" / f"field_{setting}.png")
+
+
+def test_series_that_sharpens_passes(tmp_path: Path) -> None:
+    write_series(tmp_path, (4.0, 2.0, 0.0))
+    done = run("focus_series.py", "--em", tmp_path, "--side", 64)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_series_that_blurs_fails(tmp_path: Path) -> None:
+    write_series(tmp_path, (0.0, 2.0, 4.0))
+    done = run("focus_series.py", "--em", tmp_path, "--side", 64)
+    assert (done.returncode, "| no |" in done.stdout) == (1, True), done.stderr
+
+
+def test_real_series_rises_everywhere() -> None:
+    tiles = Path(os.environ.get("MHFD_EM_TILES", ROOT.parent / "shared" / "em"))
+    if not (tiles / "sem-focus-series").is_dir():
+        pytest.skip("no EM tiles")
+    done = run("focus_series.py", "--em", tiles)
+    assert done.returncode == 0, done.stdout + done.stderr

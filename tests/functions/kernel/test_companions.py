@@ -1,0 +1,191 @@
+"""The numbers beside the count: content, anisotropy, saturation, Vollath's F4, and the score made of them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from mhfd.contract import FocusParams
+from mhfd.images import read_tile
+from mhfd.kernel import cpu
+from mhfd.kernel.measures import Measures
+from phantoms import Kernel, Plane, blurred, row_correlated, texture
+
+DEFAULT = FocusParams()
+SHAPE = (256, 256)
+CONTRAST = 8.0
+"""Deviation of the texture, in deviations of the noise."""
+
+
+def measures_of(tile: Plane) -> Measures:
+    return cpu.measure(tile, DEFAULT)[0]
+
+
+# --- Saturation -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32, np.float64])
+def test_saturated_is_the_share_of_pixels_at_the_darkest_and_the_lightest_level(
+    measure: Kernel, dtype: type[np.generic], rng: np.random.Generator
+) -> None:
+    grey = rng.permutation(np.r_[np.zeros(70), np.full(30, 255), rng.integers(1, 255, 1900)])
+    assert measure(grey.reshape(40, 50).astype(dtype), DEFAULT)[0].saturated == 100 / 2000
+
+
+def test_a_tile_of_two_levels_is_all_saturated(measure: Kernel, rng: np.random.Generator) -> None:
+    assert measure(rng.integers(0, 2, (30, 30), np.uint8), DEFAULT)[0].saturated == 1
+
+
+# --- Content ----------------------------------------------------------------------------------------------------
+
+
+def test_noise_has_no_content(measure: Kernel, rng: np.random.Generator) -> None:
+    assert measure(rng.standard_normal(SHAPE), DEFAULT)[0].content == 0
+
+
+@pytest.mark.parametrize("kind", ["correlated along the rows", "offset by rows", "shaded"])
+def test_a_detectors_faults_are_no_content(kind: str, rng: np.random.Generator) -> None:
+    white = rng.standard_normal((512, 512))
+    tile = {
+        "correlated along the rows": row_correlated(white),
+        "offset by rows": white + rng.normal(0, 2, (512, 1)),
+        "shaded": white + np.linspace(0, 40, 512),
+    }[kind]
+    content = measures_of(tile).content
+    assert content is not None
+    assert content < 0.02
+
+
+def test_texture_everywhere_is_content_everywhere(measure: Kernel, rng: np.random.Generator) -> None:
+    tile = CONTRAST * texture(SHAPE, rng) + rng.standard_normal(SHAPE)
+    assert measure(tile, DEFAULT)[0].content == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["upper half", "left half"])
+def test_texture_on_half_the_tile_is_about_half_the_content(
+    measure: Kernel, axis: int, rng: np.random.Generator
+) -> None:
+    half = np.moveaxis(np.ones(SHAPE) * (np.arange(256) < 128), 1, axis)
+    tile = CONTRAST * half * texture(SHAPE, rng) + rng.standard_normal(SHAPE)
+    content = measure(tile, DEFAULT)[0].content
+    assert content is not None
+    assert 0.4 < content < 0.65  # blocks beside structure count as well
+
+
+@pytest.mark.parametrize("sigma", [1, 2, 4])
+def test_defocus_leaves_the_content(sigma: float, rng: np.random.Generator) -> None:
+    content = measures_of(CONTRAST * blurred(texture(SHAPE, rng), sigma) + rng.standard_normal(SHAPE)).content
+    assert content is not None
+    assert content > 0.9
+
+
+@pytest.mark.parametrize(("shape", "known"), [((15, 100), False), ((100, 47), False), ((16, 48), True)])
+def test_content_of_a_tile_too_small_for_blocks_is_unknown(
+    measure: Kernel, shape: tuple[int, int], known: bool, rng: np.random.Generator
+) -> None:
+    assert (measure(rng.standard_normal(shape), DEFAULT)[0].content is not None) == known
+
+
+# --- Anisotropy -------------------------------------------------------------------------------------------------
+
+
+def test_isotropic_texture_has_hardly_any_anisotropy(measure: Kernel, rng: np.random.Generator) -> None:
+    anisotropy = measure(CONTRAST * texture(SHAPE, rng) + rng.standard_normal(SHAPE), DEFAULT)[0].anisotropy
+    assert anisotropy is not None
+    assert anisotropy < 0.05
+
+
+@pytest.mark.parametrize("sigma", [1, 2, 3])
+def test_round_defocus_is_not_anisotropy(sigma: float, rng: np.random.Generator) -> None:
+    tile = CONTRAST * blurred(texture((512, 512), rng), sigma) + rng.standard_normal((512, 512))
+    anisotropy = measures_of(tile).anisotropy
+    assert anisotropy is not None
+    assert anisotropy < 0.1
+
+
+@pytest.mark.parametrize("degrees", [0, 45, 90, 135])
+def test_blur_along_one_axis_is_anisotropy(measure: Kernel, degrees: float, rng: np.random.Generator) -> None:
+    smeared = ndimage.gaussian_filter1d(texture((512, 512), rng), 2, axis=1, mode="wrap")
+    turned = ndimage.rotate(smeared, degrees, reshape=False, mode="wrap")[128:384, 128:384]
+    anisotropy = measure(2 * CONTRAST * turned + rng.standard_normal(SHAPE), DEFAULT)[0].anisotropy
+    assert anisotropy is not None
+    assert anisotropy > 0.3
+
+
+def test_more_blur_along_one_axis_is_more_anisotropy(rng: np.random.Generator) -> None:
+    sharp, noise = CONTRAST * texture(SHAPE, rng), rng.standard_normal(SHAPE)
+    found = [
+        measures_of(ndimage.gaussian_filter1d(sharp, sigma, axis=0, mode="wrap") + noise).anisotropy or 0.0
+        for sigma in (0.01, 0.7, 1, 1.5, 2)
+    ]
+    assert found == sorted(found)
+
+
+# --- Vollath's F4 -----------------------------------------------------------------------------------------------
+
+
+def test_vollath_f4_is_the_difference_of_two_autocovariances_over_both_axes(
+    measure: Kernel, rng: np.random.Generator
+) -> None:
+    tile = texture((60, 83), rng) + 0.2 * rng.standard_normal((60, 83))
+    z = (tile - tile.min()) / (tile.max() - tile.min())
+    z -= z.mean()
+    down = (z[1:] * z[:-1]).mean() - (z[2:] * z[:-2]).mean()
+    along = (z[:, 1:] * z[:, :-1]).mean() - (z[:, 2:] * z[:, :-2]).mean()
+    assert measure(tile, FocusParams(saturate=0))[0].vollath_f4 == pytest.approx(down + along, rel=1e-5)
+
+
+def test_vollath_f4_falls_with_blur(rng: np.random.Generator) -> None:
+    sharp, noise = CONTRAST * texture(SHAPE, rng), rng.standard_normal(SHAPE)
+    found = [measures_of(blurred(sharp, sigma) + noise).vollath_f4 for sigma in (0, 1, 2, 3)]
+    assert found == sorted(found, reverse=True)
+
+
+# --- Focus score ------------------------------------------------------------------------------------------------
+
+BLURS = (0, 0.7, 1, 1.5, 2, 3)
+
+
+def strictly_falls(numbers: list[float]) -> bool:
+    return all(after < before for before, after in pairwise(numbers))
+
+
+def test_focus_score_falls_with_blur(measure: Kernel, rng: np.random.Generator) -> None:
+    sharp, noise = CONTRAST * texture((160, 160), rng), rng.standard_normal((160, 160))
+    assert strictly_falls([measure(blurred(sharp, sigma) + noise, DEFAULT)[0].focus_score for sigma in BLURS])
+
+
+@pytest.mark.parametrize("noise", [3, 10])
+def test_focus_score_of_a_real_tile_falls_with_blur(em_tiles: Path, noise: float, rng: np.random.Generator) -> None:
+    path = em_tiles / "vnc-ssTEM" / "05.tif"
+    if not path.exists():
+        pytest.skip("no EM tiles")
+    sharp = read_tile(path).pixels[:512, :512].astype(float)
+    grain = rng.normal(0, noise, sharp.shape)
+    assert strictly_falls([measures_of(blurred(sharp, sigma) + grain).focus_score for sigma in BLURS])
+
+
+def test_focus_score_hardly_depends_on_the_contrast_of_a_low_noise_tile(
+    measure: Kernel, rng: np.random.Generator
+) -> None:
+    tissue, noise = 40 * texture((160, 160), rng), rng.standard_normal((160, 160))
+    full, half = (measure(contrast * tissue + noise, DEFAULT)[0].focus_score for contrast in (1, 0.5))
+    assert half == pytest.approx(full, rel=0.1)
+
+
+@pytest.mark.parametrize("correlated", [False, True], ids=["white", "row-correlated"])
+def test_focus_score_of_noise_is_next_to_nothing(correlated: bool, rng: np.random.Generator) -> None:
+    white = rng.standard_normal((512, 512))
+    tile = row_correlated(white) if correlated else white
+    tissue = blurred(CONTRAST * texture(SHAPE, rng), 3) + rng.standard_normal(SHAPE)
+    assert measures_of(tile).focus_score < 0.05 * measures_of(tissue).focus_score
+
+
+def test_focus_score_counts_the_blurrier_axis(rng: np.random.Generator) -> None:
+    sharp, noise = CONTRAST * texture(SHAPE, rng), rng.standard_normal(SHAPE)
+    smeared = ndimage.gaussian_filter1d(sharp, 2, axis=1, mode="wrap")
+    assert measures_of(smeared + noise).focus_score < 0.5 * measures_of(sharp + noise).focus_score
