@@ -30,7 +30,9 @@ def run_demo(out: Path, plan: RunPlan) -> None:
     results = judge(scored)
     took_s = perf_counter() - start
     (out / "results.json").write_text(json.dumps([row.to_dict() for row in results]), encoding="utf-8")
-    console.print(f"2. scored in {took_s:.1f} s on this machine; {output.summary(results)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"2. scored in {took_s:.1f} s on this machine; {output.summary(results)}", highlight=False, soft_wrap=True
+    )
 
     kinds = dict(zip(files, (tile.kind for tile in truth), strict=True))
     console.print("3. verdicts against the truth:")

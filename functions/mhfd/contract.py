@@ -6,6 +6,7 @@ and a strict `from_dict`: unknown keys are refused, versions are carried.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import html
 import json
@@ -23,6 +24,7 @@ Verdict = Literal["in_focus", "out_of_focus", "astigmatic", "no_content", "canno
 BackendName = Literal["auto", "numpy"]
 
 MAX_SCALES = 1024
+MIN_T_PX, MAX_T_PX = 0.1, 4096.0  # below, a Gaussian sampled at whole pixels is none; above, no tile is as large
 
 ErrorCode = Literal[
     "not_found",  # no such file
@@ -40,6 +42,7 @@ ErrorCode = Literal[
     "unsupported",  # complex, boolean or otherwise not a grey tile
     "several_tiles",  # one tile was asked for, the file holds more
     "no_pixel_size",  # scales in nm, but the tile does not say how large a pixel is
+    "scale_out_of_range",  # scales in nm that are too small or too large for this tile's pixels
     "out_of_memory",  # the tile fits max_pixels but not this machine
     "internal",  # a fault of ours; the message asks for a report
 ]
@@ -76,8 +79,6 @@ class TileError(MhfdError):
 
 
 def _refuse_unknown_keys(what: str, given: dict[str, Any], known: list[str]) -> None:
-    import difflib
-
     for key in given:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
@@ -115,8 +116,8 @@ class FocusParams:
     def __post_init__(self) -> None:
         for name in ("min_t", "max_t", "saturate", "k_noise"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ParamsError(f"{name} must be a finite number, not {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e9:
+                raise ParamsError(f"{name} must be a number of reasonable size, not {value!r}")
             object.__setattr__(self, name, float(value))  # 1 and 1.0 are the same parameters
         for name in ("n_scales", "max_gpu_bytes"):
             value = getattr(self, name)
@@ -128,6 +129,11 @@ class FocusParams:
             raise ParamsError(f"n_scales must be at most {MAX_SCALES}, not {self.n_scales}")
         if not 0 < self.min_t < self.max_t:
             raise ParamsError(f"min_t and max_t must satisfy 0 < min_t < max_t, not {self.min_t:g} and {self.max_t:g}")
+        if self.unit == "px" and not (self.min_t >= MIN_T_PX and self.max_t <= MAX_T_PX):
+            raise ParamsError(
+                f"min_t and max_t must lie between {MIN_T_PX:g} and {MAX_T_PX:g} px, "
+                f"not {self.min_t:g} and {self.max_t:g}"
+            )
         if not 0 <= self.saturate <= 0.49:
             raise ParamsError(f"saturate must lie between 0 and 0.49, not {self.saturate:g}")
         if self.k_noise < 0:
@@ -143,7 +149,8 @@ class FocusParams:
         Raises
         ------
         TileError
-            code "no_pixel_size": `unit` is "nm" and the pixel size is unknown.
+            `unit` is "nm" and the pixel size is unknown ("no_pixel_size"), or such that the scales are far from
+            any structure ("scale_out_of_range").
         """
         if self.unit == "px":
             return self
@@ -153,7 +160,10 @@ class FocusParams:
                 "the scales are in nm but the tile does not say its pixel size: give it (--pixel-size-nm), "
                 "or give the scales in pixels",
             )
-        return replace(self, unit="px", min_t=self.min_t / pixel_size_nm, max_t=self.max_t / pixel_size_nm)
+        try:
+            return replace(self, unit="px", min_t=self.min_t / pixel_size_nm, max_t=self.max_t / pixel_size_nm)
+        except ParamsError as error:
+            raise TileError("scale_out_of_range", f"at {pixel_size_nm:g} nm per pixel, {error}") from error
 
     @property
     def scales(self) -> list[float]:
@@ -292,12 +302,15 @@ class FocusResult:
         Raises
         ------
         ParamsError
-            another schema number, or unknown keys.
+            another schema number, unknown or missing keys.
         """
         rest = dict(given)
         if (schema := rest.pop("schema", None)) != SCHEMA:
             raise ParamsError(f"a result of schema {schema!r} cannot be read; this mhfd reads schema {SCHEMA}")
-        _refuse_unknown_keys("FocusResult", rest, [f.name for f in fields(cls)])
+        names = [f.name for f in fields(cls)]
+        _refuse_unknown_keys("FocusResult", rest, names)
+        if missing := [name for name in names if name not in rest]:
+            raise ParamsError(f"a result of schema {SCHEMA} has all keys; here lack: {', '.join(missing)}")
         rest["provenance"] = Provenance(**rest["provenance"])
         rest["timing_ms"] = Timing(**rest["timing_ms"])
         if rest["error"] is not None:

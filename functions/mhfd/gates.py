@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,11 @@ def grey_tile(pixels: Array, what: str, *, lossy: bool = False) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows float64, and NaN, is told of just below
         tile: Array = np.ascontiguousarray(pixels, dtype=target)
         # NaN passes through both extremes, so no other array of the tile's size is needed.
-        finite = tile.dtype.kind != "f" or bool(np.isfinite(tile.min()) and np.isfinite(tile.max()))
-    if not finite:
+        low, high = (float(tile.min()), float(tile.max())) if tile.dtype.kind == "f" else (0.0, 0.0)
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise TileError("not_finite", f"{what} has NaN or infinite pixels; replace them, or write the tile again")
+    if math.isinf(high - low):
+        raise TileError("unsupported", f"{what} has pixels from {low:g} to {high:g}, too far apart; scale them down")
     return tile
 
 

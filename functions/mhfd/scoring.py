@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from os import PathLike
@@ -23,6 +24,7 @@ from mhfd.contract import (
     Failure,
     FocusParams,
     FocusResult,
+    ParamsError,
     Provenance,
     TileError,
     Timing,
@@ -66,6 +68,7 @@ def score(
     ParamsError, BackendError
         what was asked for does not exist here.
     """
+    _check_pixel_size(pixel_size_nm)
     tile, read_ms = _load(source, page, max_pixels)
     return _measure(tile, params or FocusParams(), select_backend(backend), pixel_size_nm, read_ms)[0]
 
@@ -80,6 +83,7 @@ def find_features(
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> FeatureList:
     """Positions, scales and strengths of one tile's features, to draw over it; arguments as in `score`."""
+    _check_pixel_size(pixel_size_nm)
     tile, read_ms = _load(source, page, max_pixels)
     return _measure(tile, params or FocusParams(), select_backend(backend), pixel_size_nm, read_ms)[1]
 
@@ -117,16 +121,24 @@ def iter_scores(
     Only a few tiles are in memory at a time, however many there are. Closing the iterator, or an
     exception in the caller, lets the tiles under way finish and drops the rest.
     """
-    chosen = select_backend(backend)
+    if isinstance(sources, str | os.PathLike | np.ndarray):
+        raise ParamsError("score_many and iter_scores take a list of tiles; for one tile use score")
+    if workers is not None and workers < 1:
+        raise ParamsError(f"workers must be at least 1, not {workers}")
+    _check_pixel_size(pixel_size_nm)
     one = partial(
         _score_or_fail,
         params=params or FocusParams(),
-        backend=chosen,
+        backend=select_backend(backend),
         pixel_size_nm=pixel_size_nm,
         max_pixels=max_pixels,
     )
+    return _in_order(one, sources, workers or available_cores())
+
+
+def _in_order(one: Callable[..., FocusResult], sources: Iterable[Source], threads: int) -> Iterator[FocusResult]:
+    """Apply `one` to every tile in a pool of threads; yield in the order of the sources."""
     # Threads, not processes: the kernel spends its time in NumPy and SciPy, which release the lock.
-    threads = workers or available_cores()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="mhfd-score")
     under_way: deque[Future[FocusResult]] = deque()
     try:
@@ -150,7 +162,7 @@ def available_cores() -> int:
 def _pages(sources: Iterable[Source]) -> Iterator[tuple[Source, int | None, str]]:
     """Each tile as (file or array, page, name); a file that cannot be opened is passed on once, to fail as a row."""
     for source in sources:
-        if isinstance(source, np.ndarray):
+        if not isinstance(source, str | os.PathLike):  # an array, or something that will fail as a row
             yield source, None, ""
             continue
         name = os.fspath(source)
@@ -197,6 +209,8 @@ def _load(source: Source, page: int | None, max_pixels: int) -> tuple[Tile, floa
         if pixels.size > max_pixels:
             raise TileError("too_large", f"the array has {pixels.size} pixels, more than max_pixels = {max_pixels}")
         tile = Tile(path="", pixels=pixels, pixel_size_nm=None, acquisition=Acquisition())
+    elif not isinstance(source, str | os.PathLike):
+        raise TileError("unsupported", f"a tile is a file's path or a NumPy array, not a {type(source).__name__}")
     else:
         if page is None and (count := count_tiles(source)) != 1:
             raise TileError(
@@ -239,6 +253,11 @@ def _measure(
         timing_ms=Timing(read=round(read_ms, 3), kernel=round(kernel_ms, 3), total=round(read_ms + kernel_ms, 3)),
     )
     return result, features
+
+
+def _check_pixel_size(pixel_size_nm: float | None) -> None:
+    if pixel_size_nm is not None and not 0 < pixel_size_nm < math.inf:
+        raise ParamsError(f"pixel_size_nm must be a positive number, not {pixel_size_nm}")
 
 
 def _provenance(params: FocusParams, backend: Backend, pixels: NDArray[Any] | None) -> Provenance:

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,28 +42,34 @@ class PagePixels:
     one_of_several: bool
 
 
+@dataclass(frozen=True)
+class _Chain:
+    """The pages of a file that are tiles, as (place in the chain, offset in the file), up to what is broken."""
+
+    tiles: tuple[tuple[int, int], ...]
+    broken: TileError | None
+
+
 def count(file: BinaryIO, path: str) -> int:
     """Number of tiles in an open TIFF file."""
-    ifds = list(_tile_ifds(file, path))
-    _check_some(ifds, path)
-    return _planes(_open(file), file, path) if ifds == [0] else len(ifds)
+    chain = _chain_of(file, path)
+    _check_some(chain, path)
+    return _planes(_open(file), file, path) if _is_single(chain) else len(chain.tiles)
 
 
 def read(file: BinaryIO, path: str, index: int, max_pixels: int) -> PagePixels:
     """Decode tile `index` of an open TIFF file, and no other; see `images.read_tile`."""
-    ifds: list[int] = []
-    for ifd in _tile_ifds(file, path):
-        ifds.append(ifd)
-        if 0 < index < len(ifds):
-            break  # found; only the first tile's reader answers for the whole chain
-    _check_some(ifds, path)
+    chain = _chain_of(file, path)
+    if not 0 < index < len(chain.tiles):  # only the first tile's reader answers for the whole chain
+        _check_some(chain, path)
     tif = _open(file)
-    planes = _planes(tif, file, path) if ifds == [0] else 1
-    tiles = max(len(ifds), planes)
+    planes = _planes(tif, file, path) if _is_single(chain) else 1
+    tiles = max(len(chain.tiles), planes)
     if index >= tiles:
         raise TileError("not_found", f"{path} has {tiles} tiles, so there is no tile {index}; they count from 0")
-    page = tif.pages[0 if planes > 1 else ifds[index]]
-    assert isinstance(page, tifffile.TiffPage)  # frames come only with series, which we do not use
+    place, offset = chain.tiles[0 if planes > 1 else index]
+    tif.filehandle.seek(offset)  # by way of tif.pages every page before it would be visited again
+    page = tifffile.TiffPage(tif, index=place)
     if planes > 1:
         page.dataoffsets = (page.dataoffsets[0] + index * page.nbytes,)
     _check_page(page, file, path, max_pixels)
@@ -85,13 +92,36 @@ def _open(file: BinaryIO) -> tifffile.TiffFile:
     return tifffile.TiffFile(file, is_lsm=False, is_ndpi=False, is_scanimage=False)
 
 
-def _check_some(ifds: list[int], path: str) -> None:
-    if not ifds:
+def _chain_of(file: BinaryIO, path: str) -> _Chain:
+    state = os.fstat(file.fileno())
+    return _walk(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _walk(path: str, size: int, mtime_ns: int) -> _Chain:
+    """Follow the chain once for a file in this state: a stack is read tile by tile, and has thousands."""
+    tiles: list[tuple[int, int]] = []
+    with Path(path).open("rb") as file:
+        try:
+            tiles.extend(_tile_ifds(file, path))
+        except TileError as error:
+            return _Chain(tuple(tiles), error)
+    return _Chain(tuple(tiles), None)
+
+
+def _is_single(chain: _Chain) -> bool:
+    return [place for place, _ in chain.tiles] == [0]
+
+
+def _check_some(chain: _Chain, path: str) -> None:
+    if chain.broken:
+        raise TileError(chain.broken.code, chain.broken.message)  # anew: the one kept must not gather tracebacks
+    if not chain.tiles:
         raise TileError("unsupported", f"{path} has no image but thumbnails or masks, or is still being written")
 
 
-def _tile_ifds(file: BinaryIO, path: str) -> Iterator[int]:
-    """The place in the chain of pages (IFDs) of each that is a tile.
+def _tile_ifds(file: BinaryIO, path: str) -> Iterator[tuple[int, int]]:
+    """Each page that is a tile: its place in the chain of pages (IFDs), and its offset in the file.
 
     On the way it checks what tifffile takes on trust: that the chain ends, and that its tags fit into memory.
     """
@@ -123,7 +153,7 @@ def _tile_ifds(file: BinaryIO, path: str) -> Iterator[int]:
         start = offset + struct.calcsize(order + count_format)
         table = data(start, entries * struct.calcsize(order + entry_format))
         if entries and _is_tile(struct.iter_unpack(order + entry_format, table), order, size, path):
-            yield len(seen) - 1  # Fibics writes pages without any tag
+            yield len(seen) - 1, offset  # Fibics writes pages without any tag
         end = start + len(table)
         # Some writers leave out the zero that ends the chain.
         offset = number(end, word) if end + struct.calcsize(order + word) <= size else 0

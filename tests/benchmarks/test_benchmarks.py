@@ -142,3 +142,10 @@ def test_real_series_rises_everywhere() -> None:
         pytest.skip("no EM tiles")
     done = run("focus_series.py", "--em", tiles)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@posix
+def test_peak_memory_counts_at_least_the_pixels() -> None:
+    done = run("peak_memory.py", "--side", "1024", "--dtype", "uint8")
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.splitlines()[-1].split("|")[3]) > 1

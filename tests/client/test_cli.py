@@ -142,7 +142,9 @@ def test_html_is_one_file_without_links(run_with_a_bad_file: Path, tmp_path: Pat
 
 
 def test_parameters_reach_the_kernel(run: Path) -> None:
-    default, scales = (json.loads(invoke("score", run, "--json", *more).stdout)[0] for more in ([], ["--n-scales", "3"]))
+    default, scales = (
+        json.loads(invoke("score", run, "--json", *more).stdout)[0] for more in ([], ["--n-scales", "3"])
+    )
     assert len(scales["features_by_scale"]) == 3
     assert scales["provenance"]["params_sha256"] != default["provenance"]["params_sha256"]
 

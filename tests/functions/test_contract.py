@@ -114,7 +114,8 @@ def test_parameters_are_frozen() -> None:
         {"saturate": 0},
         {"saturate": 0.49},
         {"k_noise": 0},
-        {"min_t": 1e-6},
+        {"min_t": 0.1},
+        {"max_t": 4096},
         {"max_gpu_bytes": 1},
     ],
 )

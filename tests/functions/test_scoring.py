@@ -19,7 +19,7 @@ from PIL import Image
 import mhfd
 from mhfd import scoring
 from mhfd.backends import Backend, select_backend
-from mhfd.contract import BackendError, FocusParams, MhfdError, TileError
+from mhfd.contract import BackendError, FocusParams, MhfdError, ParamsError, TileError
 from phantoms import as_uint8, discs, texture
 
 SHAPE = (64, 96)
@@ -396,3 +396,43 @@ def test_every_public_name_is_there(name: str) -> None:
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'scor'"):
         mhfd.scor  # noqa: B018
+
+
+# --- Arguments that cannot be meant ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_impossible_pixel_size_is_refused(size: float) -> None:
+    with pytest.raises(ParamsError, match="pixel_size_nm must be a positive number"):
+        mhfd.score(np.zeros((8, 8)), pixel_size_nm=size)
+    with pytest.raises(ParamsError, match="pixel_size_nm must be a positive number"):
+        mhfd.score_many([np.zeros((8, 8))], pixel_size_nm=size)
+
+
+@pytest.mark.parametrize("sources", ["a.tif", np.zeros((8, 8))])
+def test_one_tile_given_for_many_is_refused(sources: Any) -> None:
+    with pytest.raises(ParamsError, match="for one tile use score"):
+        mhfd.score_many(sources)
+
+
+def test_no_workers_are_refused() -> None:
+    with pytest.raises(ParamsError, match="workers must be at least 1"):
+        mhfd.score_many([], workers=0)
+
+
+def test_what_is_neither_file_nor_array_is_a_failed_row() -> None:
+    row = mhfd.score_many([None])[0]  # type: ignore[list-item]
+    assert row.error is not None
+    assert row.error.code == "unsupported"
+
+
+def test_pixels_too_far_apart_for_a_float_are_refused() -> None:
+    with pytest.raises(TileError, match="too far apart"):
+        mhfd.score(np.array([[-1.7e308, 1.7e308]]))
+
+
+def test_scales_far_below_a_pixel_are_a_failed_tile() -> None:
+    params = FocusParams(unit="nm", min_t=1, max_t=50)
+    row = mhfd.score_many([np.zeros((8, 8))], params, pixel_size_nm=100)[0]
+    assert row.error is not None
+    assert row.error.code == "scale_out_of_range"

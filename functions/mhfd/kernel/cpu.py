@@ -20,6 +20,7 @@ from mhfd.contract import FocusParams
 from mhfd.kernel.measures import (
     CONTENT_BLOCK_PX,
     LINE_LAGS,
+    MEAN_MARGIN,
     MIN_NOISE,
     MIN_RESPONSE,
     Covariances,
@@ -82,9 +83,9 @@ def normalise(tile: NDArray[Any], saturate: float) -> tuple[Plane, float]:
         low, high = lowest, highest
     if low == high:
         return np.zeros(tile.shape, np.float32), 1.0
-    at_limits = np.count_nonzero((tile == lowest) | (tile == highest)) / tile.size
-    # Centred in the tile's own type: a large offset must not cost float32 its digits.
-    image = (tile - low).astype(np.float64, copy=False) / (float(high) - float(low))
+    at_limits = int(np.count_nonzero((tile == lowest) | (tile == highest))) / tile.size
+    # In float64: a large offset must not cost the tile its digits.
+    image = (tile.astype(np.float64) - float(low)) / (float(high) - float(low))
     return np.clip(image, 0, 1).astype(np.float32), at_limits
 
 
@@ -227,7 +228,7 @@ def estimate_noise(image: Plane, grey: Plane) -> NoiseModel:
         _robust_variance(np.abs(_binomial(down[:, 1:-1], 1))),
         _robust_variance(np.abs(_binomial(along[1:-1], 0))),
     )
-    dark = grey <= grey.mean(dtype=np.float64)
+    dark = grey <= grey.mean(dtype=np.float64) + MEAN_MARGIN
     shades = []
     for half in (dark, ~dark):
         if count := int(np.count_nonzero(half)):

@@ -21,6 +21,9 @@ MIN_RESPONSE = 1e-6
 MIN_STEP = 1e-3
 """Difference in grey between the darker and the lighter pixels that is needed to tell a slope of the noise."""
 
+MEAN_MARGIN = MIN_STEP / 3
+"""Pixels no further above the mean than this are still the darker ones: rounding must not decide for those on it."""
+
 LINE_LAGS = (1, 2, 16)
 """Lags in pixels of the autocovariance along rows and columns: Vollath's two, and one beyond fine structure."""
 

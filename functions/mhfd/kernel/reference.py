@@ -17,6 +17,7 @@ from mhfd.contract import FocusParams
 from mhfd.kernel.measures import (
     CONTENT_BLOCK_PX,
     LINE_LAGS,
+    MEAN_MARGIN,
     MIN_NOISE,
     MIN_RESPONSE,
     Covariances,
@@ -148,7 +149,7 @@ def estimate_noise(image: Plane) -> NoiseModel:
         robust_variance(np.abs(along_axis(along, across, 0))),
     )
     grey = local_mean(image)
-    dark = grey <= grey.mean()
+    dark = grey <= grey.mean() + MEAN_MARGIN
     halves = [half for half in (dark, ~dark) if half.any()]
     shades = [Shade(half.mean(), grey[half].mean(), robust_variance(corner[half])) for half in halves]
     return noise_model(shades, factor)

@@ -1,0 +1,74 @@
+"""What the README and the examples tell a newcomer to type works as written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+from PIL import Image
+
+from mhfd_client.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder `run` in the working folder, with the files that the README names."""
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    rng = np.random.default_rng(7)
+    for name in ("a.tif", "b.tif", "s0001_r0_c1.tif", "s0001_r1_c0.tif"):
+        tile = rng.integers(0, 255, (64, 64), np.uint8)
+        tifffile.imwrite(Path("run") / name, tile, resolution=(2e6, 2e6), resolutionunit="CENTIMETER")
+    return tmp_path
+
+
+def blocks(language: str) -> str:
+    return "\n".join(re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL))
+
+
+def test_the_python_of_the_readme_runs(run: Path) -> None:
+    exec(compile(blocks("python"), "README.md", "exec"), {})
+
+
+@pytest.mark.parametrize("line", [line for line in blocks("sh").splitlines() if line.startswith("mhfd score")])
+def test_the_score_commands_of_the_readme_run(run: Path, line: str) -> None:
+    command = line.partition("#")[0].partition(">")[0].split()
+    assert CliRunner().invoke(main, command[1:]).exit_code == 0
+
+
+@pytest.mark.parametrize("target", re.findall(r"^make (\w+)", blocks("sh"), flags=re.MULTILINE))
+def test_the_make_targets_of_the_readme_exist(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def test_the_files_that_the_texts_link_to_exist() -> None:
+    for text in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", text.read_text(encoding="utf-8")):
+            assert (text.parent / target).is_file(), f"{text.name} links to {target}"
+
+
+def test_the_results_page_lists_every_error_code_and_every_key() -> None:
+    from typing import get_args
+
+    from mhfd.contract import ErrorCode, FocusResult, Provenance
+
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    provenance = Provenance(mhfd="", params_sha256="", backend="", device="")
+    keys = FocusResult(path="", status="failed", provenance=provenance).to_dict()
+    for name in (*get_args(ErrorCode), *keys):
+        assert f"`{name}`" in page, name
+
+
+def test_the_example_draws_features(run: Path) -> None:
+    script = ROOT / "examples" / "draw_features.py"
+    subprocess.run([sys.executable, script, "run/a.tif", "run/b.tif", "out.png"], check=True)
+    assert Image.open("out.png").size == (2 * 3 * 200 + 12, 3 * 200)
