@@ -71,4 +71,5 @@ def test_the_results_page_lists_every_error_code_and_every_key() -> None:
 def test_the_example_draws_features(run: Path) -> None:
     script = ROOT / "examples" / "draw_features.py"
     subprocess.run([sys.executable, script, "run/a.tif", "run/b.tif", "out.png"], check=True)
-    assert Image.open("out.png").size == (2 * 3 * 200 + 12, 3 * 200)
+    with Image.open("out.png") as picture:
+        assert picture.size == (2 * 3 * 200 + 12, 3 * 200)
