@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from mhfd.contract import FocusResult, Verdict, split_page
 
@@ -76,41 +78,57 @@ def write_csv(results: Sequence[FocusResult], path: Path) -> None:
 def print_table(results: Sequence[FocusResult], *, show_all: bool) -> None:
     """A table for people. On a terminal a long one is cut to the tiles that want attention."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=max([100, *(len(row.path) + 90 for row in results)]))  # a pipe has no width: never wrap
     rows = list(results)
-    if console.is_terminal and not show_all and len(rows) > ROWS_ON_A_TERMINAL:
-        rows = [row for row in rows if row.verdict != "in_focus"]
-    shown = rows if show_all or not console.is_terminal else rows[:ROWS_ON_A_TERMINAL]
-    if shown:
-        console.print(_table(shown))
-    if len(shown) < len(results):
-        console.print(
-            f"{len(results) - len(shown)} tiles not shown; --all lists every one, --csv writes them to a file."
-        )
+    if console.is_terminal:
+        if not show_all and len(rows) > ROWS_ON_A_TERMINAL:
+            rows = [row for row in rows if row.verdict != "in_focus"][:ROWS_ON_A_TERMINAL]
+    else:
+        console = Console(width=max([100, *(len(row.path) + 100 for row in rows)]))  # a pipe has no width: never wrap
+    folder = common_folder([row.path for row in rows])
+    if rows:
+        if folder:
+            console.print(f"in {folder}", style="dim", highlight=False, markup=False, soft_wrap=True)
+        console.print(_table(rows, folder, narrow=console.width < 110))
+        for row in rows:
+            if row.error:
+                where = "" if row.path in row.error.message else f"{row.path}: "
+                why = f"failed: {where}{row.error.message} ({row.error.code})"
+                console.print(why, style=VERDICT_STYLES["failed"], highlight=False, markup=False, soft_wrap=True)
+    if len(rows) < len(results):
+        hidden = f"{len(results) - len(rows)} tiles not shown; --all lists every one, --csv writes them to a file."
+        console.print(hidden, highlight=False, soft_wrap=True)
     console.print(summary(results), highlight=False, soft_wrap=True)
 
 
-def _table(rows: Sequence[FocusResult]) -> Table:
+def common_folder(paths: Sequence[str]) -> str:
+    """The folder that all paths share, with its last separator; "" where they share none."""
+    if not paths:
+        return ""
+    first, last = min(paths), max(paths)  # what these two share, all share
+    n_same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[: max(first.rfind(separator, 0, n_same) for separator in (os.sep, "/")) + 1]
+
+
+def _table(rows: Sequence[FocusResult], folder: str, *, narrow: bool) -> Table:
+    columns = [
+        ("focus score", "focus_score", ".2f"),
+        ("features/Mpx", "features_per_mpx", ".0f"),
+        ("scale px", "characteristic_scale_px", ".1f"),
+        ("noise", "noise", ".3f"),
+        ("content", "content", ".0%"),
+        ("anisotropy", "anisotropy", ".2f"),
+    ]
+    if narrow:
+        columns = columns[:2]
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("tile", overflow="fold")
-    table.add_column("verdict")
-    for heading in ("focus score", "features/Mpx", "scale px", "noise", "content", "anisotropy"):
+    table.add_column("verdict", no_wrap=True)
+    for heading, _, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        style = VERDICT_STYLES[row.verdict or "cannot_tell"]
-        verdict = f"[{style}]{row.verdict}[/]"
-        if row.error:
-            verdict = f"[{style}]failed[/] {_escape(row.error.message)} [dim]({row.error.code})[/]"
+        verdict = Text(row.verdict or "cannot_tell", style=VERDICT_STYLES[row.verdict or "cannot_tell"])
         table.add_row(
-            _escape(row.path),
-            verdict,
-            _number(row.focus_score, ".2f"),
-            _number(row.features_per_mpx, ".0f"),
-            _number(row.characteristic_scale_px, ".1f"),
-            _number(row.noise, ".3f"),
-            _number(row.content, ".0%"),
-            _number(row.anisotropy, ".2f"),
+            Text(row.path[len(folder) :]), verdict, *(_number(getattr(row, n), spec) for _, n, spec in columns)
         )
     return table
 
@@ -124,9 +142,3 @@ def summary(results: Sequence[FocusResult]) -> str:
 
 def _number(value: float | None, spec: str) -> str:
     return "" if value is None else format(value, spec)
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from mhfd.contract import FocusResult
 from mhfd_client.cli import main
+from mhfd_client.output import common_folder
 
 
 def invoke(*args: str | Path) -> Result:
@@ -119,6 +120,30 @@ def test_the_table_lists_each_tile_when_piped(run: Path) -> None:
     assert all(f"t{i}.tif" in out for i in range(7))
     assert out.rstrip().endswith("7 tiles: 6 in focus, 1 out of focus")
     assert "\x1b" not in out  # no colours in a pipe
+
+
+def test_the_table_names_the_common_folder_once(run: Path) -> None:
+    assert invoke("score", run).stdout.count(str(run)) == 1
+
+
+@pytest.mark.parametrize(
+    ("paths", "folder"),
+    [
+        (["run/a.tif", "run/b.tif"], "run/"),
+        (["run/ab/1.tif", "run/ac/1.tif"], "run/"),
+        (["run/a.tif"], "run/"),
+        (["a.tif", "b.tif"], ""),
+        (["/x/a.tif", "y/b.tif"], ""),
+        ([], ""),
+    ],
+)
+def test_the_common_folder(paths: list[str], folder: str) -> None:
+    assert common_folder(paths) == folder
+
+
+def test_a_failed_tile_says_why_below_the_table(run_with_a_bad_file: Path) -> None:
+    out = invoke("score", run_with_a_bad_file).stdout
+    assert re.search(r"^failed: .*notes\.tif .*\(not_an_image\)$", out, flags=re.MULTILINE)
 
 
 def test_csv_has_a_line_a_tile(run_with_a_bad_file: Path, tmp_path: Path) -> None:
