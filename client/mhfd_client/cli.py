@@ -13,11 +13,13 @@ from typing import Any, TypeVar, get_args
 import click
 
 from mhfd._version import __version__
-from mhfd.contract import FocusParams, FocusResult, MhfdError, Mode, ParamsError, Polarity, Unit
+from mhfd.contract import BackendName, FocusParams, FocusResult, MhfdError, Mode, ParamsError, Polarity, Unit
 
 EXIT_OK = 0
 EXIT_OOF = 1
+EXIT_USAGE = 2
 EXIT_FAILED_TILES = 3
+EXIT_TEMPORARY = 75
 EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -27,8 +29,20 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
+class _Refusal(click.ClickException):
+    """What was asked for cannot be done as asked."""
+
+    exit_code = EXIT_USAGE
+
+
+class _FileTrouble(click.ClickException):
+    """A file that a command writes cannot be written."""
+
+    exit_code = EXIT_TEMPORARY
+
+
 class _Group(click.Group):
-    """Turns our own errors into one line and an exit code."""
+    """Turns our own errors, and those of files named by the user, into one line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -36,7 +50,11 @@ class _Group(click.Group):
         except ParamsError as error:
             raise click.UsageError(str(error)) from error
         except MhfdError as error:
-            raise click.ClickException(str(error)) from error
+            raise _Refusal(str(error)) from error
+        except OSError as error:
+            if error.filename is None:  # a closed pipe, say: click knows what to do
+                raise
+            raise _FileTrouble(f"{error.filename} cannot be written: {error.strerror}") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,18 +97,14 @@ def _measure_options(command: Command) -> Command:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--endpoint", default="local", show_default=True, help="Where tiles are scored.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of results (schema 1) and nothing else.")
-@click.option(
-    "--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a table to this file too."
-)
-@click.option(
-    "--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a report with pictures too."
-)
+@click.option("--csv", "csv_file", type=_FILE, help="Write a table to this file too.")
+@click.option("--html", "html_file", type=_FILE, help="Write a report with pictures too.")
 @click.option("--all", "show_all", is_flag=True, help="List every tile on a terminal, not only those to look at.")
 @click.option("--fail-on-oof", is_flag=True, help="Exit with 1 when a tile is out of focus or astigmatic.")
 @click.option("--pixel-size-nm", type=click.FloatRange(min=0, min_open=True), help="Overrides what the files say.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Larger tiles are refused unread.")
 @click.option("--workers", type=click.IntRange(min=1), help="Tiles scored at once.  [default: one a core]")
-@click.option("--backend", default="auto", show_default=True, help="'auto' or 'numpy'.")
+@click.option("--backend", type=click.Choice(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
 @_measure_options
 def score(
     paths: tuple[str, ...],
@@ -109,7 +123,8 @@ def score(
     """Score image files, folders (recursively) and glob patterns.
 
     The verdict compares a tile with the others in its folder. Exit code: 0 all scored, 1 out-of-focus tiles found
-    (--fail-on-oof), 2 wrong usage, 3 some tiles failed, 130 interrupted (what is done is printed).
+    (--fail-on-oof), 2 wrong usage, 3 some tiles failed, 75 a file could not be written, 130 interrupted (what is done
+    is printed).
     """
     params = FocusParams.from_dict(measure)
     if endpoint != "local":

@@ -111,8 +111,15 @@ def test_an_unknown_endpoint_is_exit_code_78(run: Path) -> None:
 
 def test_an_unknown_backend_names_those_there_are(run: Path) -> None:
     result = invoke("score", run, "--backend", "abacus")
-    assert result.exit_code == 1
-    assert '"numpy"' in result.stderr
+    assert result.exit_code == 2
+    assert "'numpy'" in result.stderr
+
+
+def test_a_table_that_cannot_be_written_is_exit_code_75_after_the_results(run: Path, tmp_path: Path) -> None:
+    result = invoke("score", run, "--json", "--csv", tmp_path / "no such folder" / "out.csv")
+    assert result.exit_code == 75
+    assert len(json.loads(result.stdout)) == 7
+    assert "out.csv cannot be written" in result.stderr
 
 
 def test_the_table_lists_each_tile_when_piped(run: Path) -> None:
@@ -191,7 +198,7 @@ def test_simulate_then_score(tmp_path: Path) -> None:
 def test_simulate_refuses_a_folder_with_other_files(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("precious")
     result = invoke("simulate", tmp_path)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "Choose a new or empty folder" in result.stderr
 
 

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft
 
 from mhfd.contract import FocusParams
 from mhfd.kernel.measures import (
-    CONTENT_BLOCK_PX,
     LINE_LAGS,
     MEAN_MARGIN,
     MIN_NOISE,
@@ -28,12 +27,11 @@ from mhfd.kernel.measures import (
     Measures,
     NoiseModel,
     Shade,
-    content_threshold,
-    focus_score,
     gaussian,
     noise_gains,
     noise_model,
     row_noise_factor,
+    summarise,
 )
 
 Plane = NDArray[np.float32]
@@ -56,16 +54,7 @@ def measure(tile: NDArray[Any], params: FocusParams) -> tuple[Measures, FeatureL
     strength, scale = maximum_over_scale(image, params)
     features = find_features(strength, scale, grey, noise, params)
     covariances = autocovariances(image)
-    measures = Measures(
-        features_by_scale=tuple(np.bincount(features.scale_index, minlength=params.n_scales).tolist()),
-        focus_score=focus_score(covariances, noise.sigma, len(features) / image.size * 1e6),
-        characteristic_scale_px=float(features.scales_px.mean()) if len(features) else None,
-        noise=noise.sigma,
-        content=content(image, noise.sigma),
-        anisotropy=covariances.anisotropy,
-        saturated=saturated,
-        vollath_f4=covariances.vollath_f4,
-    )
+    measures = summarise(image, features, noise, covariances, saturated, params)
     return measures, features
 
 
@@ -270,16 +259,3 @@ def autocovariances(image: Plane) -> Covariances:
         falling=(at(1, 1), at(2, 2)),
         rising=(at(1, -1), at(2, -2)),
     )
-
-
-def content(image: Plane, noise: float) -> float | None:
-    """Fraction of 16 px blocks with structure in or beside them; see `reference.content`."""
-    side = CONTENT_BLOCK_PX
-    rows, cols = image.shape[0] // side, image.shape[1] // side
-    if rows < 1 or cols < 3:
-        return None
-    mean = image[: rows * side, : cols * side].reshape(rows, side, cols, side).mean(axis=(1, 3), dtype=np.float64)
-    bend = np.abs(mean[:, 1:-1] - (mean[:, :-2] + mean[:, 2:]) / 2)
-    structured = np.zeros(mean.shape, dtype=bool)
-    structured[:, 1:-1] = bend > content_threshold(noise)
-    return float(ndimage.binary_dilation(structured, np.ones((3, 3), dtype=bool)).mean())

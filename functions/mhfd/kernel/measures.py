@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+
+from mhfd.contract import FocusParams
 
 TRUNCATE = 6.0
 """Gaussians are sampled at whole pixels, cut at TRUNCATE standard deviations, and sum to one."""
@@ -214,3 +218,47 @@ def focus_score(covariances: Covariances, noise: float, features_per_mpx: float)
     sharpness = max(0.0, covariances.vollath_f4) * (1 - (covariances.anisotropy or 0.0))
     spread = math.sqrt(covariances.structure + 0.1 * noise**2 + 1e-4)
     return 100 * sharpness / spread * features_per_mpx / (features_per_mpx + FEATURES_PER_MPX_HALF)
+
+
+def content(image: NDArray[Any], noise: float) -> float | None:
+    """Fraction of 16 px blocks with structure in or beside them; None for tiles below 16 x 48 px.
+
+    A block's mean is compared with the mean of its neighbours left and right: what the noise cannot
+    explain is structure. Defocus leaves block means alone, so a blurred tile keeps its content; a linear
+    shading and offsets of whole rows cancel.
+
+    Parameters
+    ----------
+    image : (rows, cols) normalised tile
+    noise : its standard deviation
+    """
+    side = CONTENT_BLOCK_PX
+    rows, cols = image.shape[0] // side, image.shape[1] // side
+    if rows < 1 or cols < 3:
+        return None
+    blocks = image[: rows * side, : cols * side].reshape(rows, side, cols, side)
+    mean = blocks.mean(axis=(1, 3), dtype=np.float64)
+    structured = np.zeros(mean.shape, dtype=bool)
+    structured[:, 1:-1] = np.abs(mean[:, 1:-1] - (mean[:, :-2] + mean[:, 2:]) / 2) > content_threshold(noise)
+    return float(ndimage.binary_dilation(structured, np.ones((3, 3), dtype=bool)).mean())
+
+
+def summarise(
+    image: NDArray[Any],
+    features: FeatureList,
+    noise: NoiseModel,
+    covariances: Covariances,
+    saturated: float,
+    params: FocusParams,
+) -> Measures:
+    """All numbers of one tile from what a kernel found in it."""
+    return Measures(
+        features_by_scale=tuple(np.bincount(features.scale_index, minlength=params.n_scales).tolist()),
+        focus_score=focus_score(covariances, noise.sigma, len(features) / image.size * 1e6),
+        characteristic_scale_px=float(features.scales_px.mean()) if len(features) else None,
+        noise=noise.sigma,
+        content=content(image, noise.sigma),
+        anisotropy=covariances.anisotropy,
+        saturated=saturated,
+        vollath_f4=covariances.vollath_f4,
+    )
