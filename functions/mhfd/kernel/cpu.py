@@ -36,6 +36,9 @@ from mhfd.kernel.measures import (
 
 Plane = NDArray[np.float32]
 
+STRIP_ROWS = 128
+"""Rows that are transformed and compared at a time: few enough to stay in the processor's cache."""
+
 NEGLIGIBLE = 1e-9
 """Transfer below this is left out: two orders below what float32 resolves."""
 
@@ -110,8 +113,8 @@ def _product(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> Plane:
     return np.outer(rows.astype(np.float32), cols.astype(np.float32))
 
 
-def _dogs(image: Plane, params: FocusParams) -> Iterator[Plane]:
-    """D_i = t_i (L_{i+1} - L_i) for i = 1 .. n, each (rows, cols)."""
+def _dogs(image: Plane, params: FocusParams) -> Iterator[tuple[int, slice, Plane]]:
+    """D_i = t_i (L_{i+1} - L_i) for i = 1 .. n, strip by strip: (i - 1, rows of the strip, its pixels)."""
     circular = params.mode == "paper"
     centred = image - image.mean(dtype=np.float64).astype(np.float32)
     spectrum = fft.rfft2(centred) if circular else fft.dctn(centred, norm="ortho")
@@ -122,7 +125,7 @@ def _dogs(image: Plane, params: FocusParams) -> Iterator[Plane]:
         step_down, step_along = t * (down[i + 1] - down[i]), t * (along[i + 1] - along[i])
         if circular:
             transfer = _product(step_down, along[i + 1]) + _product(down[i], step_along)
-            yield fft.irfft2(spectrum * transfer, s=image.shape)
+            yield i, np.s_[:], fft.irfft2(spectrum * transfer, s=image.shape)
             continue
         kept_down = np.count_nonzero(down[i] > NEGLIGIBLE)
         kept_along = np.count_nonzero(along[i] > NEGLIGIBLE)
@@ -130,22 +133,24 @@ def _dogs(image: Plane, params: FocusParams) -> Iterator[Plane]:
         transfer = _product(step_down[low[0]], along[i + 1][low[1]])
         transfer += _product(down[i][low[0]], step_along[low[1]])
         transfer *= spectrum[low]
-        partial = fft.idct(transfer, n=image.shape[0], axis=0, norm="ortho")
-        yield fft.idct(partial, n=image.shape[1], axis=1, norm="ortho")
+        partial = fft.idct(transfer, n=image.shape[0], axis=0, norm="ortho", overwrite_x=True)
+        for top in range(0, image.shape[0], STRIP_ROWS):
+            strip = np.s_[top : top + STRIP_ROWS]
+            yield i, strip, fft.idct(partial[strip], n=image.shape[1], axis=1, norm="ortho")
 
 
 def maximum_over_scale(image: Plane, params: FocusParams) -> tuple[Plane, NDArray[np.uint16]]:
     """M = max_i D_i and A = argmax_i D_i, each (rows, cols); the first of equals."""
     strength = np.full(image.shape, -np.inf, np.float32)
     scale = np.zeros(image.shape, np.uint16)
-    for i, dog in enumerate(_dogs(image, params)):
+    for i, strip, dog in _dogs(image, params):
         if params.polarity == "bright":
             np.negative(dog, out=dog)
         elif params.polarity == "both":
             np.abs(dog, out=dog)
         # i only grows, so a maximum does the work of a masked copy, which mispredicts at every other pixel.
-        np.maximum(scale, (dog > strength) * np.uint16(i), out=scale)
-        np.maximum(strength, dog, out=strength)
+        np.maximum(scale[strip], (dog > strength[strip]) * np.uint16(i), out=scale[strip])
+        np.maximum(strength[strip], dog, out=strength[strip])
     return strength, scale
 
 
