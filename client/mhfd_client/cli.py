@@ -93,7 +93,7 @@ def _measure_options(command: Command) -> Command:
     return _with_options(command, options)
 
 
-@main.command()
+@main.command(short_help="Score image files, folders and patterns.")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--endpoint", default="local", show_default=True, help="Where tiles are scored.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of results (schema 1) and nothing else.")
@@ -188,7 +188,7 @@ def _plan_options(command: Command) -> Command:
     return _with_options(command, options)
 
 
-@main.command()
+@main.command(short_help="Write a synthetic serial-section run.")
 @click.argument("out", type=_FOLDER)
 @_plan_options
 def simulate(out: Path, **plan: Any) -> None:
@@ -201,7 +201,7 @@ def simulate(out: Path, **plan: Any) -> None:
     click.echo(f"{len(truth)} tiles and truth.csv in {out}. Score them: mhfd score {out}")
 
 
-@main.command()
+@main.command(short_help="Simulate, score, compare with the truth, report.")
 @click.option("--out", type=_FOLDER, default=Path("mhfd-demo"), show_default=True, help="Folder for tiles and report.")
 @_plan_options
 def demo(out: Path, **plan: Any) -> None:

@@ -261,7 +261,7 @@ class FocusResult:
     characteristic_scale_px : mean scale of the features; None without features
     noise : standard deviation of the noise, as a fraction of the tile's saturated range
     content : fraction of the tile with structure above the noise
-    anisotropy : 0 for equally fine structure in all directions, towards 1 for one-axis blur
+    anisotropy : 0 for equally fine structure in all directions, towards 1 for one-axis blur; None on noise
     saturated : fraction of the pixels at the detector's limits
     vollath_f4 : Vollath's F4 on the normalised tile (Vollath 1987)
     verdict, confidence, defocus_um : filled in by the client, which knows the tile's run

@@ -42,6 +42,9 @@ CONTENT_CONTRAST = 0.02
 """A block is content where it departs from its neighbours by so many deviations of the noise, and by so much of
 the tile's range: in clean tiles the noise is no measure, since resin has faint streaks of its own."""
 
+ANISOTROPY_SIGMAS = 5.0
+"""F4 must exceed what chance makes of white noise by so many deviations before its direction means anything."""
+
 FEATURES_PER_MPX_HALF = 300.0
 """At this density of features the focus score reaches half of its sharpness: resin stays near zero."""
 
@@ -252,13 +255,15 @@ def summarise(
     params: FocusParams,
 ) -> Measures:
     """All numbers of one tile from what a kernel found in it."""
+    chance = 2 * noise.sigma**2 / math.sqrt(image.size)  # standard deviation of F4 on white noise
+    directional = covariances.vollath_f4 > ANISOTROPY_SIGMAS * chance
     return Measures(
         features_by_scale=tuple(np.bincount(features.scale_index, minlength=params.n_scales).tolist()),
         focus_score=focus_score(covariances, noise.sigma, len(features) / image.size * 1e6),
         characteristic_scale_px=float(features.scales_px.mean()) if len(features) else None,
         noise=noise.sigma,
         content=content(image, noise.sigma),
-        anisotropy=covariances.anisotropy,
+        anisotropy=covariances.anisotropy if directional else None,
         saturated=saturated,
         vollath_f4=covariances.vollath_f4,
     )

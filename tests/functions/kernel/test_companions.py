@@ -189,3 +189,7 @@ def test_focus_score_counts_the_blurrier_axis(rng: np.random.Generator) -> None:
     sharp, noise = CONTRAST * texture(SHAPE, rng), rng.standard_normal(SHAPE)
     smeared = ndimage.gaussian_filter1d(sharp, 2, axis=1, mode="wrap")
     assert measures_of(smeared + noise).focus_score < 0.5 * measures_of(sharp + noise).focus_score
+
+
+def test_noise_has_no_direction(measure: Kernel, rng: np.random.Generator) -> None:
+    assert measure(rng.normal(0, 1, (200, 200)), FocusParams())[0].anisotropy is None
