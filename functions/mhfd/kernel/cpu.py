@@ -181,30 +181,40 @@ def _overlap(shape: tuple[int, ...], dy: int, dx: int) -> tuple[tuple[slice, sli
     return here, there
 
 
+def _strips(image: Plane) -> Iterator[tuple[slice, Plane]]:
+    """Rows of the image, and those rows with two more pixels on all sides, symmetric boundary."""
+    framed = np.pad(image, 2, mode="symmetric")
+    for top in range(0, image.shape[0], STRIP_ROWS):
+        yield np.s_[top : top + STRIP_ROWS], framed[top : top + STRIP_ROWS + 4]
+
+
+def _taps(plane: Plane, axis: int, width: int) -> Iterator[Plane]:
+    """The plane shifted by 0 .. width - 1 along an axis, as far as all of them reach."""
+    length = plane.shape[axis] - width + 1
+    for k in range(width):
+        yield plane[k : k + length] if axis == 0 else plane[:, k : k + length]
+
+
 def _fourth(plane: Plane, axis: int) -> Plane:
-    """Fourth difference of unit noise gain along `axis`, four samples shorter."""
-    a, b, c, d, e = (_shifted(plane, axis, k, 5) for k in range(5))
-    return np.asarray(((a + e) - 4 * (b + d) + 6 * c) * np.float32(1 / math.sqrt(70)))
+    """Fourth difference (1, -4, 6, -4, 1) along an axis, four samples shorter; white noise grows by sqrt(70)."""
+    a, b, c, d, e = _taps(plane, axis, 5)
+    return np.asarray((a + e) - 4 * (b + d) + 6 * c)
 
 
 def _binomial(plane: Plane, axis: int) -> Plane:
-    """(1, 2, 1) smoothing of unit noise gain along `axis`, two samples shorter."""
-    a, b, c = (_shifted(plane, axis, k, 3) for k in range(3))
-    return np.asarray(((a + c) + 2 * b) * np.float32(1 / math.sqrt(6)))
-
-
-def _shifted(plane: Plane, axis: int, offset: int, width: int) -> Plane:
-    length = plane.shape[axis] - width + 1
-    return plane[offset : offset + length] if axis == 0 else plane[:, offset : offset + length]
+    """(1, 2, 1) along an axis, two samples shorter; white noise grows by sqrt(6)."""
+    a, b, c = _taps(plane, axis, 3)
+    return np.asarray((a + c) + 2 * b)
 
 
 def local_mean(image: Plane) -> Plane:
     """Mean over 5 x 5 pixels, symmetric boundary."""
-    framed = np.pad(image, 2, mode="symmetric")
-    for axis in (0, 1):
-        a, b, c, d, e = (_shifted(framed, axis, k, 5) for k in range(5))
-        framed = a + b + c + d + e
-    return np.asarray(framed * np.float32(1 / 25))
+    mean = np.empty_like(image)
+    for strip, framed in _strips(image):
+        a, b, c, d, e = _taps(framed, 0, 5)
+        a, b, c, d, e = _taps(a + b + c + d + e, 1, 5)
+        np.multiply(a + b + c + d + e, np.float32(1 / 25), out=mean[strip])
+    return mean
 
 
 def estimate_noise(image: Plane, grey: Plane) -> NoiseModel:
@@ -214,36 +224,38 @@ def estimate_noise(image: Plane, grey: Plane) -> NoiseModel:
     ----------
     grey : (rows, cols) local mean of `image`
     """
-    framed = np.pad(image, 2, mode="symmetric")
-    down, along = _fourth(framed, 0), _fourth(framed, 1)
-    corner = np.abs(_fourth(down, 1))
+    corner, slow_down, slow_along = (np.empty_like(image) for _ in range(3))
+    for strip, framed in _strips(image):
+        down, along = _fourth(framed, 0), _fourth(framed, 1)
+        np.abs(_fourth(down, 1), out=corner[strip])
+        np.abs(_binomial(down[:, 1:-1], 1), out=slow_down[strip])
+        np.abs(_binomial(along[1:-1], 0), out=slow_along[strip])
     factor = row_noise_factor(
-        _robust_variance(corner),
-        _robust_variance(np.abs(_binomial(down[:, 1:-1], 1))),
-        _robust_variance(np.abs(_binomial(along[1:-1], 0))),
+        _robust_variance(corner) / (70 * 70),
+        _robust_variance(slow_down) / (70 * 6),
+        _robust_variance(slow_along) / (70 * 6),
     )
     dark = grey <= grey.mean(dtype=np.float64) + MEAN_MARGIN
     shades = []
     for half in (dark, ~dark):
         if count := int(np.count_nonzero(half)):
             mean = float(grey.sum(dtype=np.float64, where=half)) / count
-            shades.append(Shade(count / grey.size, mean, _robust_variance(corner, half)))
+            shades.append(Shade(count / grey.size, mean, _robust_variance(corner, half) / (70 * 70)))
     return noise_model(shades, factor)
 
 
-def _lower_median(values: Plane, where: NDArray[np.bool_] | None = None) -> float:
-    """Element of rank (n - 1) // 2 of the values, or of those `where` is true."""
-    count = values.size
-    if where is not None:
-        count = int(np.count_nonzero(where))
-        values = np.where(where, values, np.float32(np.inf))
-    rank = (count - 1) // 2
-    return float(np.partition(values, rank, axis=None)[rank])
-
-
 def _robust_variance(magnitude: Plane, where: NDArray[np.bool_] | None = None) -> float:
-    """Variance of normal noise from the median of its absolute values."""
-    return (_lower_median(magnitude, where) / 0.6744897501960817) ** 2
+    """Variance of normal noise from the median of its absolute values, or of those `where` is true.
+
+    The median is the element of rank (n - 1) // 2.
+    """
+    if where is None:
+        count, values = magnitude.size, magnitude.flatten()
+    else:
+        count, values = int(np.count_nonzero(where)), np.where(where, magnitude, np.float32(np.inf)).ravel()
+    rank = (count - 1) // 2
+    values.partition(rank)  # in place: the values are a copy already
+    return (float(values[rank]) / 0.6744897501960817) ** 2
 
 
 def autocovariances(image: Plane) -> Covariances:
