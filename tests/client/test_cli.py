@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -247,10 +246,11 @@ def test_ctrl_c_prints_what_is_done_and_exits_130(run: Path, tmp_path: Path) -> 
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert process.stderr.readline() == "waiting\n"
-    time.sleep(0.2)  # the main thread takes the earlier results meanwhile
     os.kill(process.pid, signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert [Path(row["path"]).name for row in json.loads(stdout)] == [f"t{i}.tif" for i in range(6)]
-    assert "Interrupted: 6 tiles are done" in stderr
+    done = [Path(row["path"]).name for row in json.loads(stdout)]
+    assert len(done) in (5, 6)  # the sixth may just be on its way when the signal comes
+    assert done == [f"t{i}.tif" for i in range(len(done))]
+    assert f"Interrupted: {len(done)} tiles are done" in stderr
     assert "Traceback" not in stderr
