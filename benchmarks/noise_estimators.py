@@ -24,7 +24,6 @@ from scipy import ndimage
 from mhfd.contract import FocusParams
 from mhfd.kernel import cpu
 from mhfd.kernel.measures import MIN_NOISE, NoiseModel, noise_gains, row_noise_factor
-from mhfd.kernel.reference import noise_at
 
 Plane = NDArray[np.float32]
 
@@ -137,7 +136,7 @@ def rows_of_tile(folder: Path, truth: dict[str, str]) -> Iterator[Row]:
     strength = peaks.strengths / noise_gains(ALL_PEAKS.scales)[peaks.scale_index]
     grey_at_peaks = grey[peaks.rows, peaks.cols].astype(np.float64)
     for name, noise in estimates(image, grey).items():
-        count = np.count_nonzero(strength > K_NOISE * noise_at(noise, grey_at_peaks))
+        count = np.count_nonzero(strength > K_NOISE * noise.at(grey_at_peaks))
         yield Row(
             folder=str(folder),
             file=truth["file"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def em_tiles() -> Path:
-    """The folder of real tiles: MHFD_EM_TILES, else shared/em beside the repository."""
-    beside = Path(__file__).parents[2] / "shared" / "em"
-    folder = Path(os.environ.get("MHFD_EM_TILES", beside))
-    if not folder.is_dir():
-        pytest.skip("no EM tiles")
-    return folder
+def em_tile() -> Callable[[str], Path]:
+    """A real tile, or a folder of them, by its name under MHFD_EM_TILES, else under shared/em beside the repository."""
+    folder = Path(os.environ.get("MHFD_EM_TILES", Path(__file__).parents[2] / "shared" / "em"))
+
+    def find(name: str) -> Path:
+        if not (folder / name).exists():
+            pytest.skip("no EM tiles")
+        return folder / name
+
+    return find
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from mhfd.contract import FocusParams
 from mhfd.kernel.measures import FeatureList, Measures
 
 Plane = NDArray[np.float64]
+EmTile = Callable[[str], Path]  # the fixture of that name
 Kernel = Callable[[NDArray[Any], FocusParams], tuple[Measures, FeatureList]]
 
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import tifffile
 from click.testing import CliRunner
 from PIL import Image
 
+from mhfd.contract import ErrorCode, FocusResult, Provenance
 from mhfd_client.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -57,10 +59,6 @@ def test_the_files_that_the_texts_link_to_exist() -> None:
 
 
 def test_the_results_page_lists_every_error_code_and_every_key() -> None:
-    from typing import get_args
-
-    from mhfd.contract import ErrorCode, FocusResult, Provenance
-
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     provenance = Provenance(mhfd="", params_sha256="", backend="", device="")
     keys = FocusResult(path="", status="failed", provenance=provenance).to_dict()

@@ -73,7 +73,7 @@ def _with_options(command: Command, options: Sequence[Callable[[Command], Comman
     return command
 
 
-def _default(name: str, kind: Any, text: str, value: Any) -> Callable[[Command], Command]:
+def _option(name: str, kind: Any, text: str, value: Any) -> Callable[[Command], Command]:
     return click.option(name, type=kind, default=value, show_default=True, help=text)
 
 
@@ -81,14 +81,14 @@ def _measure_options(command: Command) -> Command:
     """The options that make `FocusParams`, the same wherever tiles are scored."""
     d = FocusParams()
     options = [
-        _default("--n-scales", int, "Number of scales.", d.n_scales),
-        _default("--min-t", float, "Smallest scale.", d.min_t),
-        _default("--max-t", float, "Largest scale.", d.max_t),
-        _default("--unit", click.Choice(get_args(Unit)), "Of the two scales.", d.unit),
-        _default("--saturate", float, "Fraction of the pixels clipped at each end.", d.saturate),
-        _default("--k-noise", float, "Noise threshold in standard deviations.", d.k_noise),
-        _default("--polarity", click.Choice(get_args(Polarity)), "Blobs to count.", d.polarity),
-        _default("--mode", click.Choice(get_args(Mode)), "'paper' counts noise: for reproduction only.", d.mode),
+        _option("--n-scales", int, "Number of scales.", d.n_scales),
+        _option("--min-t", float, "Smallest scale.", d.min_t),
+        _option("--max-t", float, "Largest scale.", d.max_t),
+        _option("--unit", click.Choice(get_args(Unit)), "Of the two scales.", d.unit),
+        _option("--saturate", float, "Fraction of the pixels clipped at each end.", d.saturate),
+        _option("--k-noise", float, "Noise threshold in standard deviations.", d.k_noise),
+        _option("--polarity", click.Choice(get_args(Polarity)), "Blobs to count.", d.polarity),
+        _option("--mode", click.Choice(get_args(Mode)), "'paper' counts noise: for reproduction only.", d.mode),
     ]
     return _with_options(command, options)
 
@@ -175,15 +175,15 @@ def _exit_code(results: Sequence[FocusResult], fail_on_oof: bool) -> int:
 def _plan_options(command: Command) -> Command:
     """The options that make a `RunPlan`."""
     options = [
-        _default("--sections", int, "Number of sections.", 6),
-        _default("--rows", int, "Rows of tiles in a section.", 2),
-        _default("--cols", int, "Columns of tiles in a section.", 3),
-        _default("--tile-px", int, "Side of a tile in pixels.", 512),
-        _default("--pixel-size-nm", float, "Nanometres per pixel.", 8.0),
-        _default("--bad-fraction", float, "Share of tiles out of focus or astigmatic.", 0.12),
-        _default("--blank-fraction", float, "Share of tiles that show bare resin.", 0.06),
-        _default("--dose", float, "Electrons per pixel at mid grey.", 200.0),
-        _default("--seed", int, "Same seed, same bytes.", 1),
+        _option("--sections", int, "Number of sections.", 6),
+        _option("--rows", int, "Rows of tiles in a section.", 2),
+        _option("--cols", int, "Columns of tiles in a section.", 3),
+        _option("--tile-px", int, "Side of a tile in pixels.", 512),
+        _option("--pixel-size-nm", float, "Nanometres per pixel.", 8.0),
+        _option("--bad-fraction", float, "Share of tiles out of focus or astigmatic.", 0.12),
+        _option("--blank-fraction", float, "Share of tiles that show bare resin.", 0.06),
+        _option("--dose", float, "Electrons per pixel at mid grey.", 200.0),
+        _option("--seed", int, "Same seed, same bytes.", 1),
     ]
     return _with_options(command, options)
 

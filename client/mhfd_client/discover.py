@@ -6,7 +6,6 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from mhfd.images import IMAGE_SUFFIXES
 
@@ -28,27 +27,30 @@ def find_tiles(names: Iterable[str]) -> list[str]:
 
 
 def _expand(name: str) -> Iterator[str]:
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         yield from _walk(name)
-    elif Path(name).exists() or not glob.has_magic(name):  # a file may well be called "tile[1].tif"
+    elif os.path.exists(name) or not glob.has_magic(name):  # a file may well be called "tile[1].tif"
         yield name
     else:
         matches = sorted(glob.glob(name, recursive=True), key=natural_order)
         if not matches:
             yield name
         for match in matches:
-            if Path(match).is_dir():
+            if os.path.isdir(match):
                 yield from _walk(match)
             elif _is_tile(match):
                 yield match
 
 
 def _walk(folder: str) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder):
+    """The images below a folder, then the folders that could not be listed: scoring says so of each."""
+    unlisted: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=unlisted.append):
         folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_order)
         for file in sorted(files, key=natural_order):
             if _is_tile(file):
                 yield os.path.join(parent, file)
+    yield from (str(error.filename) for error in unlisted)
 
 
 def _is_tile(name: str) -> bool:

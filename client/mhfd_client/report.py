@@ -76,6 +76,7 @@ def write_report(
     params : the features drawn over the pictures are those of these parameters
     truth : kind of each tile ("good", "bad", "blank") by path, when it is known
     """
+    alarms = _worst_first(results)
     environment = Environment(
         loader=PackageLoader("mhfd_client"), autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True
     )
@@ -87,9 +88,9 @@ def write_report(
         colours=COLOURS,
         dots=_dots(results),
         ticks=_ticks(results),
-        compared=_compared(results, params),
-        alarms=[picture for row in _worst_first(results)[:PICTURES_AT_MOST] if (picture := _thumbnail(row))],
-        n_alarms=len(_worst_first(results)),
+        compared=_compared(results, alarms, params),
+        alarms=[picture for row in alarms[:PICTURES_AT_MOST] if (picture := _thumbnail(row))],
+        n_alarms=len(alarms),
         truth=truth,
         confusion=confusion(results, truth) if truth else None,
     )
@@ -110,10 +111,12 @@ def _worst_first(results: Sequence[FocusResult]) -> list[FocusResult]:
     return sorted((row for row in results if row.verdict in ALARMS), key=lambda row: row.focus_score or 0.0)
 
 
-def _compared(results: Sequence[FocusResult], params: FocusParams | None) -> list[Picture]:
+def _compared(
+    results: Sequence[FocusResult], alarms: Sequence[FocusResult], params: FocusParams | None
+) -> list[Picture]:
     """A typical sharp tile beside the worst one, with their features."""
     sharp = sorted((row for row in results if row.verdict == "in_focus"), key=lambda row: row.focus_score or 0.0)
-    chosen = sharp[len(sharp) // 2 :][:1] + _worst_first(results)[:1]
+    chosen = [*sharp[len(sharp) // 2 :][:1], *alarms[:1]]
     return [picture for row in chosen if (picture := _with_features(row, params or FocusParams()))]
 
 

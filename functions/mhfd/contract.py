@@ -88,7 +88,7 @@ def _refuse_unknown_keys(what: str, given: dict[str, Any], known: list[str]) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class FocusParams:
-    """How a tile is measured (DESIGN section 3). Frozen; equal parameters have equal `sha256`.
+    """How a tile is measured (docs/measure.md). Frozen; equal parameters have equal `sha256`.
 
     Attributes
     ----------

@@ -141,6 +141,7 @@ def _check_file(path: str | os.PathLike[str]) -> None:
     except ValueError as exc:  # a null character, or one that this system's names cannot have
         raise TileError("not_found", f"{str(path)!r} cannot be the name of a file; check the path") from exc
     if stat.S_ISDIR(mode):
+        os.scandir(path).close()  # raises, and so says why, when it may not be listed
         raise TileError("not_an_image", f"{path} is a folder; name the image files in it")
     if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
         raise TileError("not_an_image", f"{path} is no ordinary file; name an image file")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ import pytest
 import tifffile
 from PIL import Image
 from scipy import ndimage
+
+from phantoms import EmTile
 
 ROOT = Path(__file__).parents[2]
 SIDE = 96
@@ -136,11 +137,8 @@ def test_series_that_blurs_fails(tmp_path: Path) -> None:
     assert (done.returncode, "| no |" in done.stdout) == (1, True), done.stderr
 
 
-def test_real_series_rises_everywhere() -> None:
-    tiles = Path(os.environ.get("MHFD_EM_TILES", ROOT.parent / "shared" / "em"))
-    if not (tiles / "sem-focus-series").is_dir():
-        pytest.skip("no EM tiles")
-    done = run("focus_series.py", "--em", tiles)
+def test_real_series_rises_everywhere(em_tile: EmTile) -> None:
+    done = run("focus_series.py", "--em", em_tile("sem-focus-series").parent)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from mhfd.contract import TileError
+from mhfd.images import count_tiles
 from mhfd_client.discover import find_tiles
 
 
@@ -53,3 +57,23 @@ def test_a_name_that_matches_nothing_is_passed_on(run: Path) -> None:
 
 def test_an_empty_folder_has_no_tiles(tmp_path: Path) -> None:
     assert find_tiles([str(tmp_path)]) == []
+
+
+def test_a_folder_that_may_not_be_listed_is_passed_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may list everything, so the refusal is made here; scoring then reports the folder as a failed row."""
+    real = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("sub"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert names(run, str(run)) == ["t2.tif", "t10.tif", "sub"]
+    with pytest.raises(TileError, match="may not be read") as caught:
+        count_tiles(run / "sub")
+    assert caught.value.code == "permission_denied"
+
+
+def test_a_name_that_no_file_can_have_is_passed_on() -> None:
+    assert find_tiles(["a" * 5000, "a\0b"]) == ["a" * 5000, "a\0b"]

@@ -21,6 +21,7 @@ from PIL import Image
 
 from mhfd.contract import TileError
 from mhfd.images import DEFAULT_MAX_PIXELS, IMAGE_SUFFIXES, Tile, count_tiles, grey_tile, read_tile
+from phantoms import EmTile
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,14 +29,6 @@ ROWS, COLS = 24, 32
 GREY = np.random.default_rng(1).integers(0, 256, (ROWS, COLS), dtype=np.uint8)
 GREY16 = GREY.astype(np.uint16) * 255 + 7
 SMOOTH = np.add.outer(np.arange(ROWS), np.arange(COLS)).astype(np.uint8) * 3  # what JPEG keeps
-EM_TILES = Path(os.environ.get("MHFD_EM_TILES", Path(__file__).parents[3] / "shared" / "em"))
-
-
-def em_tile(name: str) -> Path:
-    path = EM_TILES / name
-    if not path.exists():
-        pytest.skip("no EM tiles")
-    return path
 
 
 def write(path: Path, data: bytes | bytearray) -> Path:
@@ -534,17 +527,17 @@ def test_an_array_that_is_no_grey_tile_is_refused(pixels: Array, code: str) -> N
 # --- Real files -------------------------------------------------------------------------------------------------
 
 
-def test_bmp_named_png_is_read_as_bmp() -> None:
+def test_bmp_named_png_is_read_as_bmp(em_tile: EmTile) -> None:
     tile = read_tile(em_tile("sem-focus-series/series_0_def-13324_astx-466_asty219_base.png"))
     assert tile.acquisition.format == "bmp"
     assert tile.pixels.shape == (768, 1024)
 
 
-def test_packbits_hela_is_what_pillow_reads() -> None:
+def test_packbits_hela_is_what_pillow_reads(em_tile: EmTile) -> None:
     path = em_tile("sbfsem-hela/ROI_6005_4739_81_z0001.tif")
     with Image.open(path) as image:
         np.testing.assert_array_equal(read_tile(path).pixels, np.asarray(image))
 
 
-def test_grey_palette_of_a_vendor_is_grey() -> None:
+def test_grey_palette_of_a_vendor_is_grey(em_tile: EmTile) -> None:
     assert read_tile(em_tile("vendor-sem/jeol_example_sem.tif")).pixels.shape == (960, 1280)

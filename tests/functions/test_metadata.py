@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import tifffile
 
 from mhfd.images import Tile, read_tile
 from mhfd.metadata import pixel_size_from_dpi
+from phantoms import EmTile
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
-EM_TILES = Path(os.environ.get("MHFD_EM_TILES", Path(__file__).parents[3] / "shared" / "em"))
 
 ZEISS = "\r\n".join(
     [
@@ -51,13 +50,6 @@ def read(path: Path, index: int = 0, **options: Any) -> Tile:
 
 def vendor_tag(code: int, text: str) -> dict[str, Any]:
     return {"metadata": None, "extratags": [(code, 1, len(text), text.encode("latin-1"), True)]}
-
-
-def example(name: str) -> Tile:
-    path = EM_TILES / "vendor-sem" / name
-    if not path.exists():
-        pytest.skip("no EM tiles")
-    return read_tile(path)
 
 
 def test_zeiss_header(tmp_path: Path) -> None:
@@ -209,8 +201,8 @@ def test_an_odd_description_costs_no_tile(tmp_path: Path, description: str) -> N
     np.testing.assert_array_equal(tile.pixels, GREY)
 
 
-def test_zeiss_example() -> None:
-    tile = example("zeiss_example_sem.tif")
+def test_zeiss_example(em_tile: EmTile) -> None:
+    tile = read_tile(em_tile("vendor-sem/zeiss_example_sem.tif"))
     assert tile.pixel_size_nm == pytest.approx(593.3)
     assert tile.acquisition.vendor == "zeiss"
     assert tile.acquisition.working_distance_mm == pytest.approx(5.2)
@@ -218,8 +210,8 @@ def test_zeiss_example() -> None:
     assert tile.acquisition.stage_um == pytest.approx((48509, 48671.5, 10000))
 
 
-def test_thermo_example() -> None:
-    tile = example("tfs_example.tif")
+def test_thermo_example(em_tile: EmTile) -> None:
+    tile = read_tile(em_tile("vendor-sem/tfs_example.tif"))
     assert tile.pixel_size_nm == pytest.approx(269.792)
     assert tile.acquisition.vendor == "fei"
     assert tile.acquisition.working_distance_mm == pytest.approx(6.8, abs=0.05)
@@ -227,20 +219,20 @@ def test_thermo_example() -> None:
     assert tile.acquisition.stage_um == pytest.approx((133.417, -717.625, 0))
 
 
-def test_tescan_example() -> None:
-    tile = example("tescan_example_sem1.tif")
+def test_tescan_example(em_tile: EmTile) -> None:
+    tile = read_tile(em_tile("vendor-sem/tescan_example_sem1.tif"))
     assert tile.pixel_size_nm == pytest.approx(2501.2)
     assert tile.acquisition.vendor == "tescan"
     assert tile.acquisition.working_distance_mm == pytest.approx(13.25)
 
 
-def test_openfibsem_example() -> None:
-    tile = example("fibsemos_example_sem.tif")
+def test_openfibsem_example(em_tile: EmTile) -> None:
+    tile = read_tile(em_tile("vendor-sem/fibsemos_example_sem.tif"))
     assert tile.pixel_size_nm == pytest.approx(97.65625)
     assert tile.acquisition.working_distance_mm == pytest.approx(4)
 
 
-def test_jeol_example_does_not_say() -> None:
-    tile = example("jeol_example_sem.tif")
+def test_jeol_example_does_not_say(em_tile: EmTile) -> None:
+    tile = read_tile(em_tile("vendor-sem/jeol_example_sem.tif"))
     assert tile.pixel_size_nm is None
     assert tile.acquisition.vendor is None

@@ -20,7 +20,6 @@ from mhfd.contract import FocusParams
 from mhfd.kernel.measures import (
     LINE_LAGS,
     MEAN_MARGIN,
-    MIN_NOISE,
     MIN_RESPONSE,
     Covariances,
     FeatureList,
@@ -98,7 +97,7 @@ def _normalise_by_histogram(tile: NDArray[Any], rank: int) -> tuple[Plane, float
     return table[levels], float(histogram[lowest] + histogram[highest]) / tile.size
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _transfer(t: float, length: int, circular: bool) -> NDArray[np.float64]:
     """(length,) response of `gaussian(t)` at the frequencies of a transform of `length` samples."""
     kernel = gaussian(t)
@@ -166,8 +165,7 @@ def find_features(
     y, x = np.nonzero(peak)
     index = scale[y, x].astype(np.int64)
     if params.mode == "robust":
-        variance = np.maximum(noise.variance + noise.slope * (grey[y, x] - noise.grey), noise.variance / 4)
-        threshold = params.k_noise * noise_gains(params.scales)[index] * np.sqrt(np.maximum(variance, MIN_NOISE**2))
+        threshold = params.k_noise * noise_gains(params.scales)[index] * noise.at(grey[y, x])
         loud = strength[y, x] > threshold
         y, x, index = y[loud], x[loud], index[loud]
     return FeatureList(y, x, index, np.array(params.scales)[index], strength[y, x].astype(np.float64))

@@ -78,8 +78,8 @@ class FeatureList:
 class NoiseModel:
     """Noise whose variance is affine in the local grey level, as shot noise is.
 
-    The variance at local mean g is `max(variance + slope (g - grey), variance / 4)`, on the normalised
-    tile; `grey` is the tile's mean.
+    `variance` is that at the tile's mean, `grey`; `slope` is how it rises with the local mean; all on the
+    normalised tile.
     """
 
     variance: float
@@ -90,6 +90,11 @@ class NoiseModel:
     def sigma(self) -> float:
         """Root of the mean variance over the tile: the `noise` of the result."""
         return math.sqrt(self.variance)
+
+    def at(self, grey: NDArray[Any]) -> NDArray[Any]:
+        """Standard deviation where the local mean is `grey`; same shape."""
+        variance = np.maximum(self.variance + self.slope * (grey - self.grey), self.variance / 4)
+        return np.asarray(np.sqrt(np.maximum(variance, MIN_NOISE**2)))
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ def gaussian(t: float) -> NDArray[np.float64]:
 
 
 def noise_gains(scales: list[float]) -> NDArray[np.float64]:
-    """(n,) standard deviation of D_i for white noise of unit standard deviation (DESIGN, step 5).
+    """(n,) standard deviation of D_i for white noise of unit standard deviation (docs/measure.md, step 5).
 
     Parameters
     ----------

@@ -17,7 +17,6 @@ from mhfd.contract import FocusParams
 from mhfd.kernel.measures import (
     LINE_LAGS,
     MEAN_MARGIN,
-    MIN_NOISE,
     MIN_RESPONSE,
     Covariances,
     FeatureList,
@@ -104,7 +103,7 @@ def find_features(
             peak &= strength >= neighbour
     peak &= strength > MIN_RESPONSE
     if params.mode == "robust":
-        peak &= strength > params.k_noise * noise_gains(params.scales)[scale] * noise_at(noise, local_mean(image))
+        peak &= strength > params.k_noise * noise_gains(params.scales)[scale] * noise.at(local_mean(image))
     y, x = np.nonzero(peak)
     index = scale[y, x]
     return FeatureList(y, x, index, np.array(params.scales)[index], strength[y, x])
@@ -113,12 +112,6 @@ def find_features(
 def local_mean(image: Plane) -> Plane:
     """Mean over 5 x 5 pixels, symmetric boundary."""
     return np.asarray(ndimage.uniform_filter(image, 5, mode="reflect"))
-
-
-def noise_at(noise: NoiseModel, grey: Plane) -> Plane:
-    """Standard deviation of the noise where the local mean is `grey`."""
-    variance = np.maximum(noise.variance + noise.slope * (grey - noise.grey), noise.variance / 4)
-    return np.asarray(np.sqrt(np.maximum(variance, MIN_NOISE**2)))
 
 
 def estimate_noise(image: Plane) -> NoiseModel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from mhfd.contract import FocusParams
 from mhfd.images import read_tile
 from mhfd.kernel import cpu
 from mhfd.kernel.measures import Measures
-from phantoms import Kernel, Plane, blurred, row_correlated, texture
+from phantoms import EmTile, Kernel, Plane, blurred, row_correlated, texture
 
 DEFAULT = FocusParams()
 SHAPE = (256, 256)
@@ -160,11 +159,8 @@ def test_focus_score_falls_with_blur(measure: Kernel, rng: np.random.Generator) 
 
 
 @pytest.mark.parametrize("noise", [3, 10])
-def test_focus_score_of_a_real_tile_falls_with_blur(em_tiles: Path, noise: float, rng: np.random.Generator) -> None:
-    path = em_tiles / "vnc-ssTEM" / "05.tif"
-    if not path.exists():
-        pytest.skip("no EM tiles")
-    sharp = read_tile(path).pixels[:512, :512].astype(float)
+def test_focus_score_of_a_real_tile_falls_with_blur(em_tile: EmTile, noise: float, rng: np.random.Generator) -> None:
+    sharp = read_tile(em_tile("vnc-ssTEM/05.tif")).pixels[:512, :512].astype(float)
     grain = rng.normal(0, noise, sharp.shape)
     assert strictly_falls([measures_of(blurred(sharp, sigma) + grain).focus_score for sigma in BLURS])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from mhfd.contract import FocusParams
 from mhfd.images import read_tile
 from mhfd.kernel import cpu, reference
 from mhfd.kernel.measures import Measures
-from phantoms import as_uint8, blurred, discs, row_correlated, texture
+from phantoms import EmTile, as_uint8, blurred, discs, row_correlated, texture
 
 DEFAULT = FocusParams()
 
@@ -73,11 +72,8 @@ def assert_same_companions(fast: Measures, exact: Measures, pixels: int) -> None
     ids=["ssTEM", "SEM", "SBF-SEM"],
 )
 @pytest.mark.parametrize("mode", ["robust", "paper"])
-def test_real_tiles(em_tiles: Path, file: str, row: int, col: int, mode: Any) -> None:
-    path = em_tiles / file
-    if not path.exists():
-        pytest.skip("no EM tiles")
-    assert_agree(read_tile(path).pixels[row : row + 300, col : col + 260], FocusParams(mode=mode))
+def test_real_tiles(em_tile: EmTile, file: str, row: int, col: int, mode: Any) -> None:
+    assert_agree(read_tile(em_tile(file)).pixels[row : row + 300, col : col + 260], FocusParams(mode=mode))
 
 
 def tissue(shape: tuple[int, int], seed: int = 1) -> NDArray[np.float64]:
