@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mhfd.contract import FocusParams
-from mhfd.kernel import cpu
+from mhfd.kernel import fourier
 from mhfd.kernel.measures import MIN_NOISE, NoiseModel, noise_gains, row_noise_factor
 
 Plane = NDArray[np.float32]
@@ -66,7 +66,7 @@ def estimates(image: Plane, grey: Plane) -> dict[str, NoiseModel]:
     factor = row_noise_factor(corner, down, along)
     # All that row-to-row differences show beyond column-to-column ones, none of it put down to texture.
     more = (1 + max(0.0, down - along) / corner) / factor
-    ours = cpu.estimate_noise(image, grey)
+    ours = fourier.estimate_noise(image, grey)
     scalars = {
         "2x2 diagonal": mad_variance(diagonal),
         "Immerkaer": mad_variance(difference(image, 2, 0, 1)),
@@ -129,10 +129,10 @@ def rows_of_tile(folder: Path, truth: dict[str, str]) -> Iterator[Row]:
     tile = tifffile.imread(folder / truth["file"])
     if tile.dtype != np.uint8:
         raise SystemExit(f"{folder / truth['file']} is {tile.dtype}: the exposure model is one of 8-bit tiles.")
-    image, _ = cpu.normalise(tile, ALL_PEAKS.saturate)
-    grey = cpu.local_mean(image)
+    image, _ = fourier.normalise(tile, ALL_PEAKS.saturate)
+    grey = fourier.local_mean(image)
     silence = NoiseModel(variance=0.0, slope=0.0, grey=0.0)
-    peaks = cpu.find_features(*cpu.maximum_over_scale(image, ALL_PEAKS), grey, silence, ALL_PEAKS)
+    peaks = fourier.find_features(*fourier.maximum_over_scale(image, ALL_PEAKS), grey, silence, ALL_PEAKS)
     strength = peaks.strengths / noise_gains(ALL_PEAKS.scales)[peaks.scale_index]
     grey_at_peaks = grey[peaks.rows, peaks.cols].astype(np.float64)
     for name, noise in estimates(image, grey).items():

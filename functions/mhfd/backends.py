@@ -9,7 +9,7 @@ from typing import Any, get_args
 from numpy.typing import NDArray
 
 from mhfd.contract import BackendError, BackendName, FocusParams
-from mhfd.kernel import cpu
+from mhfd.kernel import fourier
 from mhfd.kernel.measures import FeatureList, Measures
 
 
@@ -40,4 +40,4 @@ def select_backend(name: str = "auto") -> Backend:
     if name not in get_args(BackendName):
         choices = ", ".join(f'"{choice}"' for choice in get_args(BackendName))
         raise BackendError(f"there is no backend {name!r} in this version of mhfd; choose one of {choices}")
-    return Backend(name="numpy", device="cpu", measure=cpu.measure)
+    return Backend(name="numpy", device="cpu", measure=fourier.measure)

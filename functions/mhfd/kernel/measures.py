@@ -70,6 +70,10 @@ class FeatureList:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def by_scale(self, n_scales: int) -> list[int]:
+        """Number of features at each scale."""
+        return [int(count) for count in np.bincount(self.scale_index, minlength=n_scales)]
+
     def __repr__(self) -> str:
         return f"FeatureList({len(self)} features)"
 
@@ -228,7 +232,15 @@ def focus_score(covariances: Covariances, noise: float, features_per_mpx: float)
     return 100 * sharpness / spread * features_per_mpx / (features_per_mpx + FEATURES_PER_MPX_HALF)
 
 
-def content(image: NDArray[Any], noise: float) -> float | None:
+def block_means(image: NDArray[Any]) -> NDArray[np.float64]:
+    """Means of the whole 16 x 16 px blocks of a normalised tile, (rows // 16, cols // 16)."""
+    side = CONTENT_BLOCK_PX
+    rows, cols = image.shape[0] // side, image.shape[1] // side
+    blocks = image[: rows * side, : cols * side].reshape(rows, side, cols, side)
+    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float64))
+
+
+def content(blocks: NDArray[np.float64], noise: float) -> float | None:
     """Fraction of 16 px blocks with structure in or beside them; None for tiles below 16 x 48 px.
 
     A block's mean is compared with the mean of its neighbours left and right: what the noise cannot
@@ -237,37 +249,36 @@ def content(image: NDArray[Any], noise: float) -> float | None:
 
     Parameters
     ----------
-    image : (rows, cols) normalised tile
+    blocks : `block_means` of the normalised tile
     noise : its standard deviation
     """
-    side = CONTENT_BLOCK_PX
-    rows, cols = image.shape[0] // side, image.shape[1] // side
-    if rows < 1 or cols < 3:
+    if blocks.shape[0] < 1 or blocks.shape[1] < 3:
         return None
-    blocks = image[: rows * side, : cols * side].reshape(rows, side, cols, side)
-    mean = blocks.mean(axis=(1, 3), dtype=np.float64)
-    structured = np.zeros(mean.shape, dtype=bool)
-    structured[:, 1:-1] = np.abs(mean[:, 1:-1] - (mean[:, :-2] + mean[:, 2:]) / 2) > content_threshold(noise)
+    structured = np.zeros(blocks.shape, dtype=bool)
+    structured[:, 1:-1] = np.abs(blocks[:, 1:-1] - (blocks[:, :-2] + blocks[:, 2:]) / 2) > content_threshold(noise)
     return float(ndimage.binary_dilation(structured, np.ones((3, 3), dtype=bool)).mean())
 
 
 def summarise(
-    image: NDArray[Any],
-    features: FeatureList,
+    size: int,
+    features_by_scale: Sequence[int],
     noise: NoiseModel,
     covariances: Covariances,
+    blocks: NDArray[np.float64],
     saturated: float,
     params: FocusParams,
 ) -> Measures:
-    """All numbers of one tile from what a kernel found in it."""
-    chance = 2 * noise.sigma**2 / math.sqrt(image.size)  # standard deviation of F4 on white noise
+    """All numbers of one tile of `size` pixels from what a kernel found in it."""
+    chance = 2 * noise.sigma**2 / math.sqrt(size)  # standard deviation of F4 on white noise
     directional = covariances.vollath_f4 > ANISOTROPY_SIGMAS * chance
+    features = sum(features_by_scale)
+    scale_sum = sum(count * t for count, t in zip(features_by_scale, params.scales, strict=False))
     return Measures(
-        features_by_scale=tuple(np.bincount(features.scale_index, minlength=params.n_scales).tolist()),
-        focus_score=focus_score(covariances, noise.sigma, len(features) / image.size * 1e6),
-        characteristic_scale_px=float(features.scales_px.mean()) if len(features) else None,
+        features_by_scale=tuple(features_by_scale),
+        focus_score=focus_score(covariances, noise.sigma, features / size * 1e6),
+        characteristic_scale_px=scale_sum / features if features else None,
         noise=noise.sigma,
-        content=content(image, noise.sigma),
+        content=content(blocks, noise.sigma),
         anisotropy=covariances.anisotropy if directional else None,
         saturated=saturated,
         vollath_f4=covariances.vollath_f4,

@@ -23,6 +23,7 @@ from mhfd.kernel.measures import (
     Measures,
     NoiseModel,
     Shade,
+    block_means,
     gaussian,
     noise_gains,
     noise_model,
@@ -46,7 +47,8 @@ def measure(tile: NDArray[Any], params: FocusParams) -> tuple[Measures, FeatureL
     strength, scale = maximum_over_scale(dog_stack(image, params), params)
     features = find_features(strength, scale, image, noise, params)
     covariances = autocovariances(image)
-    measures = summarise(image, features, noise, covariances, saturated, params)
+    by_scale = features.by_scale(params.n_scales)
+    measures = summarise(image.size, by_scale, noise, covariances, block_means(image), saturated, params)
     return measures, features
 
 

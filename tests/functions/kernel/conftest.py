@@ -1,14 +1,21 @@
-"""Both kernels, for facts that hold of each."""
+"""Every kernel, for facts that hold of each."""
 
 from __future__ import annotations
 
 import pytest
 
-from mhfd.kernel import cpu, reference
+from agreement import FAST_KERNELS
+from mhfd.kernel import reference
 from phantoms import Kernel
 
 
-@pytest.fixture(params=[cpu.measure, reference.measure], ids=["cpu", "reference"])
+@pytest.fixture(params=[*FAST_KERNELS, "reference"], scope="session")
 def measure(request: pytest.FixtureRequest) -> Kernel:
-    kernel: Kernel = request.param
-    return kernel
+    """Each kernel in turn, the judge among them."""
+    return FAST_KERNELS.get(request.param, reference.measure)
+
+
+@pytest.fixture(params=FAST_KERNELS, scope="session")
+def fast(request: pytest.FixtureRequest) -> Kernel:
+    """Each kernel that is held to the reference."""
+    return FAST_KERNELS[request.param]

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from mhfd.contract import FocusParams
 from mhfd.images import read_tile
-from mhfd.kernel import cpu
+from mhfd.kernel import fourier
 from mhfd.kernel.measures import Measures
 from phantoms import EmTile, Kernel, Plane, blurred, row_correlated, texture
 
@@ -21,7 +21,7 @@ CONTRAST = 8.0
 
 
 def measures_of(tile: Plane) -> Measures:
-    return cpu.measure(tile, DEFAULT)[0]
+    return fourier.measure(tile, DEFAULT)[0]
 
 
 # --- Saturation -------------------------------------------------------------------------------------------------

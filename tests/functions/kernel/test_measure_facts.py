@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
-from mhfd.kernel import cpu, reference
+from mhfd.kernel import fourier, reference
 from mhfd.kernel.measures import FeatureList, NoiseModel
 from phantoms import Kernel, Plane, as_uint8, discs, row_correlated, texture
 
@@ -214,19 +214,19 @@ NOISE: dict[str, Callable[[np.random.Generator], NDArray[Any]]] = {
 
 @pytest.mark.parametrize("kind", NOISE)
 def test_noise_has_almost_no_features(kind: str, rng: np.random.Generator) -> None:
-    measures, _ = cpu.measure(NOISE[kind](rng), DEFAULT)
+    measures, _ = fourier.measure(NOISE[kind](rng), DEFAULT)
     assert measures.features < 30 * N[0] * N[1] / 1e6  # in-focus tissue has 10000 to 20000 a megapixel
 
 
 def test_steep_shading_has_few_features(rng: np.random.Generator) -> None:
     # More than none: mirrored at the tile's dark edge, a steep slope is a valley.
-    measures, _ = cpu.measure(rng.standard_normal(N) + np.linspace(0, 40, N[1]), DEFAULT)
+    measures, _ = fourier.measure(rng.standard_normal(N) + np.linspace(0, 40, N[1]), DEFAULT)
     assert measures.features < 100 * N[0] * N[1] / 1e6
 
 
 def test_noise_has_features_once_the_threshold_is_lowered(rng: np.random.Generator) -> None:
     tile = rng.standard_normal((256, 256))
-    counts = [cpu.measure(tile, FocusParams(k_noise=k))[0].features for k in (5, 3, 2, 1)]
+    counts = [fourier.measure(tile, FocusParams(k_noise=k))[0].features for k in (5, 3, 2, 1)]
     assert counts[0] < 3 < counts[1] < counts[2] < counts[3]
 
 
@@ -268,13 +268,13 @@ def test_a_tile_of_any_size_gives_finite_numbers(
 def maxima(kernel: str, strength: Plane) -> list[tuple[int, int]]:
     """Features of a response drawn by hand."""
     params, quiet = FocusParams(mode="paper"), NoiseModel(variance=1e-6, slope=0.0, grey=0.5)
-    if kernel == "cpu":
+    if kernel == "fourier":
         response = strength.astype(np.float32)
-        return places(cpu.find_features(response, np.zeros(strength.shape, np.uint16), response, quiet, params))
+        return places(fourier.find_features(response, np.zeros(strength.shape, np.uint16), response, quiet, params))
     return places(reference.find_features(strength, np.zeros(strength.shape, np.int64), strength, quiet, params))
 
 
-both = pytest.mark.parametrize("kernel", ["cpu", "reference"])
+both = pytest.mark.parametrize("kernel", ["fourier", "reference"])
 
 
 @both

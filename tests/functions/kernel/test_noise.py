@@ -7,7 +7,7 @@ import pytest
 
 from mhfd.contract import FocusParams
 from mhfd.images import read_tile
-from mhfd.kernel import cpu, reference
+from mhfd.kernel import fourier, reference
 from mhfd.kernel.measures import MIN_NOISE, NoiseModel, noise_gains
 from phantoms import EmTile, Kernel, Plane, as_uint8, blurred, discs, grey_range, row_correlated, texture
 
@@ -16,7 +16,7 @@ SHAPE = (256, 256)
 
 def noise_of(tile: Plane) -> float:
     """The estimate in the grey levels of `tile`."""
-    return cpu.measure(tile, FocusParams())[0].noise * grey_range(tile)
+    return fourier.measure(tile, FocusParams())[0].noise * grey_range(tile)
 
 
 @pytest.mark.parametrize("sigma", [0.5, 3, 20])
@@ -69,7 +69,7 @@ def test_a_real_tile_sharp_and_blurred_with_equal_noise_has_equal_estimates(
 
 def estimates(image: Plane) -> list[NoiseModel]:
     single = image.astype(np.float32)
-    return [reference.estimate_noise(image), cpu.estimate_noise(single, cpu.local_mean(single))]
+    return [reference.estimate_noise(image), fourier.estimate_noise(single, fourier.local_mean(single))]
 
 
 def test_the_slope_of_shot_noise_is_found(rng: np.random.Generator) -> None:
@@ -91,7 +91,7 @@ def test_shot_noise_follows_the_grey_level(rng: np.random.Generator) -> None:
 def test_shot_noise_of_a_bright_part_is_not_taken_for_features(bright_share: float, rng: np.random.Generator) -> None:
     step = round(512 * (1 - bright_share))
     tile = rng.poisson(np.where(np.arange(512) < step, 40.0, 800.0) * np.ones((512, 1)))
-    cols = cpu.measure(tile, FocusParams())[1].cols
+    cols = fourier.measure(tile, FocusParams())[1].cols
     away_from_the_step = np.abs(cols - step) > 70  # four times the widest Gaussian
     assert np.count_nonzero(away_from_the_step) < 30 * tile.size / 1e6
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mhfd.contract import FocusParams
-from mhfd.kernel import cpu
+from mhfd.kernel import fourier
 from phantoms import Kernel, Plane, discs, texture
 
 
@@ -83,8 +83,8 @@ def test_only_in_paper_mode_a_tile_goes_on_at_its_opposite_edge(measure: Kernel)
 
 def test_paper_mode_is_not_the_default(rng: np.random.Generator) -> None:
     tile = rng.standard_normal((256, 256))
-    assert cpu.measure(tile, FocusParams())[0].features < 3
-    assert cpu.measure(tile, FocusParams(mode="paper"))[0].features > 500
+    assert fourier.measure(tile, FocusParams())[0].features < 3
+    assert fourier.measure(tile, FocusParams(mode="paper"))[0].features > 500
 
 
 def test_in_paper_mode_noise_has_more_features_than_structure(rng: np.random.Generator) -> None:
@@ -92,5 +92,5 @@ def test_in_paper_mode_noise_has_more_features_than_structure(rng: np.random.Gen
     tile = texture((256, 256), rng, finest=12)
     noise = rng.standard_normal(tile.shape)
     paper = FocusParams(mode="paper")
-    tissue, empty = (cpu.measure(each, paper)[0].features for each in (2 * tile + noise, noise))
+    tissue, empty = (fourier.measure(each, paper)[0].features for each in (2 * tile + noise, noise))
     assert empty > tissue

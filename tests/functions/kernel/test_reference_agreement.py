@@ -1,4 +1,4 @@
-"""The float32 kernel computes what the reference computes."""
+"""Every fast kernel computes what the reference computes."""
 
 from __future__ import annotations
 
@@ -12,51 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from agreement import assert_agree, assert_same_companions
 from mhfd.contract import FocusParams
 from mhfd.images import read_tile
-from mhfd.kernel import cpu, reference
-from mhfd.kernel.measures import Measures
-from phantoms import EmTile, as_uint8, blurred, discs, row_correlated, texture
+from mhfd.kernel import fourier, reference
+from phantoms import EmTile, Kernel, as_uint8, blurred, discs, row_correlated, texture
 
 DEFAULT = FocusParams()
-
-
-def assert_agree(tile: NDArray[Any], params: FocusParams = DEFAULT) -> None:
-    """Counts within 0.1 % or 2, places of 99.9 % or all but 2, every other number within 1e-4."""
-    fast, fast_features = cpu.measure(tile, params)
-    exact, exact_features = reference.measure(tile, params)
-    assert_same_companions(fast, exact, tile.size)
-
-    spare = max(2.0, 0.001 * exact.features)
-    assert abs(fast.features - exact.features) <= spare
-    fast_at, exact_at = (
-        {place: i for i, place in enumerate(zip(f.rows, f.cols, strict=True))} for f in (fast_features, exact_features)
-    )
-    shared = [(fast_at[place], exact_at[place]) for place in fast_at.keys() & exact_at.keys()]
-    assert len(shared) >= exact.features - spare
-    here, there = np.array(shared, dtype=int).reshape(-1, 2).T
-    assert np.allclose(fast_features.strengths[here], exact_features.strengths[there], rtol=1e-4, atol=2e-6)
-    assert np.count_nonzero(fast_features.scale_index[here] != exact_features.scale_index[there]) <= spare
-
-    # A feature more or less in a few is a step that no precision takes away.
-    step = abs(fast.features - exact.features) / max(1, exact.features)
-    assert fast.focus_score == pytest.approx(exact.focus_score, rel=1e-4 + step, abs=1e-4)
-    if fast.features == exact.features > 0:
-        assert fast.characteristic_scale_px == pytest.approx(exact.characteristic_scale_px, rel=1e-3)
-
-
-def assert_same_companions(fast: Measures, exact: Measures, pixels: int) -> None:
-    """The numbers that do not come from the features."""
-    # Rounding may take a pixel across the border of dark and light, which in a tiny tile moves the medians.
-    assert fast.noise == pytest.approx(exact.noise, rel=1e-4 + 20 / pixels)
-    assert fast.content == exact.content
-    assert fast.saturated == exact.saturated
-    assert fast.vollath_f4 == pytest.approx(exact.vollath_f4, rel=1e-4, abs=1e-7)
-    least = max(1e-5, 10 * exact.noise**2 / np.sqrt(pixels))  # of F4, for its direction to be known
-    if abs(exact.vollath_f4 - least) > (0.001 + 100 / pixels) * least:  # near the line the noise above decides
-        assert (fast.anisotropy is None) == (exact.anisotropy is None)
-    if fast.anisotropy is not None and exact.anisotropy is not None and exact.vollath_f4 > least:
-        assert fast.anisotropy == pytest.approx(exact.anisotropy, rel=1e-4, abs=1e-3)
 
 
 # --- Pictures ---------------------------------------------------------------------------------------------------
@@ -72,8 +34,8 @@ def assert_same_companions(fast: Measures, exact: Measures, pixels: int) -> None
     ids=["ssTEM", "SEM", "SBF-SEM"],
 )
 @pytest.mark.parametrize("mode", ["robust", "paper"])
-def test_real_tiles(em_tile: EmTile, file: str, row: int, col: int, mode: Any) -> None:
-    assert_agree(read_tile(em_tile(file)).pixels[row : row + 300, col : col + 260], FocusParams(mode=mode))
+def test_real_tiles(fast: Kernel, em_tile: EmTile, file: str, row: int, col: int, mode: Any) -> None:
+    assert_agree(fast, read_tile(em_tile(file)).pixels[row : row + 300, col : col + 260], FocusParams(mode=mode))
 
 
 def tissue(shape: tuple[int, int], seed: int = 1) -> NDArray[np.float64]:
@@ -110,8 +72,8 @@ PICTURES: dict[str, Callable[[np.random.Generator], NDArray[Any]]] = {
 
 
 @pytest.mark.parametrize("picture", PICTURES)
-def test_pictures(picture: str, rng: np.random.Generator) -> None:
-    assert_agree(PICTURES[picture](rng))
+def test_pictures(fast: Kernel, picture: str, rng: np.random.Generator) -> None:
+    assert_agree(fast, PICTURES[picture](rng))
 
 
 # --- Parameters -------------------------------------------------------------------------------------------------
@@ -138,12 +100,12 @@ def test_pictures(picture: str, rng: np.random.Generator) -> None:
     ],
     ids=lambda params: ",".join(f"{k}={v}" for k, v in params.to_dict().items() if v != DEFAULT.to_dict()[k]),
 )
-def test_parameters(params: FocusParams) -> None:
-    assert_agree(as_uint8(tissue((97, 120))), params)
+def test_parameters(fast: Kernel, params: FocusParams) -> None:
+    assert_agree(fast, as_uint8(tissue((97, 120))), params)
 
 
-def test_without_a_threshold_rounding_is_not_counted() -> None:
-    assert_agree(discs((64, 64), [(32, 32)], 5), FocusParams(k_noise=0, max_t=3))
+def test_without_a_threshold_rounding_is_not_counted(fast: Kernel) -> None:
+    assert_agree(fast, discs((64, 64), [(32, 32)], 5), FocusParams(k_noise=0, max_t=3))
 
 
 # --- Any size, any type -----------------------------------------------------------------------------------------
@@ -167,18 +129,20 @@ def grey_noise(rows: int, cols: int, dtype: Any, seed: int) -> NDArray[Any]:
     polarity=st.sampled_from(["dark", "bright", "both"]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_tiles_of_any_size_and_type(rows: int, cols: int, dtype: Any, n_scales: int, polarity: Any, seed: int) -> None:
+def test_tiles_of_any_size_and_type(
+    fast: Kernel, rows: int, cols: int, dtype: Any, n_scales: int, polarity: Any, seed: int
+) -> None:
     # Across a tile narrower than the Gaussian the response is constant but for rounding, and so are its maxima.
     max_t = min(17.0, max(1.5, min(rows, cols)))
     params = FocusParams(n_scales=n_scales, max_t=max_t, polarity=polarity)
-    assert_agree(grey_noise(rows, cols, dtype, seed), params)
+    assert_agree(fast, grey_noise(rows, cols, dtype, seed), params)
 
 
 @settings(max_examples=40, deadline=None, database=None)
 @given(rows=st.integers(1, 70), cols=st.integers(1, 70), dtype=GREY_TYPES, seed=st.integers(0, 2**32 - 1))
-def test_companions_of_any_size_and_type(rows: int, cols: int, dtype: Any, seed: int) -> None:
+def test_companions_of_any_size_and_type(fast: Kernel, rows: int, cols: int, dtype: Any, seed: int) -> None:
     tile, params = grey_noise(rows, cols, dtype, seed), FocusParams(n_scales=1)
-    assert_same_companions(cpu.measure(tile, params)[0], reference.measure(tile, params)[0], tile.size)
+    assert_same_companions(fast(tile, params)[0], reference.measure(tile, params)[0], tile.size)
 
 
 def test_the_gaussians_of_both_have_the_width_they_say() -> None:
@@ -187,5 +151,5 @@ def test_the_gaussians_of_both_have_the_width_they_say() -> None:
     params = FocusParams(n_scales=1, min_t=2, max_t=5, polarity="bright")
     expected = 2 * (1 / (2 * math.pi * 2**2) - 1 / (2 * math.pi * 5**2))
     slow, _ = reference.maximum_over_scale(reference.dog_stack(spot, params), params)
-    fast, _ = cpu.maximum_over_scale(spot.astype(np.float32), params)
-    assert [slow[30, 30], fast[30, 30]] == pytest.approx([expected, expected], rel=1e-4)
+    quick, _ = fourier.maximum_over_scale(spot.astype(np.float32), params)
+    assert [slow[30, 30], quick[30, 30]] == pytest.approx([expected, expected], rel=1e-4)

@@ -26,6 +26,7 @@ from mhfd.kernel.measures import (
     Measures,
     NoiseModel,
     Shade,
+    block_means,
     gaussian,
     noise_gains,
     noise_model,
@@ -56,7 +57,8 @@ def measure(tile: NDArray[Any], params: FocusParams) -> tuple[Measures, FeatureL
     strength, scale = maximum_over_scale(image, params)
     features = find_features(strength, scale, grey, noise, params)
     covariances = autocovariances(image)
-    measures = summarise(image, features, noise, covariances, saturated, params)
+    by_scale = features.by_scale(params.n_scales)
+    measures = summarise(image.size, by_scale, noise, covariances, block_means(image), saturated, params)
     return measures, features
 
 

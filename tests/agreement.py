@@ -1,0 +1,56 @@
+"""What it means that a fast kernel computes what the reference computes, and the kernels held to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mhfd.contract import FocusParams
+from mhfd.kernel import fourier, reference
+from mhfd.kernel.measures import Measures
+from phantoms import Kernel
+
+DEFAULT = FocusParams()
+
+FAST_KERNELS: dict[str, Kernel] = {"fourier": fourier.measure}
+
+
+def assert_agree(kernel: Kernel, tile: NDArray[Any], params: FocusParams = DEFAULT) -> None:
+    """Counts within 0.1 % or 2, places of 99.9 % or all but 2, every other number within 1e-4."""
+    fast, fast_features = kernel(tile, params)
+    exact, exact_features = reference.measure(tile, params)
+    assert_same_companions(fast, exact, tile.size)
+
+    spare = max(2.0, 0.001 * exact.features)
+    assert abs(fast.features - exact.features) <= spare
+    fast_at, exact_at = (
+        {place: i for i, place in enumerate(zip(f.rows, f.cols, strict=True))} for f in (fast_features, exact_features)
+    )
+    shared = [(fast_at[place], exact_at[place]) for place in fast_at.keys() & exact_at.keys()]
+    assert len(shared) >= exact.features - spare
+    here, there = np.array(shared, dtype=int).reshape(-1, 2).T
+    assert np.allclose(fast_features.strengths[here], exact_features.strengths[there], rtol=1e-4, atol=2e-6)
+    assert np.count_nonzero(fast_features.scale_index[here] != exact_features.scale_index[there]) <= spare
+
+    # A feature more or less in a few is a step that no precision takes away.
+    step = abs(fast.features - exact.features) / max(1, exact.features)
+    assert fast.focus_score == pytest.approx(exact.focus_score, rel=1e-4 + step, abs=1e-4)
+    if fast.features == exact.features > 0:
+        assert fast.characteristic_scale_px == pytest.approx(exact.characteristic_scale_px, rel=1e-3)
+
+
+def assert_same_companions(fast: Measures, exact: Measures, pixels: int) -> None:
+    """The numbers that do not come from the features."""
+    # Rounding may take a pixel across the border of dark and light, which in a tiny tile moves the medians.
+    assert fast.noise == pytest.approx(exact.noise, rel=1e-4 + 20 / pixels)
+    assert fast.content == exact.content
+    assert fast.saturated == exact.saturated
+    assert fast.vollath_f4 == pytest.approx(exact.vollath_f4, rel=1e-4, abs=1e-7)
+    least = max(1e-5, 10 * exact.noise**2 / np.sqrt(pixels))  # of F4, for its direction to be known
+    if abs(exact.vollath_f4 - least) > (0.001 + 100 / pixels) * least:  # near the line the noise above decides
+        assert (fast.anisotropy is None) == (exact.anisotropy is None)
+    if fast.anisotropy is not None and exact.anisotropy is not None and exact.vollath_f4 > least:
+        assert fast.anisotropy == pytest.approx(exact.anisotropy, rel=1e-4, abs=1e-3)
