@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from host_device import HostDevice
 from mhfd.contract import FocusParams
-from mhfd.kernel import fourier, reference
+from mhfd.kernel import compiled, fourier, reference
+from mhfd.kernel.fused import Fused
 from mhfd.kernel.measures import Measures
 from phantoms import Kernel
 
 DEFAULT = FocusParams()
 
-FAST_KERNELS: dict[str, Kernel] = {"fourier": fourier.measure}
+FAST_KERNELS: dict[str, Kernel] = {
+    "fourier": fourier.measure,
+    "compiled": compiled.measure,
+    "fused": Fused(HostDevice()).measure,
+}
 
 
 def assert_agree(kernel: Kernel, tile: NDArray[Any], params: FocusParams = DEFAULT) -> None:

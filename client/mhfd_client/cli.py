@@ -5,15 +5,17 @@ Nothing heavy is imported before a command needs it, so `mhfd --help` answers at
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import click
 
 from mhfd._version import __version__
 from mhfd.contract import BackendName, FocusParams, FocusResult, MhfdError, Mode, ParamsError, Polarity, Unit
+from mhfd_client.bench.plan import BACKENDS, FIGURES
 
 EXIT_OK = 0
 EXIT_OOF = 1
@@ -27,6 +29,35 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class _Bytes(click.ParamType):
+    """A size in bytes, with a unit if wanted: 500000000, 500MB, 2GiB."""
+
+    name = "size"
+    _UNITS: ClassVar[dict[str, int]] = {
+        "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30
+    }  # fmt: skip
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(value).lower())
+        if number is None or number[2] not in self._UNITS:
+            self.fail(f"{value!r} is no size in bytes; write it like 500MB or 2GiB", param, ctx)
+        return int(float(number[1]) * self._UNITS[number[2]])
+
+
+class _Numbers(click.ParamType):
+    """Whole numbers separated by commas: 0,1."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        if isinstance(value, list):
+            return value
+        parts = str(value).split(",")
+        if not all(part.strip().isdecimal() for part in parts):
+            self.fail(f"{value!r} is no list of device numbers; write it like 0 or 0,1", param, ctx)
+        return [int(part) for part in parts]
 
 
 class _Refusal(click.ClickException):
@@ -89,6 +120,8 @@ def _measure_options(command: Command) -> Command:
         _option("--k-noise", float, "Noise threshold in standard deviations.", d.k_noise),
         _option("--polarity", click.Choice(get_args(Polarity)), "Blobs to count.", d.polarity),
         _option("--mode", click.Choice(get_args(Mode)), "'paper' counts noise: for reproduction only.", d.mode),
+        click.option("--max-host-bytes", type=_Bytes(), help="Working memory for one tile.  [default: 2GiB]"),
+        click.option("--max-gpu-bytes", type=_Bytes(), help="The same on a GPU.  [default: what is free]"),
     ]
     return _with_options(command, options)
 
@@ -105,6 +138,7 @@ def _measure_options(command: Command) -> Command:
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Larger tiles are refused unread.")
 @click.option("--workers", type=click.IntRange(min=1), help="Tiles scored at once.  [default: one a core]")
 @click.option("--backend", type=click.Choice(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
+@click.option("--devices", type=_Numbers(), help="GPUs to use, like 0,1.  [default: the first]")
 @_measure_options
 def score(
     paths: tuple[str, ...],
@@ -118,6 +152,7 @@ def score(
     max_pixels: int | None,
     workers: int | None,
     backend: str,
+    devices: list[int] | None,
     **measure: Any,
 ) -> None:
     """Score image files, folders (recursively) and glob patterns.
@@ -144,6 +179,7 @@ def score(
         files,
         params,
         backend,
+        devices=devices,
         pixel_size_nm=pixel_size_nm,
         max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
         workers=workers,
@@ -210,3 +246,22 @@ def demo(out: Path, **plan: Any) -> None:
     from mhfd_client.simulate import RunPlan
 
     run_demo(out, RunPlan(**plan))
+
+
+@main.command(short_help="Measure speed here, beside rivals.")
+@click.option("--figure", "figures", type=click.Choice(FIGURES), multiple=True, help="Again for more.  [default: all]")
+@click.option(
+    "--backend", "backends", type=click.Choice(BACKENDS), multiple=True, help="Again for more.  [default: all]"
+)
+@click.option("--repeats", type=click.IntRange(min=2), help="Rounds; the first does not count.  [default: 21]")
+@click.option("--max-side", type=click.IntRange(min=64), help="Largest tile of figure 3b.  [default: 4096]")
+@click.option("--tile", type=_FILE, help="Use this picture, not a simulated one.")
+@click.option("--quick", is_flag=True, help="Everything on tiny tiles: shows that it works, not how fast.")
+@click.option("--out", type=_FOLDER, help="Keep every time, the tables and pictures in this folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+def bench(out: Path | None, as_json: bool, **plan: Any) -> None:
+    """Measure how fast mhfd is on this machine, beside its rivals, and the figures of the paper again."""
+    from mhfd_client.bench.plan import make_plan
+    from mhfd_client.bench.run import run_bench
+
+    run_bench(make_plan(**plan), out, as_json=as_json)

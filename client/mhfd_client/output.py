@@ -134,10 +134,11 @@ def _table(rows: Sequence[FocusResult], folder: str, *, narrow: bool) -> Table:
 
 
 def summary(results: Sequence[FocusResult]) -> str:
-    """One line: how many tiles got which verdict."""
+    """One line: how many tiles got which verdict, and what computed them."""
     counts = Counter(row.verdict or "cannot_tell" for row in results)
     parts = [f"{counts[verdict]} {verdict.replace('_', ' ')}" for verdict in VERDICT_STYLES if counts[verdict]]
-    return f"{len(results)} tiles: {', '.join(parts)}"
+    with_what = sorted({f"{row.provenance.backend}, {row.provenance.device}" for row in results})
+    return f"{len(results)} tiles: {', '.join(parts)} ({'; '.join(with_what)})"
 
 
 def _number(value: float | None, spec: str) -> str:

@@ -19,6 +19,7 @@ from PIL import Image
 from mhfd import find_features
 from mhfd.contract import FocusParams, FocusResult, TileError, Verdict, split_page
 from mhfd.images import read_tile
+from mhfd.kernel.pixels import row_blocks
 
 THUMBNAIL_PX = 220
 CROP_PX = 256
@@ -125,11 +126,12 @@ def _with_features(row: FocusResult, params: FocusParams) -> Picture | None:
     file, page = split_page(row.path)
     try:
         tile = read_tile(file, page)
-        features = find_features(tile.pixels, params, pixel_size_nm=row.pixel_size_nm)
+        features = find_features(file, params, page=page, pixel_size_nm=row.pixel_size_nm)
+        side = min(CROP_PX, *tile.pixels.shape)
+        top, left = ((n - side) // 2 for n in tile.pixels.shape)
+        shown = tile.pixels[top : top + side][:, left : left + side]
     except TileError:
         return None
-    side = min(CROP_PX, *tile.pixels.shape)
-    top, left = ((n - side) // 2 for n in tile.pixels.shape)
     inside = (
         (features.rows >= top) & (features.rows < top + side) & (features.cols >= left) & (features.cols < left + side)
     )
@@ -140,7 +142,6 @@ def _with_features(row: FocusResult, params: FocusParams) -> Picture | None:
         (math.sqrt(2) * features.scales_px[inside]).round(2).tolist(),
         strict=True,
     )
-    shown = tile.pixels[top : top + side, left : left + side]
     share = float(np.mean(inside)) if len(features) else 1.0
     return Picture(row, _png_uri(shown), side, tuple(circles), share)
 
@@ -149,9 +150,12 @@ def _thumbnail(row: FocusResult) -> Picture | None:
     file, page = split_page(row.path)
     try:
         pixels = read_tile(file, page).pixels
+        every = max(1, max(pixels.shape) // (8 * THUMBNAIL_PX))  # large tiles need not be in memory for a small picture
+        # Blocks start at multiples of `every`, so the rows taken are evenly spaced.
+        sample = np.concatenate([block[::every, ::every] for _, block in row_blocks(pixels, 64 * every)])
     except TileError:
         return None
-    return Picture(row, _png_uri(pixels, THUMBNAIL_PX), THUMBNAIL_PX)
+    return Picture(row, _png_uri(sample, THUMBNAIL_PX), THUMBNAIL_PX)
 
 
 def _png_uri(pixels: NDArray[Any], longest_px: int | None = None) -> str:

@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+import logging
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from functools import cache
+from time import perf_counter
+from typing import Any, Protocol, get_args
 
 from numpy.typing import NDArray
 
-from mhfd.contract import BackendError, BackendName, FocusParams
-from mhfd.kernel import fourier
+from mhfd.contract import BackendError, BackendName, FocusParams, ParamsError, Partition
 from mhfd.kernel.measures import FeatureList, Measures
+from mhfd.kernel.pixels import Pixels
+
+log = logging.getLogger(__name__)
+
+
+class Pending(Protocol):
+    """A batch under way on a device.
+
+    Attributes
+    ----------
+    copy_ms, kernel_ms : for the whole batch, once `result` has returned
+    """
+
+    copy_ms: float
+    kernel_ms: float
+
+    def result(self) -> list[Measures]:
+        """Wait for the numbers, one entry a tile.
+
+        Raises
+        ------
+        BackendError
+            the device does not answer any more.
+        TileError
+            "out_of_memory", even in smaller pieces.
+        """
+        ...
+
+
+class Lane(Protocol):
+    """A device that takes batches of tiles of equal shape and type, and computes while the next one is copied."""
+
+    @property
+    def device(self) -> str: ...
+
+    def submit(self, tiles: Sequence[NDArray[Any]], params: FocusParams) -> Pending: ...
 
 
 @dataclass(frozen=True)
@@ -20,24 +60,130 @@ class Backend:
     Attributes
     ----------
     name : as recorded in a result's provenance
-    device : "cpu", or the device's own name
-    measure : (rows, cols) tile and parameters in pixels to numbers and features
+    device : "cpu", or the names of the devices
+    measure : a tile and parameters in pixels to numbers and features
+    lanes : the devices that score many tiles in batches; empty where threads call `measure`
+    phases : for benchmarks, `measure` with the milliseconds of each phase; None where it cannot tell
     """
 
     name: str
     device: str
-    measure: Callable[[NDArray[Any], FocusParams], tuple[Measures, FeatureList]]
+    measure: Callable[[Pixels, FocusParams], tuple[Measures, FeatureList]]
+    lanes: tuple[Lane, ...] = ()
+    phases: Callable[[Pixels, FocusParams], tuple[dict[str, float], Measures]] | None = None
 
 
-def select_backend(name: str = "auto") -> Backend:
-    """The backend of that name; "auto" takes the fastest that works here.
+def available_cores() -> int:
+    """Cores this process may use: fewer than the machine has under a scheduler or in a container."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def select_backend(
+    name: str = "auto",
+    *,
+    devices: Sequence[int] | None = None,
+    partition: str = "auto",
+    threads: int | None = None,
+) -> Backend:
+    """The backend of that name; "auto" takes a GPU that answers, else the fast path on the processor.
+
+    Parameters
+    ----------
+    name : "cupy" (GPU, fused kernels), "cupy-fft" (GPU, array code as in the paper), "numba" (processor, fused
+        loops), "numpy" (processor, array code), or "auto"
+    devices : numbers of the GPUs to use, by default the first; on the processor each entry is 0 and stands for one
+        share of the work
+    partition : how several devices share one tile: "scales" (the paper's), "strips" of rows, or "auto": not at all
+        while the tile fits on one
+    threads : for one tile on the processor, by default one a core
 
     Raises
     ------
     BackendError
-        no such backend.
+        no such backend, or what it needs is missing; the message says what to install.
+    ParamsError
+        devices or a partition that do not exist.
     """
-    if name not in get_args(BackendName):
-        choices = ", ".join(f'"{choice}"' for choice in get_args(BackendName))
-        raise BackendError(f"there is no backend {name!r} in this version of mhfd; choose one of {choices}")
+    _check_choice("partition", partition, Partition, ParamsError)
+    _check_choice("backend", name, BackendName, BackendError)
+    if devices is not None and not devices:
+        raise ParamsError("devices must list at least one device, for instance [0]")
+    if name == "auto":
+        name = _fastest()
+    if name in ("cupy", "cupy-fft"):
+        from mhfd import cuda
+
+        return cuda.backend(name, devices, partition)
+    if devices and any(number != 0 for number in devices):
+        raise ParamsError(f"the processor is device 0, and there is no other: {list(devices)}; use a GPU backend")
+    threads = threads or available_cores()
+    if name == "numba":
+        return _numba(len(devices or [0]), partition, threads)
+    if len(devices or [0]) > 1:
+        raise BackendError('the NumPy path does not share a tile between devices; choose the backend "numba"')
+    from mhfd.kernel import fourier
+
     return Backend(name="numpy", device="cpu", measure=fourier.measure)
+
+
+def _check_choice(what: str, given: str, allowed: Any, error: type[Exception]) -> None:
+    if given not in get_args(allowed):
+        choices = ", ".join(f'"{choice}"' for choice in get_args(allowed))
+        raise error(f"there is no {what} {given!r} in this version of mhfd; choose one of {choices}")
+
+
+def _fastest() -> str:
+    """The name behind "auto"; says aloud what is missing for a faster one."""
+    from mhfd import cuda
+
+    if cuda.unavailable() is None:
+        return "cupy"
+    if cuda.has_driver():
+        _warn_once(f"there is a GPU driver, but {cuda.unavailable()}; the processor scores instead")
+    if importlib.util.find_spec("numba"):
+        return "numba"
+    _warn_once(
+        "numba is not installed, so tiles are scored by the NumPy path, which gives the same numbers more slowly; "
+        'for the fast one: pip install "mhfd[cpu]"'
+    )
+    return "numpy"
+
+
+@cache
+def _warn_once(text: str) -> None:
+    log.warning(text)
+
+
+def _numba(parts: int, partition: str, threads: int) -> Backend:
+    if not importlib.util.find_spec("numba"):
+        raise BackendError('the backend "numba" needs numba: pip install "mhfd[cpu]", or choose "numpy"')
+    from mhfd.kernel import compiled
+    from mhfd.kernel.partition import scale_ranges
+
+    def measure(
+        tile: Pixels, params: FocusParams, lap: Callable[[str], None] = lambda phase: None
+    ) -> tuple[Measures, FeatureList]:
+        return compiled.measure(
+            tile,
+            params,
+            threads=threads,
+            max_bytes=params.max_host_bytes,
+            scale_sets=scale_ranges(params, tile.shape, parts) if partition == "scales" else None,
+            strips=parts if partition == "strips" else 1,
+            lap=lap,
+        )
+
+    def phases(tile: Pixels, params: FocusParams) -> tuple[dict[str, float], Measures]:
+        ms: dict[str, float] = {}
+        last = perf_counter()
+
+        def lap(phase: str) -> None:
+            nonlocal last
+            now = perf_counter()
+            ms[phase], last = ms.get(phase, 0.0) + 1e3 * (now - last), now
+
+        return ms, measure(tile, params, lap)[0]
+
+    return Backend(name="numba", device="cpu", measure=measure, phases=phases)

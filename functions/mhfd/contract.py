@@ -21,7 +21,8 @@ Mode = Literal["robust", "paper"]
 Unit = Literal["px", "nm"]
 Status = Literal["scored", "failed"]
 Verdict = Literal["in_focus", "out_of_focus", "astigmatic", "no_content", "cannot_tell", "failed"]
-BackendName = Literal["auto", "numpy"]
+BackendName = Literal["auto", "numpy", "numba", "cupy", "cupy-fft"]
+Partition = Literal["auto", "scales", "strips"]
 
 MAX_SCALES = 1024
 MIN_T_PX, MAX_T_PX = 0.1, 4096.0  # below, a Gaussian sampled at whole pixels is none; above, no tile is as large
@@ -43,7 +44,8 @@ ErrorCode = Literal[
     "several_tiles",  # one tile was asked for, the file holds more
     "no_pixel_size",  # scales in nm, but the tile does not say how large a pixel is
     "scale_out_of_range",  # scales in nm that are too small or too large for this tile's pixels
-    "out_of_memory",  # the tile fits max_pixels but not this machine
+    "out_of_memory",  # the tile fits max_pixels but not this machine, or not the memory that was allowed
+    "device_failed",  # every GPU that was to score the tile stopped answering
     "internal",  # a fault of ours; the message asks for a report
 ]
 
@@ -101,6 +103,8 @@ class FocusParams:
         reproduction only: on noisy tiles it counts the noise.
     unit : of min_t and max_t, "px" or "nm" (needs the pixel size)
     max_gpu_bytes : memory one tile may take on a GPU; None means what is free
+    max_host_bytes : working memory one tile may take on the processor, beside its own pixels; None means 2 GiB.
+        Larger tiles are done in strips, with the same result.
     """
 
     n_scales: int = 16
@@ -112,6 +116,7 @@ class FocusParams:
     mode: Mode = "robust"
     unit: Unit = "px"
     max_gpu_bytes: int | None = None
+    max_host_bytes: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("min_t", "max_t", "saturate", "k_noise"):
@@ -119,9 +124,9 @@ class FocusParams:
             if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e9:
                 raise ParamsError(f"{name} must be a number of reasonable size, not {value!r}")
             object.__setattr__(self, name, float(value))  # 1 and 1.0 are the same parameters
-        for name in ("n_scales", "max_gpu_bytes"):
+        for name in ("n_scales", "max_gpu_bytes", "max_host_bytes"):
             value = getattr(self, name)
-            if name == "max_gpu_bytes" and value is None:
+            if name != "n_scales" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ParamsError(f"{name} must be a whole number of at least 1, not {value!r}")
@@ -183,7 +188,8 @@ class FocusParams:
     @property
     def sha256(self) -> str:
         """Identity of the measure: hex SHA-256 of what can change the result, as canonical JSON."""
-        measure = {key: value for key, value in self.to_dict().items() if key != "max_gpu_bytes"}
+        limits = ("max_gpu_bytes", "max_host_bytes")
+        measure = {key: value for key, value in self.to_dict().items() if key not in limits}
         return hashlib.sha256(json.dumps(measure, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

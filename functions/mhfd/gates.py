@@ -32,6 +32,11 @@ def grey_tile(pixels: Array, what: str, *, lossy: bool = False) -> Array:
     TileError
         code "unsupported", "zero_size", "colour" or "not_finite".
     """
+    return with_extremes(pixels, what, lossy=lossy)[0]
+
+
+def with_extremes(pixels: Array, what: str, *, lossy: bool = False) -> tuple[Array, float, float]:
+    """`grey_tile`, with the smallest and the largest value of what is floating-point (else 0, 0)."""
     if pixels.dtype.kind not in "iuf":
         raise TileError(
             "unsupported", f"{what} has pixels of type {pixels.dtype}; convert it to 8- or 16-bit grey, or to float"
@@ -41,36 +46,54 @@ def grey_tile(pixels: Array, what: str, *, lossy: bool = False) -> Array:
     if pixels.size == 0:
         raise TileError("zero_size", f"{what} has the shape {pixels.shape}, so there are no pixels to score")
     if pixels.ndim == 3:
-        pixels = _grey_channel(pixels, what, lossy)
-    target: Any = pixels.dtype.newbyteorder("=")
-    if pixels.dtype.kind == "f":
-        target = np.float32 if pixels.dtype.itemsize <= 4 else np.float64
-    elif pixels.dtype.itemsize > 2:
-        target = np.float64
+        lossy &= pixels.dtype.kind == "u"
+        if pixels.shape[2] >= 3:
+            check_colour(coloured(pixels, lossy), pixels.shape[:2], what, lossy)
+        pixels = grey_channel(pixels)
+    target = kernel_dtype(pixels.dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows float64, and NaN, is told of just below
         tile: Array = np.ascontiguousarray(pixels, dtype=target)
         # NaN passes through both extremes, so no other array of the tile's size is needed.
         low, high = (float(tile.min()), float(tile.max())) if tile.dtype.kind == "f" else (0.0, 0.0)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise TileError("not_finite", f"{what} has NaN or infinite pixels; replace them, or write the tile again")
+    check_range(low, high, what)
+    return tile, low, high
+
+
+def kernel_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type in which the kernel takes real pixels of a given type; native byte order."""
+    if dtype.kind == "f":
+        return np.dtype(np.float32 if dtype.itemsize <= 4 else np.float64)
+    return dtype.newbyteorder("=") if dtype.itemsize <= 2 else np.dtype(np.float64)
+
+
+def check_range(low: float, high: float, what: str) -> None:
     if math.isinf(high - low):
         raise TileError("unsupported", f"{what} has pixels from {low:g} to {high:g}, too far apart; scale them down")
-    return tile
 
 
-def _grey_channel(pixels: Array, what: str, lossy: bool) -> Array:
-    if pixels.shape[2] < 3:
-        return pixels[:, :, 0]
+def grey_channel(pixels: Array) -> Array:
+    """The channel of (rows, cols, channels) that stands for all: of red, green, blue, JPEG keeps green closest."""
+    return pixels[:, :, 0 if pixels.shape[2] < 3 else 1]
+
+
+def coloured(pixels: Array, lossy: bool) -> int:
+    """Number of pixels of (rows, cols, 3 or 4) whose colours differ; `lossy`: unsigned, by more than JPEG causes."""
     red, green, blue = (pixels[:, :, channel] for channel in range(3))
-    if lossy and pixels.dtype.kind == "u":
+    if lossy:
         spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
-        grey = bool(np.mean(spread <= 3 * (np.iinfo(pixels.dtype).max // 255)) >= 0.999)
-    else:
-        floats = pixels.dtype.kind == "f"  # their NaNs are told of as such, not as colour
-        grey = all(np.array_equal(green, other, equal_nan=floats) for other in (red, blue))
-    if not grey:
+        return int(np.count_nonzero(spread > 3 * (np.iinfo(pixels.dtype).max // 255)))
+    differ = (green != red) | (green != blue)
+    if pixels.dtype.kind == "f":  # their NaNs are told of as such, not as colour
+        differ &= ~(np.isnan(red) & np.isnan(green) & np.isnan(blue))
+    return int(np.count_nonzero(differ))
+
+
+def check_colour(found: int, shape: tuple[int, ...], what: str, lossy: bool) -> None:
+    """Refuse a tile of (rows, cols) that has so many `coloured` pixels."""
+    if found > (math.prod(shape) // 1000 if lossy else 0):
         raise TileError("colour", f"{what} is a colour image; convert it to grey, or keep the one channel that matters")
-    return green  # of the three, JPEG keeps green closest to the grey that it came from
 
 
 def check_size(path: str, rows: int, cols: int, max_pixels: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import stat
 import struct
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -20,11 +22,28 @@ from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from mhfd import metadata, tiff
 from mhfd.contract import Acquisition, TileError
-from mhfd.gates import Array, check_size, corrupt, missing_codec, through_palette, truncated
+from mhfd.gates import (
+    Array,
+    check_colour,
+    check_range,
+    check_size,
+    coloured,
+    corrupt,
+    grey_channel,
+    kernel_dtype,
+    missing_codec,
+    through_palette,
+    truncated,
+    with_extremes,
+)
 from mhfd.gates import grey_tile as grey_tile  # callers find it here
+from mhfd.kernel.pixels import BLOCK_BYTES, Pixels
 
 # Twice the largest frame that electron microscopes write (32768 x 32768); 2 GiB at 8 bit, 16 GiB as float64.
 DEFAULT_MAX_PIXELS = 2**31
+
+# Larger tiles stay in their file: a few at once must fit into a small machine, beside the kernel's own memory.
+DEFAULT_MAX_RESIDENT_BYTES = 2**28
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".jpg", ".jpeg"})
 
@@ -44,13 +63,14 @@ class Tile:
     Attributes
     ----------
     path : the file as given; page k of several is "stack.tif#page=k", counted from 0
-    pixels : (rows, cols) integers of up to 16 bits, float32 or float64; native byte order, finite
+    pixels : (rows, cols) integers of up to 16 bits, float32 or float64; native byte order, finite. An array, or for
+        a large TIFF page `TileRows`
     pixel_size_nm : side of a pixel in nanometres, None where the file does not say
     acquisition : format, lossiness, and what the microscope's header says
     """
 
     path: str
-    pixels: Array
+    pixels: Pixels
     pixel_size_nm: float | None
     acquisition: Acquisition
 
@@ -69,7 +89,51 @@ def count_tiles(path: str | os.PathLike[str]) -> int:
         return tiff.count(file, str(path)) if format_ == "tiff" else 1
 
 
-def read_tile(path: str | os.PathLike[str], index: int = 0, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Tile:
+class TileRows:
+    """A tile that stays in its file: `Pixels` whose slices are read, decoded and checked when asked for.
+
+    No file is open between slices, so there is nothing to close. Threads may take slices at once. In memory are the
+    rows asked for and one row of the file's strips or tiles; a file that is compressed in one piece is unpacked whole.
+
+    A slice raises `TileError`, as `read_tile` would have, when it shows that the tile is none.
+    """
+
+    def __init__(self, source: tiff.PageRows, file: BufferedReader, path: str, what: str, *, lossy: bool) -> None:
+        rows, cols, channels = source.shape
+        self.shape = rows, cols
+        self.dtype = kernel_dtype(source.dtype)
+        self.size = rows * cols
+        self._source, self._path, self._what = source, path, what
+        self._low, self._high, self._lock = math.inf, -math.inf, threading.Lock()
+        # How many pixels JPEG may have coloured is a share of the tile, so no slice can tell.
+        self._known_grey = lossy and channels >= 3 and source.dtype.kind == "u"
+        if self._known_grey:
+            step = max(1, BLOCK_BYTES // (cols * channels * source.dtype.itemsize))
+            blocks = (source.read(file, first, min(first + step, rows)) for first in range(0, rows, step))
+            check_colour(sum(coloured(block, True) for block in blocks), self.shape, what, True)
+
+    def __getitem__(self, rows: slice, /) -> Array:
+        first, end, step = rows.indices(self.shape[0])
+        if step != 1:
+            raise ValueError(f"rows are read one after the other, not in steps of {step}")
+        if end <= first:
+            return np.empty((0, self.shape[1]), self.dtype)
+        with _opened(self._path) as (file, _):
+            pixels = self._source.read(file, first, end)
+            tile, low, high = with_extremes(grey_channel(pixels) if self._known_grey else pixels, self._what)
+            with self._lock:
+                self._low, self._high = min(self._low, low), max(self._high, high)
+            check_range(self._low, self._high, self._what)
+            return tile
+
+
+def read_tile(
+    path: str | os.PathLike[str],
+    index: int = 0,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_resident_bytes: int = DEFAULT_MAX_RESIDENT_BYTES,
+) -> Tile:
     """Read one tile; of a stack, only this tile's pixels are read.
 
     Parameters
@@ -77,29 +141,38 @@ def read_tile(path: str | os.PathLike[str], index: int = 0, *, max_pixels: int =
     path : TIFF (BigTIFF, OME-TIFF), PNG, BMP or JPEG, told apart by content, not by name
     index : which of the file's `count_tiles`, from 0
     max_pixels : larger tiles are refused before they are decoded
+    max_resident_bytes : larger TIFF pages are not held in memory; their rows are read when asked for (`TileRows`).
+        PNG, BMP and JPEG files are read whole, whatever their size.
 
     Raises
     ------
     TileError
-        Whatever is wrong; the code and the message say what.
+        Whatever is wrong; the code and the message say what. Of pages that are not held, what is wrong with pixels
+        is told by the first slice that shows it.
     """
     with _opened(path) as (file, format_):
         if index < 0 or (index > 0 and format_ != "tiff"):
             raise TileError("not_found", f"{path} has no tile {index}; tiles count from 0, and only TIFF has several")
         if format_ != "tiff":
             return _read_with_pillow(file, str(path), format_, max_pixels)
-        page = tiff.read(file, str(path), index, max_pixels)
+        page = tiff.read(file, str(path), index, max_pixels, max_resident_bytes)
         what = f"{path}#page={index}" if page.one_of_several else str(path)
+        lossy = page.acquisition.lossy
+        pixels: Pixels
+        if isinstance(page.pixels, tiff.PageRows):
+            pixels = TileRows(page.pixels, file, str(path), what, lossy=lossy)
+        else:
+            pixels = grey_tile(page.pixels, what, lossy=lossy)
         return Tile(
             path=what,
-            pixels=grey_tile(page.pixels, what, lossy=page.acquisition.lossy),
+            pixels=pixels,
             pixel_size_nm=page.pixel_size_nm,
             acquisition=page.acquisition,
         )
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Format]]:
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, Format]]:
     """The open file and its format; within, everything that goes wrong becomes a `TileError`."""
     try:
         _check_file(path)

@@ -9,9 +9,12 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
@@ -19,7 +22,7 @@ import tifffile
 
 from mhfd import metadata
 from mhfd.contract import Acquisition, TileError
-from mhfd.gates import Array, check_size, corrupt, missing_codec, through_palette, truncated
+from mhfd.gates import Array, check_size, corrupt, kernel_dtype, missing_codec, through_palette, truncated
 
 # What a few bytes of header may ask for; honest files stay far below.
 _MAX_TAGS = 4096
@@ -36,7 +39,7 @@ _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 class PagePixels:
     """One page as a viewer shows it: (rows, cols) or (rows, cols, channels), not yet through `grey_tile`."""
 
-    pixels: Array
+    pixels: Array | PageRows
     pixel_size_nm: float | None
     acquisition: Acquisition
     one_of_several: bool
@@ -57,7 +60,7 @@ def count(file: BinaryIO, path: str) -> int:
     return _planes(_open(file), file, path) if _is_single(chain) else len(chain.tiles)
 
 
-def read(file: BinaryIO, path: str, index: int, max_pixels: int) -> PagePixels:
+def read(file: BinaryIO, path: str, index: int, max_pixels: int, max_resident_bytes: int) -> PagePixels:
     """Decode tile `index` of an open TIFF file, and no other; see `images.read_tile`."""
     chain = _chain_of(file, path)
     if not 0 < index < len(chain.tiles):  # only the first tile's reader answers for the whole chain
@@ -70,20 +73,140 @@ def read(file: BinaryIO, path: str, index: int, max_pixels: int) -> PagePixels:
     place, offset = chain.tiles[0 if planes > 1 else index]
     tif.filehandle.seek(offset)  # by way of tif.pages every page before it would be visited again
     page = tifffile.TiffPage(tif, index=place)
+    if int(page.compression) == 1:
+        page.predictor = 1  # left behind by a program that unpacked the file; as libtiff and so most viewers see it
     if planes > 1:
         page.dataoffsets = (page.dataoffsets[0] + index * page.nbytes,)
     _check_page(page, file, path, max_pixels)
-    pixels = page.asarray()
-    if pixels.shape != page.shape:
-        raise corrupt(path, f"it unpacks to {pixels.shape} pixels instead of {page.shape}")
+    large = _resident_bytes(page) > max_resident_bytes and _has_rows(page)
+    pixels = PageRows(page, file, path) if large else _whole(page, path)
     header = metadata.Page(page=page, first=tif.pages.first, ifd=page.index, file_name=Path(path).name)
     pixel_size_nm, acquisition = metadata.from_tiff(header, lossy=int(page.compression) in _LOSSY)
     return PagePixels(
-        pixels=_as_shown(pixels, page, path),
+        pixels=pixels,
         pixel_size_nm=pixel_size_nm,
         acquisition=acquisition,
         one_of_several=tiles > 1,
     )
+
+
+class PageRows:
+    """A page too large to hold, decoded some rows at a time.
+
+    No file stays open: `read` is handed one, so that nothing needs closing, and threads may read at once.
+
+    Attributes
+    ----------
+    shape : rows, cols, channels
+    dtype : of what `read` returns
+    """
+
+    def __init__(self, page: tifffile.TiffPage, file: BinaryIO, path: str) -> None:
+        self._planes, _, rows, cols, self._samples = page.shaped
+        self.shape = (rows, cols, self._planes * self._samples)
+        self.dtype = np.dtype(page.dtype)
+        self._page, self._path, self._state = page, path, _state(file)
+        if page.is_contiguous and len(page.dataoffsets) == 1:
+            page.databytecounts = (page.nbytes,)  # some writers get it wrong
+        self._chunk_rows = page.tilelength if page.is_tiled else page.rowsperstrip
+        self._kept: tuple[int, Array] | None = None  # number and pixels of the row of chunks that was begun last
+        _ = page.decode, page.colormap  # tifffile reads tags when they are needed, and then the file may be closed
+
+    def read(self, file: BufferedReader, first: int, end: int) -> Array:
+        """Rows [first, end) as `_as_shown`: (n, cols) or (n, cols, channels)."""
+        if _state(file) != self._state:
+            raise TileError("read_failed", f"{self._path} was changed while it was read; score it when it is complete")
+        pixels = self._stored(file, first, end) if self._page.is_final else self._decoded(file, first, end)
+        squeezed = {"YX": pixels[0, ..., 0], "YXS": pixels[0], "SYX": pixels[..., 0]}
+        return _as_shown(squeezed[self._page.axes], self._page, self._path)
+
+    def _empty(self, rows: int) -> Array:
+        """As tifffile orders a page: (planes, rows, cols, samples), one of planes and samples being 1."""
+        return np.empty((self._planes, rows, self.shape[1], self._samples), self.dtype)
+
+    def _stored(self, file: BufferedReader, first: int, end: int) -> Array:
+        """Rows that lie in the file one behind the other, uncompressed."""
+        # Read, not mapped: a share that fails, or a file cut short, is then an error and not the end of the process.
+        pixels = self._empty(end - first)
+        row_bytes = pixels[0, 0].nbytes
+        for plane, part in enumerate(pixels):
+            file.seek(self._page.dataoffsets[0] + (plane * self.shape[0] + first) * row_bytes)
+            if file.readinto(part.reshape(-1).view(np.uint8)) < part.nbytes:
+                raise truncated(self._path, "the pixels go on beyond the end")
+        stored = self.dtype.newbyteorder(self._page.parent.byteorder)
+        return pixels if stored.isnative else pixels.byteswap(inplace=True)
+
+    def _decoded(self, file: BinaryIO, first: int, end: int) -> Array:
+        """Rows out of the strips or tiles that cover them."""
+        pixels, kept = self._empty(end - first), self._kept
+        bands: dict[int, Array] = {}  # what each row of chunks is decoded into; those wholly asked for, in place
+        begun: list[tuple[int, Array]] = []
+        for number in range(first // self._chunk_rows, -(-end // self._chunk_rows)):
+            top, bottom = number * self._chunk_rows, min((number + 1) * self._chunk_rows, self.shape[0])
+            if first <= top and bottom <= end:
+                bands[number] = pixels[:, top - first : bottom - first]
+            elif kept and kept[0] == number:
+                begun.append(kept)
+            else:
+                bands[number] = self._empty(bottom - top)
+                begun.append((number, bands[number]))
+        self._decode(file, bands)
+        for number, band in begun:
+            top = number * self._chunk_rows
+            low, high = max(first, top), min(end, top + band.shape[1])
+            pixels[:, low - first : high - first] = band[:, low - top : high - top]
+            self._kept = number, band
+        return pixels
+
+    def _decode(self, file: BinaryIO, bands: dict[int, Array]) -> None:
+        page, lock = self._page, Lock()
+        down, across = -(-self.shape[0] // self._chunk_rows), page.chunked[-2 if self._samples > 1 else -1]
+
+        def decode(chunk: int) -> None:
+            offset, length = page.dataoffsets[chunk], page.databytecounts[chunk]
+            with lock:
+                file.seek(offset)
+                data = file.read(length)
+            segment, (plane, _, top, left, _), (_, _, width, _) = page.decode(data, chunk, jpegtables=page.jpegtables)
+            assert segment is not None  # it is only where there are no data, which `_check_strips` refuses
+            band = bands[top // self._chunk_rows][plane]
+            band[:, left : left + width] = segment[0, : len(band), : self.shape[1] - left]
+
+        chunks = [
+            (plane * down + number) * across + column
+            for plane in range(self._planes)
+            for number in bands
+            for column in range(across)
+        ]
+        if page.maxworkers < 2 or len(chunks) < 2:
+            for chunk in chunks:
+                decode(chunk)
+            return
+        with ThreadPoolExecutor(page.maxworkers) as pool:
+            for _ in pool.map(decode, chunks):
+                pass
+
+
+def _whole(page: tifffile.TiffPage, path: str) -> Array:
+    pixels = page.asarray()
+    if pixels.shape != page.shape:
+        raise corrupt(path, f"it unpacks to {pixels.shape} pixels instead of {page.shape}")
+    return _as_shown(pixels, page, path)
+
+
+def _resident_bytes(page: tifffile.TiffPage) -> int:
+    """Size of the page in memory, as decoded or as the kernel takes it, whichever is more."""
+    return max(page.nbytes, page.imagelength * page.imagewidth * kernel_dtype(np.dtype(page.dtype)).itemsize)
+
+
+def _has_rows(page: tifffile.TiffPage) -> bool:
+    """Whether `PageRows` can read it; NDPI, JPEG that its maker cut into tiles of its own, is left to tifffile."""
+    return page.axes in ("YX", "YXS", "SYX") and page.jpegheader is None
+
+
+def _state(file: BinaryIO) -> tuple[int, int]:
+    state = os.fstat(file.fileno())
+    return state.st_size, state.st_mtime_ns
 
 
 def _open(file: BinaryIO) -> tifffile.TiffFile:
@@ -93,8 +216,7 @@ def _open(file: BinaryIO) -> tifffile.TiffFile:
 
 
 def _chain_of(file: BinaryIO, path: str) -> _Chain:
-    state = os.fstat(file.fileno())
-    return _walk(path, state.st_size, state.st_mtime_ns)
+    return _walk(path, *_state(file))
 
 
 @lru_cache(maxsize=16)

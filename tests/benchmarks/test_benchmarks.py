@@ -142,8 +142,11 @@ def test_real_series_rises_everywhere(em_tile: EmTile) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@posix
-def test_peak_memory_counts_at_least_the_pixels() -> None:
-    done = run("peak_memory.py", "--side", "1024", "--dtype", "uint8")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_peak_memory_keeps_to_the_limit_and_the_count(tmp_path: Path) -> None:
+    done = run("peak_memory.py", "--side", "2048", "--limits-mib", "64", "512", "--layout", "deflate")
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout.splitlines()[-1].split("|")[3]) > 1
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()[2:]]
+    assert [row[4] for row in rows] == ["64", "512"]
+    assert rows[0][-1] == rows[1][-1]
+    assert 1 < float(rows[0][5]) < float(rows[1][5])

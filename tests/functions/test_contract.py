@@ -88,6 +88,7 @@ def test_defaults_are_those_of_the_contract() -> None:
         "mode": "robust",
         "unit": "px",
         "max_gpu_bytes": None,
+        "max_host_bytes": None,
     }
 
 
@@ -117,6 +118,7 @@ def test_parameters_are_frozen() -> None:
         {"min_t": 0.1},
         {"max_t": 4096},
         {"max_gpu_bytes": 1},
+        {"max_host_bytes": 1},
     ],
 )
 def test_the_ends_of_the_ranges_are_accepted(edge: dict[str, Any]) -> None:
@@ -135,7 +137,7 @@ BAD = [
     *(("saturate", value) for value in [*NOT_NUMBERS, -0.001, 0.5]),
     *(("k_noise", value) for value in [*NOT_NUMBERS, -0.1]),
     *(("n_scales", value) for value in [*NOT_COUNTS, None, 1025]),
-    *(("max_gpu_bytes", value) for value in NOT_COUNTS),
+    *((name, value) for name in ("max_gpu_bytes", "max_host_bytes") for value in NOT_COUNTS),
     *((name, value) for name in ("polarity", "mode", "unit") for value in NOT_CHOICES),
 ]
 
@@ -170,7 +172,7 @@ def test_sha256_is_64_hexadecimal_digits() -> None:
 
 
 def test_sha256_does_not_depend_on_memory_or_on_how_a_number_is_written() -> None:
-    assert FocusParams(max_gpu_bytes=10**9).sha256 == FocusParams().sha256
+    assert FocusParams(max_gpu_bytes=10**9, max_host_bytes=10**8).sha256 == FocusParams().sha256
     assert FocusParams(min_t=1, max_t=17, k_noise=5).sha256 == FocusParams().sha256
 
 

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mhfd.contract import TileError
-from mhfd.images import DEFAULT_MAX_PIXELS, IMAGE_SUFFIXES, Tile, count_tiles, grey_tile, read_tile
+from mhfd.images import DEFAULT_MAX_PIXELS, IMAGE_SUFFIXES, count_tiles, grey_tile, read_tile
+from mhfd.kernel.pixels import row_blocks
 from phantoms import EmTile
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -89,6 +91,19 @@ def error(path: Path | str, index: int = 0, **options: Any) -> TileError:
     return caught.value
 
 
+def held(path: Path | str) -> Array:
+    """The pixels of a tile that is held in memory."""
+    pixels = read_tile(path).pixels
+    assert isinstance(pixels, np.ndarray)
+    return pixels
+
+
+def read_by_rows(path: Path | str, index: int = 0) -> Array:
+    """All rows of a tile that is not held in memory, in slices."""
+    tile = read_tile(path, index, max_resident_bytes=0).pixels
+    return np.concatenate([block for _, block in row_blocks(tile, 7)])
+
+
 # --- What is read -----------------------------------------------------------------------------------------------
 
 WRITTEN = {
@@ -137,14 +152,14 @@ def test_the_pixels_written_are_the_pixels_read(tmp_path: Path, name: str) -> No
     tile = read_tile(write(tmp_path / name, WRITTEN[name]))
     np.testing.assert_array_equal(tile.pixels, GREY16 if tile.pixels.dtype == np.uint16 else GREY)
     assert tile.pixels.dtype.isnative
-    assert tile.pixels.flags.c_contiguous
+    assert held(tmp_path / name).flags.c_contiguous
     assert not tile.acquisition.lossy
 
 
 @pytest.mark.parametrize("name", LOSSY)
 def test_a_lossy_file_says_so_and_is_nearly_what_was_written(tmp_path: Path, name: str) -> None:
     tile = read_tile(write(tmp_path / name, LOSSY[name]))
-    assert np.abs(tile.pixels.astype(int) - SMOOTH).max() <= 12
+    assert np.abs(held(tmp_path / name).astype(int) - SMOOTH).max() <= 12
     assert tile.acquisition.lossy
 
 
@@ -178,7 +193,7 @@ def test_types_become_what_the_kernel_takes(tmp_path: Path, written: str, read: 
 def test_white_is_zero_in_signed_and_float_tiles_is_turned_round(tmp_path: Path) -> None:
     for kind in ("int16", "float32"):
         tifffile.imwrite(tmp_path / "tile.tif", GREY.astype(kind), photometric="miniswhite")
-        pixels = read_tile(tmp_path / "tile.tif").pixels.astype(float)
+        pixels = held(tmp_path / "tile.tif").astype(float)
         np.testing.assert_array_equal(pixels - pixels.min(), GREY.max() - GREY.astype(float))
 
 
@@ -186,7 +201,13 @@ def test_a_tile_without_photometric_tag_is_not_turned_round(tmp_path: Path) -> N
     data = raw_tiff({}, bytes(range(64))).replace(
         struct.pack("<HHII", 262, 4, 1, 1), struct.pack("<HHII", 261, 4, 1, 1)
     )
-    assert read_tile(write(tmp_path / "tile.tif", data)).pixels[0, 0] == 0
+    assert held(write(tmp_path / "tile.tif", data))[0, 0] == 0
+
+
+def test_a_predictor_without_compression_is_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "tile.tif", raw_tiff({317: 2}, bytes(range(64))))
+    np.testing.assert_array_equal(read_tile(path).pixels, np.arange(64).reshape(8, 8))
+    np.testing.assert_array_equal(read_by_rows(path), np.arange(64).reshape(8, 8))
 
 
 def test_one_bright_speck_of_colour_in_a_jpeg_is_still_grey() -> None:
@@ -340,6 +361,14 @@ def test_a_bad_file_is_refused_with_its_code(tmp_path: Path, case: str) -> None:
     assert str(tmp_path / "bad tile.tif") in caught.message
 
 
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_that_is_read_by_rows_is_refused_with_the_same_code(tmp_path: Path, case: str) -> None:
+    code, data = BAD[case]
+    with pytest.raises(TileError) as caught:
+        read_by_rows(write(tmp_path / "bad tile.tif", data))
+    assert caught.value.code == code
+
+
 def test_strips_without_end_are_refused(tmp_path: Path) -> None:
     with (tmp_path / "a.tif").open("wb") as file:
         file.write(
@@ -453,16 +482,18 @@ def fuzz_seeds() -> dict[str, bytes]:
     }
 
 
-def is_tile_or_refused(path: Path, index: int) -> bool:
+def outcome(call: Callable[[], Any]) -> Any:
+    """What it returns, or the code of its error."""
     try:
-        return count_tiles(path) >= 1 and isinstance(read_tile(path, index), Tile)
+        return call()
     except TileError as exc:
-        return exc.code != "internal"
+        assert exc.code != "internal"
+        return exc.code
 
 
 @settings(max_examples=500, derandomize=True, deadline=None, database=None)
 @given(data=st.data())
-def test_damaged_bytes_give_a_tile_or_a_tile_error(
+def test_damaged_bytes_give_the_same_tile_or_code_whole_and_by_rows(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     content = bytearray(fuzz_seeds()[data.draw(st.sampled_from(sorted(fuzz_seeds())))])
@@ -471,7 +502,10 @@ def test_damaged_bytes_give_a_tile_or_a_tile_error(
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(place)] = data.draw(st.sampled_from([0, 1, 2, 127, 128, 255]) | st.integers(0, 255))
     path = write(tmp_path_factory.getbasetemp() / f"fuzz-{os.getpid()}.tif", content)
-    assert is_tile_or_refused(path, index=data.draw(st.integers(0, 1)))
+    index = data.draw(st.integers(0, 1))
+    assert outcome(lambda: count_tiles(path)) is not None
+    whole = outcome(lambda: read_tile(path, index).pixels[:])
+    np.testing.assert_array_equal(outcome(lambda: read_by_rows(path, index)), whole)
 
 
 @pytest.mark.parametrize(

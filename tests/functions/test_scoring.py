@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import mhfd
-from mhfd import scoring
+from mhfd import scoring, stream
 from mhfd.backends import Backend, select_backend
 from mhfd.contract import BackendError, FocusParams, MhfdError, ParamsError, TileError
+from mhfd.scorer import tile_sha256
 from phantoms import as_uint8, discs, texture
 
 SHAPE = (64, 96)
@@ -185,7 +186,7 @@ def test_byte_order_does_not_matter_to_a_tiles_identity(
 
 
 def test_memory_order_does_not_matter_to_a_tiles_identity(tile: NDArray[np.uint8]) -> None:
-    assert scoring.tile_sha256(np.asfortranarray(tile)) == scoring.tile_sha256(tile)
+    assert tile_sha256(np.asfortranarray(tile)) == tile_sha256(tile)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_memory_order_does_not_matter_to_a_tiles_identity(tile: NDArray[np.uint8
     ids=["type", "shape", "pixels"],
 )
 def test_type_shape_and_pixels_make_a_tiles_identity(change: Any, tile: NDArray[np.uint8]) -> None:
-    assert scoring.tile_sha256(change(tile)) != scoring.tile_sha256(tile)
+    assert tile_sha256(change(tile)) != tile_sha256(tile)
 
 
 # --- Pixel size -------------------------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ def test_a_file_of_several_tiles_is_refused_unless_one_is_named(stack_file: Path
 def test_a_named_page_is_scored(stack_file: Path, page: int) -> None:
     result = mhfd.score(stack_file, QUICK, page=page)
     assert result.path == f"{stack_file}#page={page}"
-    assert result.provenance.tile_sha256 == scoring.tile_sha256(tissue(page))
+    assert result.provenance.tile_sha256 == tile_sha256(tissue(page))
 
 
 def test_a_page_that_is_not_there_is_refused(stack_file: Path) -> None:
@@ -259,7 +260,7 @@ def test_a_page_that_is_not_there_is_refused(stack_file: Path) -> None:
 def test_many_gives_a_row_for_each_page(stack_file: Path, tile_file: Path) -> None:
     results = mhfd.score_many([stack_file, tile_file], QUICK)
     assert [r.path for r in results] == [*(f"{stack_file}#page={page}" for page in range(3)), str(tile_file)]
-    assert [r.provenance.tile_sha256 for r in results[:3]] == [scoring.tile_sha256(tissue(page)) for page in range(3)]
+    assert [r.provenance.tile_sha256 for r in results[:3]] == [tile_sha256(tissue(page)) for page in range(3)]
 
 
 # --- Many tiles -------------------------------------------------------------------------------------------------
@@ -269,7 +270,7 @@ def test_many_gives_a_row_for_each_page(stack_file: Path, tile_file: Path) -> No
 def test_many_tiles_are_scored_in_order(workers: int | None) -> None:
     tiles = [tissue(seed, (32 + 7 * (seed % 3), 48)) for seed in range(9)]
     results = mhfd.score_many(tiles, QUICK, workers=workers)
-    assert [r.provenance.tile_sha256 for r in results] == [scoring.tile_sha256(each) for each in tiles]
+    assert [r.provenance.tile_sha256 for r in results] == [tile_sha256(each) for each in tiles]
     assert [r.focus_score for r in results] == [mhfd.score(each, QUICK).focus_score for each in tiles]
 
 
@@ -322,7 +323,9 @@ def test_a_fault_in_the_kernel_is_one_failed_row(
             raise fault
         return numpy.measure(tile, params)
 
-    monkeypatch.setattr(scoring, "select_backend", lambda _: Backend(name="x", device="y", measure=fails_on_small))
+    monkeypatch.setattr(
+        scoring, "select_backend", lambda *_, **__: Backend(name="x", device="y", measure=fails_on_small)
+    )
     with caplog.at_level(logging.ERROR, logger="mhfd"):
         results = mhfd.score_many([tissue(), tissue(shape=(8, 8)), tissue()], QUICK)
     assert [r.error and r.error.code for r in results] == [None, code, None]
@@ -357,7 +360,7 @@ def test_the_stream_draws_only_a_few_tiles_ahead() -> None:
     for taken in range(1, 21):
         next(results)
         ahead.append(source.drawn - taken)
-    assert max(ahead) <= 2 * scoring.TILES_PER_WORKER_AHEAD
+    assert max(ahead) <= 2 * stream.TILES_PER_WORKER_AHEAD
 
 
 def test_closing_the_stream_stops_it() -> None:

@@ -1,0 +1,71 @@
+"""What to measure; the command line reads its options from here, so nothing heavy is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from mhfd.contract import BackendName, ParamsError
+
+Figure = Literal["3a", "3b", "4", "rivals"]
+FIGURES: tuple[Figure, ...] = get_args(Figure)
+BACKENDS: tuple[BackendName, ...] = ("numba", "numpy", "cupy", "cupy-fft")
+
+MIN_SIDE, MAX_SIDE = 64, 32768
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchPlan:
+    """What to measure.
+
+    Attributes
+    ----------
+    figures : of the paper: "3a" time against scales, "3b" against the side, "4" phases of two devices; and "rivals"
+    backends : of mhfd; empty for all that work here
+    repeats : times that each contestant runs, the first of which does not count
+    side, n_scales : of the tile where they are not what varies
+    sides, scale_counts : that figures 3b and 3a go through
+    batch : tiles handed to a GPU at once where throughput is asked for
+    tile : picture to use instead of a simulated one, cropped, or extended by its mirror images
+    """
+
+    figures: tuple[Figure, ...] = FIGURES
+    backends: tuple[BackendName, ...] = ()
+    repeats: int = 21
+    side: int = 1024
+    n_scales: int = 16
+    sides: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
+    scale_counts: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 20, 32, 48, 64)
+    batch: int = 32
+    tile: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.repeats < 2:
+            raise ParamsError(f"repeats must be at least 2, since the first does not count, not {self.repeats}")
+        for side in (self.side, *self.sides):
+            if not MIN_SIDE <= side <= MAX_SIDE:
+                raise ParamsError(f"a side must be {MIN_SIDE} to {MAX_SIDE} px, not {side}")
+
+
+QUICK = BenchPlan(repeats=3, side=256, n_scales=4, sides=(128, 256), scale_counts=(1, 4), batch=4)
+"""Says nothing of speed, but runs everything in seconds."""
+
+
+def make_plan(*, quick: bool = False, max_side: int | None = None, **given: Any) -> BenchPlan:
+    """The usual plan, or the quick one, with what was `given` (None or empty: as it is).
+
+    Parameters
+    ----------
+    max_side : figure 3b doubles the side up to this
+
+    Raises
+    ------
+    ParamsError
+        too few repeats, or a side out of range.
+    """
+    plan = QUICK if quick else BenchPlan()
+    if max_side is not None:
+        steps = [plan.sides[0] << k for k in range(MAX_SIDE.bit_length()) if plan.sides[0] << k <= max_side]
+        given["sides"] = tuple(steps) or (max_side,)
+    return replace(plan, **{name: value for name, value in given.items() if value not in (None, ())})

@@ -1,0 +1,117 @@
+"""`mhfd bench`: measure, print, keep."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tifffile
+from numpy.typing import NDArray
+
+from mhfd.contract import FocusParams
+from mhfd_client import output
+from mhfd_client.bench import machine, plots, tables
+from mhfd_client.bench.contestants import Contestant, Field, Job, gather, gather_shared
+from mhfd_client.bench.plan import BenchPlan, Figure
+from mhfd_client.bench.race import Sample, Summary, race, summarise
+from mhfd_client.bench.tile import cut, picture
+
+
+def run_bench(plan: BenchPlan, out: Path | None = None, *, as_json: bool = False) -> tables.Report:
+    """Carry out a plan and print Markdown tables, or JSON.
+
+    Parameters
+    ----------
+    out : folder, made if missing, for raw.csv (every repeat), summary.csv, tables.md and, where matplotlib is
+        installed, pictures
+
+    Raises
+    ------
+    BackendError
+        a backend was named that does not work here.
+    TileError
+        the plan's tile cannot be read.
+    """
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)  # what cannot be written should be known before the work
+    with output.progress("measuring") as advance:
+        report = measure(plan, advance)
+    sys.stdout.write(tables.as_json(report) + "\n" if as_json else tables.as_markdown(report))
+    if out is not None:
+        _keep(report, out)
+    return report
+
+
+def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, total: None) -> tables.Report:
+    """Carry out a plan.
+
+    Parameters
+    ----------
+    advance : called with the turns done and all turns; each contestant has one turn a round
+    """
+    nobody = Field(contestants=(), missing=())
+    field = gather(plan.backends, plan.batch) if set(plan.figures) != {"4"} else nobody
+    shared = gather_shared(plan.backends) if "4" in plan.figures else nobody
+    races = [
+        (figure, side, n_scales, _racing(figure, field.contestants, shared.contestants))
+        for figure in plan.figures
+        for side, n_scales in _points(plan, figure)
+    ]
+    source = picture(plan.tile, max(side for _, side, _, _ in races))
+    total = plan.repeats * sum(len(contestants) for *_, contestants in races)
+    turns = iter(range(1, total + 1))
+    samples: list[Sample] = []
+    left_out = list(dict.fromkeys(field.missing + shared.missing))
+    with tempfile.TemporaryDirectory() as folder:
+        for figure, side, n_scales, contestants in races:
+            pixels = cut(source, side)
+            path = _file(pixels, Path(folder)) if figure == "rivals" else None
+            job = Job(pixels=pixels, params=FocusParams(n_scales=n_scales), path=path)
+            measured, failed = race(figure, contestants, job, plan.repeats, lambda: advance(next(turns), total))
+            samples += measured
+            left_out += failed
+    return tables.Report(
+        machine=machine.describe(),
+        tile=f"{plan.tile or 'simulated tissue'}, {source.dtype}",
+        params=FocusParams(),
+        repeats=plan.repeats,
+        contestants=field.contestants,
+        samples=samples,
+        summaries=summarise(samples),
+        left_out=left_out,
+    )
+
+
+def _racing(figure: Figure, contestants: Sequence[Contestant], shared: Sequence[Contestant]) -> list[Contestant]:
+    if figure == "4":
+        return list(shared)
+    return [contestant for contestant in contestants if figure == "rivals" or contestant.curves]
+
+
+def _points(plan: BenchPlan, figure: Figure) -> Iterator[tuple[int, int]]:
+    """Side and number of scales of each tile of a figure."""
+    if figure == "3a":
+        yield from ((plan.side, n_scales) for n_scales in plan.scale_counts)
+    elif figure == "3b":
+        yield from ((side, plan.n_scales) for side in plan.sides)
+    else:
+        yield plan.side, plan.n_scales
+
+
+def _file(pixels: NDArray[Any], folder: Path) -> Path:
+    path = folder / "tile.tif"
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    return path
+
+
+def _keep(report: tables.Report, out: Path) -> None:
+    tables.write_csv(out / "raw.csv", report.samples, Sample)
+    tables.write_csv(out / "summary.csv", report.summaries, Summary)
+    (out / "tables.md").write_text(tables.as_markdown(report), encoding="utf-8")
+    try:
+        plots.draw(report, out)
+    except ImportError:
+        sys.stderr.write('No pictures: matplotlib is not installed (pip install "mhfd[bench]").\n')

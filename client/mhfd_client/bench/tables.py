@@ -1,0 +1,205 @@
+"""What came out, as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from mhfd.contract import FocusParams
+from mhfd_client.bench.contestants import Contestant
+from mhfd_client.bench.plan import FIGURES, Figure
+from mhfd_client.bench.race import Sample, Summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that a run found out.
+
+    Attributes
+    ----------
+    machine : see `machine.describe`
+    tile : what was measured
+    contestants : those who are no part of figure 4
+    left_out : sentences on who did not, or not everywhere, and why
+    """
+
+    machine: dict[str, str]
+    tile: str
+    params: FocusParams
+    repeats: int
+    contestants: Sequence[Contestant]
+    samples: Sequence[Sample]
+    summaries: Sequence[Summary]
+    left_out: Sequence[str]
+
+    def of(self, figure: Figure) -> list[Summary]:
+        return [row for row in self.summaries if row.figure == figure]
+
+
+def write_csv(path: Path, rows: Sequence[Sample] | Sequence[Summary], kind: type[Sample] | type[Summary]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(kind)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def as_json(report: Report) -> str:
+    return json.dumps(
+        {
+            "machine": report.machine,
+            "tile": report.tile,
+            "params": report.params.to_dict(),
+            "repeats": report.repeats,
+            "times": [asdict(row) for row in report.summaries],
+            "left_out": list(report.left_out),
+        }
+    )
+
+
+def as_markdown(report: Report) -> str:
+    """One section a figure, between what was measured on which machine and who is missing."""
+    texts: dict[Figure, Callable[[Report], str]] = {
+        "3a": lambda report: _curve(report, "3a"),
+        "3b": lambda report: _curve(report, "3b"),
+        "4": _phases,
+        "rivals": _rivals,
+    }
+    lines = [f"- {what}: {said}" for what, said in report.machine.items()]
+    lines.append(f"- tile: {report.tile}")
+    lines.append(
+        f"- times: medians of {report.repeats - 1} rounds, in each of which everybody ran once; "
+        "one round more, the first, does not count"
+    )
+    sections = ["\n".join(lines)]
+    sections += [texts[figure](report) for figure in FIGURES if report.of(figure)]
+    if report.left_out:
+        sections.append("\n".join(["Left out:", "", *(f"- {sentence}" for sentence in report.left_out)]))
+    return "\n\n".join(sections) + "\n"
+
+
+def _curve(report: Report, figure: Figure) -> str:
+    """Figure 3a or 3b: a line for each number of scales or side."""
+    rows = [row for row in report.of(figure) if row.lap == "kernel"]
+    names = list(dict.fromkeys(row.contestant for row in rows))
+    points = {name: {varied(row): row for row in rows if row.contestant == name} for name in names}
+    if figure == "3a":
+        title = f"Figure 3a: time against the number of scales, {rows[0].side} x {rows[0].side} px"
+    else:
+        title = f"Figure 3b: time against the side of the tile, {rows[0].n_scales} scales"
+    return "\n\n".join(
+        [
+            f"### {title}",
+            _table(
+                ["scales" if figure == "3a" else "side, px", *(f"{name}, ms" for name in names)],
+                [
+                    [str(x), *(_time_and_ratio(points[name].get(x)) for name in names)]
+                    for x in sorted({varied(row) for row in rows})
+                ],
+            ),
+            "Kernel only; in brackets, times the fastest of mhfd.",
+            *(_trend(figure, name, points[name]) for name in names if len(points[name]) > 1),
+        ]
+    )
+
+
+def varied(row: Summary) -> int:
+    """What figures 3a and 3b go through."""
+    return row.n_scales if row.figure == "3a" else row.side
+
+
+def _trend(figure: Figure, name: str, points: dict[int, Summary]) -> str:
+    x = np.array(list(points), dtype=float)
+    y = np.array([row.median_ms for row in points.values()])
+    if figure == "3a":
+        slope, start = np.polyfit(x, y, 1).tolist()
+        return f"{name}: about {number(start)} ms and {number(slope)} ms a scale."
+    slope = float(np.polyfit(np.log(x), np.log(y), 1)[0])
+    return f"{name}: grows as the side to the power of {slope:.2f}."
+
+
+def _phases(report: Report) -> str:
+    """Figure 4: a line a phase."""
+    rows = report.of("4")
+    names = list(dict.fromkeys(row.contestant for row in rows))
+    total = {name: sum(row.median_ms for row in rows if row.contestant == name) for name in names}
+    cells = {(row.lap, row.contestant): row.median_ms for row in rows}
+
+    def cell(lap: str, name: str) -> str:
+        ms = cells.get((lap, name))
+        return "-" if ms is None else f"{number(ms)} ({ms / total[name]:.0%})"
+
+    side = rows[0].side
+    return "\n\n".join(
+        [
+            f"### Figure 4: phases of two devices, {side} x {side} px, {rows[0].n_scales} scales",
+            _table(
+                ["phase", *(f"{name} ({_device(rows, name)}), ms" for name in names)],
+                [
+                    *([lap, *(cell(lap, name) for name in names)] for lap in dict.fromkeys(row.lap for row in rows)),
+                    ["all", *(number(total[name]) for name in names)],
+                ],
+            ),
+            "In brackets, the share of the whole. On the processor both devices are the same one, and nothing is "
+            "copied in.",
+        ]
+    )
+
+
+def _device(rows: Sequence[Summary], name: str) -> str:
+    return next(row.device for row in rows if row.contestant == name)
+
+
+def _rivals(report: Report) -> str:
+    """A line a contestant, the fastest first."""
+    rows = report.of("rivals")
+    kernels = sorted((row for row in rows if row.lap == "kernel"), key=lambda row: row.median_ms)
+    other = {(row.contestant, row.lap): row.median_ms for row in rows}
+    notes = {contestant.name: contestant.note for contestant in report.contestants}
+    side = kernels[0].side
+    return "\n\n".join(
+        [
+            f"### Rivals, {side} x {side} px, {kernels[0].n_scales} scales",
+            _table(
+                [
+                    "contestant", "device", "kernel, ms", "times mhfd's fastest", "with copy, ms",
+                    "file to number, ms", "features",
+                ],
+                [
+                    [
+                        row.contestant,
+                        row.device,
+                        number(row.median_ms),
+                        number(row.ratio),
+                        number(other.get((row.contestant, "copied"))),
+                        number(other.get((row.contestant, "file"))),
+                        str(row.features),
+                    ]
+                    for row in kernels
+                ],
+            ),
+            "\n".join(f"- {row.contestant}: {notes[row.contestant]}" for row in kernels),
+        ]
+    )  # fmt: skip
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+
+
+def _time_and_ratio(row: Summary | None) -> str:
+    if row is None:
+        return "-"
+    return number(row.median_ms) + ("" if row.ratio is None else f" ({number(row.ratio)})")
+
+
+def number(value: float | None) -> str:
+    """Three digits that mean something."""
+    if value is None:
+        return "-"
+    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:.{decimals}f}"

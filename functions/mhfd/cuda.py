@@ -1,0 +1,294 @@
+"""NVIDIA GPUs by way of CuPy, which only this module imports, and only once a GPU is asked for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhfd.backends import Backend
+from mhfd.contract import BackendError, FocusParams
+from mhfd.kernel import fourier
+from mhfd.kernel.fused import Fused, measure_on
+from mhfd.kernel.fused.device import Device, Memory
+from mhfd.kernel.fused.source import source
+from mhfd.kernel.measures import FeatureList, Measures
+from mhfd.kernel.pixels import Pixels
+
+COMPILE_OPTIONS = ("-std=c++17",)
+
+LEAST_CAPABILITY = 7, 0
+"""Compute capability of the oldest GPUs that fused.cu is compiled for in the tests."""
+
+OUT_OF_MEMORY = 2
+"""cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY."""
+
+INSTALL = 'pip install "mhfd[gpu13]" (driver 580 or newer) or "mhfd[gpu12]"'
+
+
+# --- Is there a GPU? ----------------------------------------------------------------------------------------------
+
+
+@cache
+def has_driver() -> bool:
+    """Whether NVIDIA's driver is installed; then there is a GPU too, as a rule."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def unavailable() -> str | None:
+    """Why no GPU can be used here and what to do about it; None if one can. Quick where there is no driver."""
+    if not has_driver():
+        return "no NVIDIA driver is installed on this machine; choose a backend for the processor"
+    try:
+        cupy = import_module("cupy")
+    except ImportError as error:
+        return f"CuPy cannot be imported ({error}): {INSTALL}"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"no GPU answers ({error}): look at nvidia-smi; if the driver is older than CuPy's CUDA, {INSTALL}"
+    return None if count else "the NVIDIA driver finds no GPU; see CUDA_VISIBLE_DEVICES and nvidia-smi"
+
+
+def device_count() -> int:
+    """Number of GPUs that answer; 0 without CuPy or without a driver."""
+    return 0 if unavailable() else int(_cupy().cuda.runtime.getDeviceCount())
+
+
+def backend(name: str, devices: Sequence[int] | None, partition: str) -> Backend:
+    """The backend "cupy" or "cupy-fft"; arguments as in `mhfd.backends.select_backend`.
+
+    Raises
+    ------
+    BackendError
+        no GPU can be used, or one of that number does not exist.
+    """
+    numbers = list(devices or [0])
+    gpus = [device(number) for number in numbers]
+    names = ", ".join(gpu.name for gpu in gpus)
+    if name == "cupy-fft":
+        if len(gpus) > 1:
+            raise BackendError('the array path does not share a tile between devices; choose the backend "cupy"')
+        return Backend(name=name, device=names, measure=_array_code(gpus[0]))
+    kernels = [_fused(number) for number in numbers]
+    return Backend(
+        name=name,
+        device=names,
+        measure=_sharing(kernels, partition),
+        lanes=tuple(dict.fromkeys(kernels)),
+        phases=_phases(kernels, partition),
+    )
+
+
+def _sharing(kernels: list[Fused], partition: str) -> Callable[[Pixels, FocusParams], tuple[Measures, FeatureList]]:
+    """Measure one tile by one device or by all of them."""
+
+    def measure(tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
+        if len(kernels) == 1 or (partition == "auto" and kernels[0].takes_whole(tile, params)):
+            return kernels[0].measure(tile, params)
+        shared = measure_on(kernels, tile, params, "scales" if partition == "scales" else "strips")
+        return shared.measures, shared.features
+
+    return measure
+
+
+def _phases(kernels: list[Fused], partition: str) -> Callable[[Pixels, FocusParams], tuple[dict[str, float], Measures]]:
+    """Measure one tile by all devices, with the milliseconds from the first to begin a phase to the last to end it."""
+
+    def phases(tile: Pixels, params: FocusParams) -> tuple[dict[str, float], Measures]:
+        shared = measure_on(kernels, tile, params, "strips" if partition == "strips" else "scales")
+        spans: dict[str, tuple[float, float]] = {}
+        for phase in shared.phases:
+            start, end = spans.get(phase.name, (phase.start_s, phase.end_s))
+            spans[phase.name] = min(start, phase.start_s), max(end, phase.end_s)
+        return {name: 1e3 * (end - start) for name, (start, end) in spans.items()}, shared.measures
+
+    return phases
+
+
+def _array_code(gpu: CupyDevice) -> Callable[[Pixels, FocusParams], tuple[Measures, FeatureList]]:
+    arrays = fourier.Arrays(_cupy(), import_module("cupyx.scipy.fft"))
+
+    def measure(tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
+        with gpu.selected():
+            return fourier.measure(tile, params, arrays)
+
+    return measure
+
+
+@cache
+def device(number: int) -> CupyDevice:
+    """GPU of that number, from 0; the kernels are compiled when it is first asked for (CuPy keeps them on disk)."""
+    if reason := unavailable():
+        raise BackendError(reason)
+    if not 0 <= number < device_count():
+        raise BackendError(f"there is no GPU {number}: this machine has {device_count()}, numbered from 0")
+    return CupyDevice(number)
+
+
+@cache
+def _fused(number: int) -> Fused:
+    return Fused(device(number))
+
+
+def _cupy() -> Any:
+    return import_module("cupy")
+
+
+# --- One GPU ------------------------------------------------------------------------------------------------------
+
+
+class CupyDevice:
+    """A GPU; implements `mhfd.kernel.fused.device.Device`.
+
+    Attributes
+    ----------
+    number : as CUDA counts the devices it may see
+    name : of the model
+    uuid : of this very device
+    """
+
+    def __init__(self, number: int) -> None:
+        self._cupy = _cupy()
+        self.number = number
+        with self.selected():
+            properties = self._cupy.cuda.runtime.getDeviceProperties(number)
+            self.name = str(properties["name"].decode())
+            self.uuid = UUID(bytes=bytes(properties["uuid"]))
+            capability = properties["major"], properties["minor"]
+            if capability < LEAST_CAPABILITY:
+                raise BackendError(
+                    f"{self.name} has compute capability {capability[0]}.{capability[1]}, and mhfd needs at least "
+                    f"{LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]}: choose another backend"
+                )
+            self._module = self._cupy.RawModule(code=source(), options=COMPILE_OPTIONS)
+            self._module.compile()
+        self.kernel: Callable[[str], Any] = cache(self._module.get_function)
+
+    @contextmanager
+    def selected(self) -> Iterator[None]:
+        """Inside, this thread's CUDA calls go to this device, and CUDA's errors become ours."""
+        cuda = self._cupy.cuda
+        try:
+            with cuda.Device(self.number):
+                yield
+        except (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError) as error:
+            if getattr(error, "status", None) == OUT_OF_MEMORY:
+                raise MemoryError(f"the memory of GPU {self.number} is used up") from error
+            raise BackendError(
+                f"GPU {self.number} failed ({error}): look at nvidia-smi, and start the process anew to use it again"
+            ) from error
+        except cuda.compiler.CompileException as error:
+            raise BackendError(
+                f"the kernels could not be compiled for GPU {self.number} ({str(error)[:500]}): {INSTALL} anew, so "
+                "that the CUDA headers match"
+            ) from error
+
+    def free_bytes(self) -> int:
+        with self.selected():
+            return int(self._cupy.cuda.runtime.memGetInfo()[0])
+
+    def empty(self, nbytes: int) -> Memory:
+        with self.selected():
+            return CupyMemory(self._cupy.cuda.Memory(nbytes))
+
+    def pinned(self, nbytes: int) -> NDArray[np.uint8]:
+        with self.selected():
+            return np.asarray(import_module("cupyx").empty_pinned(nbytes, np.uint8))
+
+    def stream(self) -> CupyStream:
+        return CupyStream(self)
+
+
+class CupyMemory:
+    """Memory straight from CUDA and not from a pool: giving it back waits until the device no longer uses it."""
+
+    def __init__(self, memory: Any) -> None:
+        self._memory = memory
+        self.address = int(memory.ptr)
+
+
+class CupyStream:
+    """A queue of work; implements `mhfd.kernel.fused.device.Stream`."""
+
+    def __init__(self, gpu: CupyDevice) -> None:
+        self._gpu = gpu
+        self._cuda = _cupy().cuda
+        with gpu.selected():
+            self._stream = self._cuda.Stream(non_blocking=True)
+
+    def upload(self, address: int, data: NDArray[Any]) -> None:
+        self._copy(address, data.ctypes.data, data.nbytes, self._cuda.runtime.memcpyHostToDevice)
+
+    def download(self, data: NDArray[Any], address: int) -> None:
+        self._copy(data.ctypes.data, address, data.nbytes, self._cuda.runtime.memcpyDeviceToHost)
+
+    def _copy(self, to: int, origin: int, nbytes: int, kind: int) -> None:
+        with self._gpu.selected():
+            self._cuda.runtime.memcpyAsync(to, origin, nbytes, kind, self._stream.ptr)
+
+    def fetch(self, address: int, other: Device, other_address: int, nbytes: int) -> None:
+        if not isinstance(other, CupyDevice):
+            raise TypeError(f"a GPU can fetch from a GPU only, not from {other!r}")
+        with self._gpu.selected():
+            self._cuda.runtime.memcpyPeerAsync(
+                address, self._gpu.number, other_address, other.number, nbytes, self._stream.ptr
+            )
+
+    def zero(self, address: int, nbytes: int) -> None:
+        with self._gpu.selected():
+            self._cuda.runtime.memsetAsync(address, 0, nbytes, self._stream.ptr)
+
+    def launch(
+        self,
+        kernel: str,
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        args: Sequence[np.generic],
+        shared: int,
+    ) -> None:
+        with self._gpu.selected(), self._stream:
+            self._gpu.kernel(kernel)(grid, block, tuple(args), shared_mem=shared)
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        work()  # loads the kernels, which a recording may not
+        self.synchronize()
+        with self._gpu.selected():
+            self._stream.begin_capture()
+            try:
+                work()
+            finally:
+                graph = self._stream.end_capture()
+
+        def replay() -> None:
+            with self._gpu.selected():
+                graph.launch(self._stream)
+
+        return replay
+
+    def mark(self) -> Any:
+        with self._gpu.selected():
+            event = self._cuda.Event()
+            event.record(self._stream)
+            return event
+
+    def milliseconds(self, earlier: Any, later: Any) -> float:
+        with self._gpu.selected():
+            return float(self._cuda.get_elapsed_time(earlier, later))
+
+    def synchronize(self) -> None:
+        with self._gpu.selected():
+            self._stream.synchronize()

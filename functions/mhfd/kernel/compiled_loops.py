@@ -1,0 +1,695 @@
+"""The loops of `compiled`, turned into machine code by numba.
+
+Each function works on rows first <= y < last of its arrays and lets go of the interpreter's lock, so threads can
+share a plane by rows. What is written for a pixel never depends on how the rows were shared out: nothing is summed
+across rows here.
+"""
+
+# mypy: allow-untyped-defs, allow-untyped-calls
+# numba infers the types of the loops from what they are called with.
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+
+from mhfd.kernel.plan import HALF_WIDTH
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+# No "nnan" or "ninf": the running maximum starts at minus infinity.
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+_EXACT = {"contract", "nsz"}
+
+
+def compiled(function: _F) -> _F:
+    """Compile at the first call, and keep the machine code on disk for the next process."""
+    made: _F = njit(fastmath=_EXACT, **_OPTIONS)(function)
+    return made
+
+
+def compiled_sum(function: _F) -> _F:
+    """The same for sums along one row, which may be summed in any order: always the same one for the same row."""
+    made: _F = njit(fastmath={*_EXACT, "reassoc"}, **_OPTIONS)(function)
+    return made
+
+
+@compiled
+def fold(i, n, circular):
+    """Index of the sample that a boundary rule puts at place i of n: half-sample symmetric, or circular."""
+    if 0 <= i < n:
+        return i
+    if circular:
+        return i % n
+    i %= 2 * n
+    return i if i < n else 2 * n - 1 - i
+
+
+@compiled
+def pad(row, reach, circular):
+    """Fill `reach` samples at both ends of a row by the boundary rule."""
+    n = row.size - 2 * reach
+    for x in range(reach):
+        row[x] = row[reach + fold(x - reach, n, circular)]
+        row[reach + n + x] = row[reach + fold(n + x, n, circular)]
+
+
+# --- Grey levels ------------------------------------------------------------------------------------------------
+
+
+@compiled
+def count_levels(pixels, lowest, levels, first, last):
+    """(4, levels) histograms of integers from `lowest` on, of every fourth column: equal neighbours need not wait."""
+    counts = np.zeros((4, levels), np.int32)
+    for y in range(first, last):
+        row = pixels[y]
+        for x in range(row.size):
+            counts[x & 3, np.int64(row[x]) - lowest] += 1
+    return counts
+
+
+@compiled
+def count_digits(bits, top, shift, prefixes, first, last):
+    """(n, 65536) histograms of the 16 bits above `shift` of keys that sort as the numbers do, one for each prefix.
+
+    Parameters
+    ----------
+    bits : (rows, cols) floating-point numbers read as unsigned integers
+    top : uint64, their sign bit
+    shift : uint64
+    prefixes : (n,) uint64, what the bits above those 16 must be
+    """
+    counts = np.zeros((prefixes.size, 65536), np.int32)
+    everything = top | (top - np.uint64(1))
+    for y in range(first, last):
+        row = bits[y]
+        for x in range(row.size):
+            key = np.uint64(row[x])
+            if key == top:  # minus zero equals zero
+                key = np.uint64(0)
+            key = key ^ everything if key & top else key | top
+            digits = key >> shift
+            prefix, digit = digits >> np.uint64(16), digits & np.uint64(0xFFFF)
+            for k in range(prefixes.size):
+                if prefix == prefixes[k]:
+                    counts[k, digit] += 1
+    return counts
+
+
+@compiled
+def look_up(pixels, lowest, table, image, first, last):
+    """image = table[pixels - lowest]"""
+    for y in range(first, last):
+        for x in range(pixels.shape[1]):
+            image[y, x] = table[np.int64(pixels[y, x]) - lowest]
+
+
+@compiled
+def rescale(pixels, low, extent, mean, image, first, last):
+    """image = clip((pixels - low) / extent, 0, 1) - mean, divided in float64, subtracted in float32."""
+    for y in range(first, last):
+        for x in range(pixels.shape[1]):
+            grey = (np.float64(pixels[y, x]) - low) / extent
+            image[y, x] = np.float32(min(max(grey, 0.0), 1.0)) - mean
+
+
+@compiled_sum
+def row_sum(row):
+    total = 0.0
+    for x in range(row.size):
+        total += np.float64(row[x])
+    return total
+
+
+@compiled
+def row_sums(image, sums, first, last):
+    for y in range(first, last):
+        sums[y] = row_sum(image[y])
+
+
+# --- Noise and covariances --------------------------------------------------------------------------------------
+
+NOISE_SHIFT = 14
+"""The median of magnitudes is sought among float32 bits >> NOISE_SHIFT, then among the bits below."""
+
+NOISE_FLOOR = (127 - 24) << (23 - NOISE_SHIFT)
+"""Bin of 2^-24: smaller magnitudes, far below any noise that counts, share the first bin."""
+
+NOISE_BINS = 33 << (23 - NOISE_SHIFT)
+"""Up to 2^9: magnitudes reach 2^8."""
+
+NOISE_KINDS = 4
+"""Histograms of the noise: corner of darker and of lighter pixels, slow down the columns, slow along the rows."""
+
+
+@compiled
+def _fourth(a, b, c, d, e):
+    """Fourth difference (1, -4, 6, -4, 1), exactly 0 on flat ground."""
+    return ((a - c) + (e - c)) - np.float32(4) * ((b - c) + (d - c))
+
+
+@compiled
+def _noise_row(image, y, work, corner, down, along, grey):
+    """Magnitudes of row y that tell its noise, and its mean over 5 x 5 pixels; see `fourier.estimate_noise`.
+
+    Parameters
+    ----------
+    work : (3, cols + 4) scratch
+    corner, down, along, grey : (cols,) results
+    """
+    rows, cols = image.shape
+    a, b, c = image[fold(y - 2, rows, False)], image[fold(y - 1, rows, False)], image[y]
+    d, e = image[fold(y + 1, rows, False)], image[fold(y + 2, rows, False)]
+    fourth, second, total = work[0, 2:-2], work[1, 2:-2], work[2, 2:-2]
+    for x in range(cols):
+        fourth[x] = _fourth(a[x], b[x], c[x], d[x], e[x])
+        second[x] = (b[x] + d[x]) + np.float32(2) * c[x]
+        total[x] = (a[x] + e[x]) + (b[x] + d[x]) + c[x]
+    for k in range(3):
+        pad(work[k], 2, False)
+    a, b, c, d, e = work[0], work[0, 1:], fourth, work[0, 3:], work[0, 4:]
+    for x in range(cols):
+        corner[x] = abs(_fourth(a[x], b[x], c[x], d[x], e[x]))
+        down[x] = abs((b[x] + d[x]) + np.float32(2) * c[x])
+    a, b, c, d, e = work[1], work[1, 1:], second, work[1, 3:], work[1, 4:]
+    for x in range(cols):
+        along[x] = abs(_fourth(a[x], b[x], c[x], d[x], e[x]))
+    a, b, c, d, e = work[2], work[2, 1:], total, work[2, 3:], work[2, 4:]
+    for x in range(cols):
+        grey[x] = ((a[x] + e[x]) + (b[x] + d[x]) + c[x]) * np.float32(1 / 25)
+
+
+@compiled
+def _noise_bins(bits, table, bins, k):
+    """Places in the histograms, flat, of the magnitudes with those bits; bins from k on are filled."""
+    to, floor = np.uint64(k), np.int32(NOISE_FLOOR)
+    for x in range(np.uint64(bits.size)):
+        place = min(max((bits[x] >> np.int32(NOISE_SHIFT)) - floor, np.int32(0)), np.int32(NOISE_BINS - 1))
+        bins[to + x] = np.uint32(place + np.int32(table * NOISE_BINS))
+
+
+@compiled_sum
+def _sums_of_dark(grey, margin):
+    """Number of pixels of a row with grey <= margin, their sum, and the sum of the others."""
+    count, dark, light = np.float32(0), np.float32(0), np.float32(0)
+    for x in range(grey.size):
+        count += np.float32(1) if grey[x] <= margin else np.float32(0)
+    for x in range(grey.size):
+        dark += grey[x] if grey[x] <= margin else np.float32(0)
+    for x in range(grey.size):
+        light += np.float32(0) if grey[x] <= margin else grey[x]
+    return count, dark, light
+
+
+@compiled
+def count_noise(image, margin, sums, first, last):
+    """(NOISE_KINDS, NOISE_BINS) coarse histograms of the noise magnitudes; the grey of darker and lighter pixels.
+
+    Parameters
+    ----------
+    image : (rows, cols) normalised tile, centred, with two rows around those asked for where the tile has them
+    margin : float32, grey of the lightest of the darker pixels
+    sums : (rows, 3) results: number of darker pixels, sum of their grey, sum of the others' grey
+    """
+    cols = image.shape[1]
+    counts = np.zeros(NOISE_KINDS * NOISE_BINS, np.int32)
+    work = np.empty((3, cols + 4), np.float32)
+    rows = np.empty((4, cols), np.float32)
+    bits = rows.view(np.int32)
+    bins = np.empty(3 * cols, np.uint32)
+    corner, down, along, grey = rows[0], rows[1], rows[2], rows[3]
+    for y in range(first, last):
+        _noise_row(image, y, work, corner, down, along, grey)
+        sums[y, 0], sums[y, 1], sums[y, 2] = _sums_of_dark(grey, margin)
+        _noise_bins(bits[0], 0, bins, 0)
+        _noise_bins(bits[1], 2, bins, cols)
+        _noise_bins(bits[2], 3, bins, 2 * cols)
+        for x in range(cols):
+            bins[x] += np.uint32(0) if grey[x] <= margin else np.uint32(NOISE_BINS)
+        for x in range(bins.size):
+            counts[bins[x]] += 1
+    return counts.reshape(NOISE_KINDS, NOISE_BINS)
+
+
+@compiled
+def count_noise_within(image, margin, chosen, first, last):
+    """(5, 2^NOISE_SHIFT) histograms of the low bits of the noise magnitudes that lie in the chosen coarse bins.
+
+    Parameters
+    ----------
+    chosen : (5,) int32, bins of: corner of all pixels, of the darker, of the lighter, slow down, slow along
+    """
+    cols = image.shape[1]
+    counts = np.zeros((5, 1 << NOISE_SHIFT), np.int32)
+    work = np.empty((3, cols + 4), np.float32)
+    rows = np.empty((4, cols), np.float32)
+    bits = rows.view(np.int32)
+    low = np.int32((1 << NOISE_SHIFT) - 1)
+    wanted = chosen + np.int32(NOISE_FLOOR)
+    corner, down, along, grey = rows[0], rows[1], rows[2], rows[3]
+    hits = np.empty(cols, np.bool_)
+    for y in range(first, last):
+        _noise_row(image, y, work, corner, down, along, grey)
+        for x in range(cols):
+            c = bits[0, x] >> NOISE_SHIFT
+            hits[x] = (
+                (c == wanted[0])
+                | (c == wanted[1])
+                | (c == wanted[2])
+                | (bits[1, x] >> NOISE_SHIFT == wanted[3])
+                | (bits[2, x] >> NOISE_SHIFT == wanted[4])
+            )
+        for x in range(cols):
+            if hits[x]:
+                c = bits[0, x] >> NOISE_SHIFT
+                half = 1 if grey[x] <= margin else 2
+                if c == wanted[0]:
+                    counts[0, bits[0, x] & low] += 1
+                if c == wanted[half]:
+                    counts[half, bits[0, x] & low] += 1
+                for k in range(1, 3):
+                    if bits[k, x] >> NOISE_SHIFT == wanted[k + 2]:
+                        counts[k + 2, bits[k, x] & low] += 1
+    return counts
+
+
+@compiled_sum
+def _dot(a, b):
+    total = np.float32(0)
+    for x in range(a.size):
+        total += a[x] * b[x]
+    return total
+
+
+@compiled
+def covariance_rows(image, lags, products, first, last):
+    """Sums along rows of the products of a centred image with itself, shifted by each of the lags.
+
+    Parameters
+    ----------
+    image : (rows, cols), with as many rows after those asked for as the lags reach, where the tile has them
+    lags : (n, 2) downwards (not negative) and to the right
+    products : (rows, n) results
+    """
+    rows, cols = image.shape
+    for y in range(first, last):
+        for k in range(len(lags)):
+            dy, dx = lags[k]
+            products[y, k] = 0
+            if y + dy < rows and abs(dx) < cols:
+                here, there = image[y], image[y + dy]
+                left = max(0, -dx)
+                right = cols - max(0, dx)
+                products[y, k] = _dot(here[left:right], there[left + dx : right + dx])
+
+
+@compiled
+def block_sums(image, side, sums, first, last):
+    """Sums over blocks of side x side pixels; first <= block row < last."""
+    cols = sums.shape[1] * side
+    column = np.empty(cols, np.float32)
+    for block in range(first, last):
+        column[:] = 0
+        for y in range(block * side, (block + 1) * side):
+            row = image[y]
+            for x in range(cols):
+                column[x] += row[x]
+        for k in range(sums.shape[1]):
+            sums[block, k] = row_sum(column[k * side : (k + 1) * side])
+
+
+# --- The cascade ------------------------------------------------------------------------------------------------
+#
+# Rows are told by flat arrays and unsigned offsets. A slice would cost a reference count, which is as much as forty
+# pixels, and a signed index a test of its sign at each pixel, which keeps vector instructions away.
+
+BLOCK_ROWS = 8
+"""Rows that a step of the cascade does before the step after it has its turn."""
+
+THREES = (3, 6, 9)
+"""Numbers of pairs that are taken by threes; others by fives until they are one of these, padded by weights of 0."""
+
+_0 = np.float32(0)
+
+
+@compiled
+def _add_three(total, fresh, plane, at, above, below, taps, k):
+    h0, h1, h2 = taps[k], taps[k + 1], taps[k + 2]
+    a0, a1, a2 = above[k], above[k + 1], above[k + 2]
+    b0, b1, b2 = below[k], below[k + 1], below[k + 2]
+    for x in range(np.uint64(total.size)):
+        twice = plane[at + x] + plane[at + x]
+        s = _0 if fresh else total[x]
+        s += h0 * ((plane[a0 + x] + plane[b0 + x]) - twice)
+        s += h1 * ((plane[a1 + x] + plane[b1 + x]) - twice)
+        s += h2 * ((plane[a2 + x] + plane[b2 + x]) - twice)
+        total[x] = s
+
+
+@compiled
+def _add_five(total, fresh, plane, at, above, below, taps, k):
+    h0, h1, h2, h3, h4 = taps[k], taps[k + 1], taps[k + 2], taps[k + 3], taps[k + 4]
+    a0, a1, a2, a3, a4 = above[k], above[k + 1], above[k + 2], above[k + 3], above[k + 4]
+    b0, b1, b2, b3, b4 = below[k], below[k + 1], below[k + 2], below[k + 3], below[k + 4]
+    for x in range(np.uint64(total.size)):
+        twice = plane[at + x] + plane[at + x]
+        s = _0 if fresh else total[x]
+        s += h0 * ((plane[a0 + x] + plane[b0 + x]) - twice)
+        s += h1 * ((plane[a1 + x] + plane[b1 + x]) - twice)
+        s += h2 * ((plane[a2 + x] + plane[b2 + x]) - twice)
+        s += h3 * ((plane[a3 + x] + plane[b3 + x]) - twice)
+        s += h4 * ((plane[a4 + x] + plane[b4 + x]) - twice)
+        total[x] = s
+
+
+@compiled
+def _sum_pairs(total, plane, at, above, below, taps):
+    """total = sum over k of taps[k] (plane[above[k]:] + plane[below[k]:] - 2 plane[at:]), three or five at a time."""
+    k, most = 0, taps.size
+    while k < most:
+        if most - k in THREES:
+            _add_three(total, k == 0, plane, at, above, below, taps, k)
+            k += 3
+        else:
+            _add_five(total, k == 0, plane, at, above, below, taps, k)
+            k += 5
+
+
+def padded_count(pairs: int) -> int:
+    """How many weights `cascade` takes for that many pairs; the others are 0."""
+    count = 0
+    while count < pairs:
+        count += 3 if pairs - count in (1, 2, *THREES) else 5
+    return count
+
+
+@compiled
+def _add_changes(plane, at, down, along, target, to):
+    """down += along; target = plane + down"""
+    for x in range(np.uint64(down.size)):
+        change = down[x] + along[x]
+        down[x] = change
+        target[to + x] = plane[at + x] + change
+
+
+@compiled
+def _compare(response, at, gain, index, both, strength, scale, to, cols):
+    """One row of one scale, times gain, into the running maximum; the first of equals stays."""
+    for x in range(np.uint64(cols)):
+        value = gain * response[at + x]
+        if both:
+            value = abs(value)
+        scale[to + x] = index if value > strength[to + x] else scale[to + x]
+        strength[to + x] = max(strength[to + x], value)
+
+
+@compiled
+def cascade(
+    source, taps, counts, spacings, from_source, gains, slots, circular, both,
+    indices, fresh, strength, scale, responses, final, first, last,
+):  # fmt: skip
+    """Steps of one level, one after the other on a few rows at a time, so that their planes stay in the cache.
+
+    Each step works as far ahead as the steps after it reach; of its plane only the rows they still need are kept. See
+    `plan.Smooth` for what a step is; here they are arrays, one element or row a step.
+
+    Parameters
+    ----------
+    source : (rows, cols) plane to begin with; its rows have a symmetric boundary
+    taps, counts, spacings : (n, most) float32 weights, how many there are (see `padded_count`), and their distance
+    from_source : the step starts from `source`, not from the plane before; so does the first
+    gains : float32 factor of the response
+    slots : where the response goes, see the last parameters; negative if there is none
+    circular : the boundary of columns
+    both : the absolute value of a response counts
+    indices : index of the scale, of the type of `scale`
+    fresh : the running maximum holds nothing yet
+    strength, scale : (rows, cols) running maximum and the index of the scale that attained it; may be empty
+    responses : (slots, rows, cols) if there is no running maximum
+    final : (rows, cols) last plane, or empty if it is not wanted
+    """
+    rows, cols = source.shape
+    n = counts.size
+    reach = counts * spacings
+    ahead = np.zeros(n, np.int64)
+    for k in range(n - 1, 0, -1):
+        ahead[k - 1] = ahead[k] + (0 if from_source[k] else reach[k])
+    base, mask = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    height = 0
+    for k in range(n):
+        needed = BLOCK_ROWS + (2 * reach[k + 1] if k + 1 < n and not from_source[k + 1] else 0)
+        ring = 1
+        while ring < min(needed, rows):
+            ring *= 2
+        base[k], mask[k] = height, ring - 1
+        height += ring
+    long = cols + 16  # rows a power of two apart would share the same few places of the cache
+    rings = np.empty(height * long, np.float32)
+    padded = np.empty(cols + 2 * reach.max(), np.float32)
+    down, along = np.empty(cols, np.float32), np.empty(cols, np.float32)
+    above, below = np.empty(taps.shape[1], np.uint64), np.empty(taps.shape[1], np.uint64)
+    source, strength, scale = source.reshape(-1), strength.reshape(-1), scale.reshape(-1)
+    responses, final = responses.reshape(-1), final.reshape(-1)
+    done = np.maximum(0, first - ahead)
+    bottom = done[0] - ahead[0]
+    while bottom < last:
+        bottom = min(bottom + BLOCK_ROWS, last)
+        for k in range(n):
+            stop = max(done[k], min(rows, bottom + ahead[k]))
+            if done[k] == stop:
+                continue
+            plane, start, wrap, pitch = source, 0, -1, cols
+            if not from_source[k]:
+                plane, start, wrap, pitch = rings, base[k - 1], mask[k - 1], long
+            weights = taps[k, : counts[k]]
+            row, middle = padded[: cols + 2 * reach[k]], np.uint64(reach[k])
+            for y in range(done[k], stop):
+                at = np.uint64((start + (y & wrap)) * pitch)
+                for tap in range(counts[k]):
+                    away = (tap + 1) * spacings[k]
+                    above[tap] = (start + (fold(y - away, rows, False) & wrap)) * pitch
+                    below[tap] = (start + (fold(y + away, rows, False) & wrap)) * pitch
+                _sum_pairs(down, plane, at, above, below, weights)
+
+                for x in range(np.uint64(cols)):
+                    row[middle + x] = plane[at + x] + down[x]
+                pad(row, reach[k], circular)
+                for tap in range(counts[k]):
+                    above[tap] = reach[k] - (tap + 1) * spacings[k]
+                    below[tap] = reach[k] + (tap + 1) * spacings[k]
+                _sum_pairs(along, row, middle, above, below, weights)
+
+                here = np.uint64(y * cols)
+                if k == n - 1 and final.size:
+                    _add_changes(plane, at, down, along, final, here)
+                else:
+                    to = np.uint64((base[k] + (y & mask[k])) * long)
+                    _add_changes(plane, at, down, along, rings, to)
+                if slots[k] < 0 or not first <= y < last:
+                    continue
+                if from_source[k] and k > 0:
+                    before = np.uint64((base[k - 1] + (y & mask[k - 1])) * long)
+                    for x in range(np.uint64(cols)):
+                        down[x] = (plane[at + x] + down[x]) - rings[before + x]
+                gain = gains[k]
+                if strength.size:
+                    if fresh and slots[k] == 0:
+                        for x in range(np.uint64(cols)):
+                            strength[here + x] = -np.inf
+                    _compare(down, np.uint64(0), gain, indices[k], both, strength, scale, here, cols)
+                else:
+                    to = np.uint64((slots[k] * rows + y) * cols)
+                    for x in range(np.uint64(cols)):
+                        responses[to + x] = gain * down[x]
+            done[k] = stop
+
+
+@compiled
+def decimate(source, start, circular, target, first, last):
+    """target[j, i] = source[start + 2 j, start + 2 i], by the boundary rule."""
+    rows, cols = source.shape
+    columns = np.empty(target.shape[1], np.uint32)
+    for i in range(columns.size):
+        columns[i] = fold(start + 2 * i, cols, circular)
+    for j in range(first, last):
+        row, kept = source[fold(start + 2 * j, rows, False)], target[j]
+        for i in range(columns.size):
+            kept[i] = row[columns[i]]
+
+
+# --- Interpolation ----------------------------------------------------------------------------------------------
+
+STRIP_ROWS = 128
+"""Rows that are interpolated and compared at a time: few enough to stay in the processor's cache."""
+
+assert HALF_WIDTH == 6, "_weigh is written for twelve samples"
+
+
+@compiled
+def _weigh(total, to, count, weights, p, plane, at, stride):
+    """total[to:] = sum over k of weights[p, k] plane[at + k stride:], `count` samples."""
+    w0, w1, w2, w3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
+    w4, w5, w6, w7 = weights[p, 4], weights[p, 5], weights[p, 6], weights[p, 7]
+    w8, w9, w10, w11 = weights[p, 8], weights[p, 9], weights[p, 10], weights[p, 11]
+    a, s, four = np.uint64(at), np.uint64(stride), np.uint64(4 * stride)
+    b, c, d = a + s, a + s + s, a + s + s + s
+    e, f, g, h = a + four, b + four, c + four, d + four
+    i, j, k, m = e + four, f + four, g + four, h + four
+    for x in range(np.uint64(count)):
+        near = w0 * plane[a + x] + w1 * plane[b + x] + w2 * plane[c + x] + w3 * plane[d + x]
+        near = near + w4 * plane[e + x] + w5 * plane[f + x] + w6 * plane[g + x] + w7 * plane[h + x]
+        total[np.uint64(to) + x] = (
+            near + w8 * plane[i + x] + w9 * plane[j + x] + w10 * plane[k + x] + w11 * plane[m + x]
+        )
+
+
+@compiled
+def _interleave(phases, spacing, samples, fine, to):
+    """fine[to + spacing q + p] = phases[p samples + q]"""
+    n, t = np.uint64(samples), np.uint64(to)
+    if spacing == 2:  # written out for the two that matter: the compiler then shuffles whole vectors
+        for q in range(n):
+            fine[t + np.uint64(2) * q] = phases[q]
+            fine[t + np.uint64(2) * q + np.uint64(1)] = phases[n + q]
+    elif spacing == 4:
+        for q in range(n):
+            fine[t + np.uint64(4) * q] = phases[q]
+            fine[t + np.uint64(4) * q + np.uint64(1)] = phases[n + q]
+            fine[t + np.uint64(4) * q + np.uint64(2)] = phases[np.uint64(2) * n + q]
+            fine[t + np.uint64(4) * q + np.uint64(3)] = phases[np.uint64(3) * n + q]
+    else:
+        for q in range(samples):
+            for p in range(spacing):
+                fine[to + q * spacing + p] = phases[p * samples + q]
+
+
+@compiled
+def interpolate(responses, indices, margin, weights, both, strength, scale, first, last):
+    """Responses of a coarse level, brought to every pixel, into the running maximum: along rows, then down.
+
+    Parameters
+    ----------
+    responses : (n, rows, cols) at the level, of ascending scales
+    indices : (n,) those scales, of the type of `scale`
+    margin : samples of the level before the tile
+    weights : (spacing, 2 HALF_WIDTH), see `plan.interpolators`
+    both, strength, scale : as in `cascade`
+    """
+    spacing, width = weights.shape
+    cols = strength.shape[1]
+    _, coarse_rows, coarse_cols = responses.shape
+    samples = -(-cols // spacing)
+    length = samples * spacing + 16  # not a power of two, as in `cascade`
+    phases = np.empty(samples * spacing, np.float32)
+    fine = np.empty((STRIP_ROWS // spacing + width + 1) * length, np.float32)
+    blend = np.empty(cols, np.float32)
+    zero, one = np.uint64(0), np.float32(1)
+    left, before = margin - (HALF_WIDTH - 1), HALF_WIDTH - 1
+    responses, strength, scale = responses.reshape(-1), strength.reshape(-1), scale.reshape(-1)
+    for top in range(first, last, STRIP_ROWS):
+        bottom = min(top + STRIP_ROWS, last)
+        start, stop = top // spacing, (bottom - 1) // spacing + width
+        for i in range(indices.size):
+            for j in range(start, stop):
+                at = (i * coarse_rows + left + j) * coarse_cols + left
+                for q in range(np.uint64(samples)):
+                    phases[q] = responses[np.uint64(at + before) + q]
+                for p in range(1, spacing):
+                    _weigh(phases, p * samples, samples, weights, p, responses, at, 1)
+                _interleave(phases, spacing, samples, fine, (j - start) * length)
+            for y in range(top, bottom):
+                p, at, here = y % spacing, (y // spacing - start) * length, np.uint64(y * cols)
+                if p == 0:
+                    at = np.uint64(at + before * length)
+                    _compare(fine, at, one, indices[i], both, strength, scale, here, cols)
+                else:
+                    _weigh(blend, 0, cols, weights, p, fine, at, length)
+                    _compare(blend, zero, one, indices[i], both, strength, scale, here, cols)
+
+
+# --- Features ---------------------------------------------------------------------------------------------------
+
+
+@compiled
+def _local_mean(image, y, x):
+    """Mean over 5 x 5 pixels, symmetric boundary."""
+    rows, cols = image.shape
+    total = 0.0
+    for dy in range(-2, 3):
+        row = image[fold(y + dy, rows, False)]
+        for dx in range(-2, 3):
+            total += row[fold(x + dx, cols, False)]
+    return total / 25
+
+
+@compiled
+def _flag(m, a, b, c, d, e, f, g, h, least, flags):
+    """1 where m exceeds its neighbours a b c d before it in raster order and is not below e f g h after it."""
+    for x in range(m.size):
+        v = m[x]
+        flags[x] = (
+            (v > least)
+            & (v > a[x])
+            & (v > b[x])
+            & (v > c[x])
+            & (v > d[x])
+            & (v >= e[x])
+            & (v >= f[x])
+            & (v >= g[x])
+            & (v >= h[x])
+        )
+
+
+@compiled
+def find_peaks(strength, scale, image, top, bottom, least, noise, thresholds, first, last):
+    """Places y cols + x, ascending, where the strength has a maximum over 3 x 3 pixels above the threshold.
+
+    Parameters
+    ----------
+    top, bottom : rows of the planes between which the tile lies
+    least : float32, what any strength must exceed
+    noise : (5,) variance, its slope over grey, the grey it is for, the smallest and the largest it can be; see
+        `NoiseModel.at`
+    thresholds : (n_scales,) what the strength must exceed for each scale, in deviations of the noise
+    """
+    cols = strength.shape[1]
+    framed = np.full((3, cols + 2), -np.inf, np.float32)
+    flags = np.zeros(-(-cols // 8) * 8, np.uint8)
+    eights = flags.view(np.uint64)
+    places = np.empty(1024, np.int64)
+    count = 0
+    weakest, strongest = np.sqrt(noise[3]), np.sqrt(noise[4])
+    if first > top:
+        framed[0, 1:-1] = strength[first - 1]
+    if first < last:
+        framed[1, 1:-1] = strength[first]
+    for y in range(first, last):
+        u, c, d = framed[(y - first) % 3], framed[(y - first + 1) % 3], framed[(y - first + 2) % 3]
+        if y + 1 < bottom:
+            d[1:-1] = strength[y + 1]
+        else:
+            d[:] = -np.inf
+        _flag(c[1:-1], u, u[1:], u[2:], c, c[2:], d, d[1:], d[2:], least, flags)
+        for eight in range(eights.size):
+            if eights[eight] == 0:
+                continue
+            for x in range(eight * 8, min(eight * 8 + 8, cols)):
+                if not flags[x]:
+                    continue
+                threshold, value = thresholds[scale[y, x]], strength[y, x]
+                if value <= threshold * weakest:
+                    continue
+                if value <= threshold * strongest:  # only then the grey level decides
+                    variance = noise[0] + noise[1] * (_local_mean(image, y, x) - noise[2])
+                    if value <= threshold * np.sqrt(max(variance, noise[3])):
+                        continue
+                if count == places.size:
+                    longer = np.empty(2 * count, np.int64)
+                    longer[:count] = places
+                    places = longer
+                places[count] = y * cols + x
+                count += 1
+    return places[:count]

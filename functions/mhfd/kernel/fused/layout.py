@@ -1,0 +1,279 @@
+"""What is where: the memory of a piece of work is one block, laid out before it is asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhfd.contract import FocusParams, TileError
+from mhfd.kernel.fused.source import (
+    BANKS,
+    BLOCK,
+    CHUNK_COLS,
+    CHUNK_ROWS,
+    COARSE_BINS,
+    FEATURE,
+    FINE_BITS,
+    LAGS,
+    MEDIANS,
+    SHADES,
+    SHARED_BYTES,
+    SMOOTH_COLS,
+    SMOOTH_GROUPS,
+    SMOOTH_ROWS,
+    SMOOTH_TAPS,
+    STATE,
+    ceil_div,
+)
+from mhfd.kernel.measures import noise_gains
+from mhfd.kernel.plan import Plan, Smooth, interpolators, plan
+
+STRIP_ROWS = 64
+"""Strips are a multiple of this high: of the spacing of every level, of CHUNK_ROWS and of BLOCK."""
+
+GROUP = 6
+"""Responses at level 0 that are kept until they are merged; the same memory holds more of the coarser levels."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one block of memory is laid out for.
+
+    Attributes
+    ----------
+    shape, dtype : of a tile; dtype is one that fused.cu has
+    params : scales in pixels
+    batch : tiles that are measured at the same time; more than one only as a whole
+    first, last : scales whose responses are computed
+    rows : rows of the tile that are searched for features
+    align : strips keep so many more rows on either side; a multiple of the spacing of the plan's coarsest level
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    params: FocusParams
+    batch: int
+    first: int
+    last: int
+    rows: tuple[int, int]
+    align: int
+
+    @staticmethod
+    def of(shape: tuple[int, int], dtype: np.dtype[Any], params: FocusParams, batch: int = 1) -> Task:
+        """All scales of whole tiles."""
+        n = params.n_scales
+        return Task(shape, dtype, params, batch, 0, n, (0, shape[0]), plan(params, shape).spacing)
+
+    @property
+    def plan(self) -> Plan:
+        return plan(self.params, self.shape, self.first, self.last)
+
+    @property
+    def circular(self) -> bool:
+        return self.params.mode == "paper"
+
+    @property
+    def digits(self) -> tuple[int, int]:
+        """Digits of a pixel's key, and bits of one: histograms find the limits digit by digit."""
+        size = self.dtype.itemsize
+        return (1, 8) if size == 1 else (size // 2, 16)
+
+    @property
+    def chunks(self) -> int:
+        return ceil_div(self.shape[0], CHUNK_ROWS) * ceil_div(self.shape[1], CHUNK_COLS)
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        return ceil_div(self.shape[0], BLOCK), ceil_div(self.shape[1], BLOCK)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows of a tile that are in memory to find the features of `core`.
+
+    Attributes
+    ----------
+    core : rows searched for features
+    image : rows of the normalised tile and of level 0; in "paper" mode they may go around the tile's ends
+    maximum : rows of the maximum over scale: the core's and, within the tile, at least one more on either side
+    """
+
+    core: tuple[int, int]
+    image: tuple[int, int]
+    maximum: tuple[int, int]
+
+
+def windows(task: Task, core_rows: int) -> list[Window]:
+    """The strips of a task; one if all rows of the tile are searched and `core_rows` reach."""
+    rows, (first, last) = task.shape[0], task.rows
+    if (first, last) == (0, rows) and core_rows >= rows:
+        return [Window((0, rows), (0, rows), (0, rows))]
+    found = []
+    for top in range(first, last, core_rows):
+        bottom = min(top + core_rows, last)
+        start, stop = top - task.plan.halo - task.align, bottom + task.plan.halo + task.align
+        if not task.circular:
+            start, stop = max(0, start), min(rows, stop)
+        maximum = max(0, top - task.align), min(rows, bottom + task.align)
+        found.append(Window((top, bottom), (start, stop), maximum))
+    return found
+
+
+def level_rows(task: Task, window: Window, level: int) -> tuple[int, int]:
+    """First and last (exclusive) sample row of a level in a window; sample j is at pixel j x 2^level of the tile."""
+    start, stop = window.image
+    rows, margin = task.shape[0], task.plan.margin
+    if level == 0:
+        return start, stop
+    end = ceil_div(rows, 1 << level) + (margin >> level)
+    if (start, stop) == (0, rows):
+        return -margin >> level, end
+    if task.circular:
+        return max(start, -margin) >> level, min(stop >> level, end)
+    return (start if start else -margin) >> level, stop >> level if stop < rows else end
+
+
+def level_cols(task: Task, level: int) -> int:
+    margin = task.plan.margin >> level if level else 0
+    return ceil_div(task.shape[1], 1 << level) + 2 * margin
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything lies in one block of memory, in bytes from its start.
+
+    Attributes
+    ----------
+    windows : strips, or the tile as a whole
+    group : responses at level 0 for which there is room
+    resident : the whole tile's pixels stay on the device; else they are copied in strip by strip, pass by pass
+    image_rows, raw_rows : rows for which there is room
+    places : name to (offset, bytes)
+    nbytes : in all
+    """
+
+    windows: tuple[Window, ...]
+    group: int
+    resident: bool
+    image_rows: int
+    raw_rows: int
+    places: dict[str, tuple[int, int]]
+    nbytes: int
+
+
+@lru_cache(maxsize=64)
+def layout(task: Task, core_rows: int, group: int, resident: bool, features: bool) -> Layout:
+    """Memory for a task done in strips of `core_rows` with `group` responses of level 0 at a time."""
+    strips = windows(task, core_rows)
+    cols, batch = task.shape[1], task.batch
+    image_rows = max(w.image[1] - w.image[0] for w in strips)
+    maximum = max(w.maximum[1] - w.maximum[0] for w in strips) * cols * batch
+    raw_rows = task.shape[0] if resident else image_rows
+    plane = 4 * batch * max(samples(task, w, level) for w in strips for level in range(task.plan.levels))
+    _, bits = task.digits
+    # The list of features takes the place of the responses: no more than one pixel in 2 x 2 is one.
+    core = max(w.core[1] - w.core[0] for w in strips)
+    listed = FEATURE.itemsize * ((core + 1) // 2) * ((cols + 1) // 2) if features else 0
+    sizes = {
+        # What the host wants to know, together.
+        "states": STATE.itemsize * batch,
+        # Zero at the start, together.
+        "counts": 4 * task.params.n_scales * batch,
+        "found": 4,
+        "first_digit": 4 * 2**bits * batch,
+        "digits": 4 * 4 * 2**bits * batch if task.digits[0] > 1 else 0,
+        "coarse": 4 * 4 * COARSE_BINS * batch,
+        "fine": 4 * MEDIANS * 2**FINE_BITS * batch,
+        "constants": constants(task)[0].nbytes,
+        "blocks": 8 * math.prod(task.blocks) * batch,
+        "shades": 8 * SHADES * task.chunks * batch,
+        "products": 8 * LAGS * task.chunks * batch,
+        "raw": task.dtype.itemsize * raw_rows * cols * batch,
+        "image": 4 * image_rows * cols * batch,
+        "even": plane,
+        "odd": plane,
+        "changes": plane if any(not fits_shared(step) for step in smooths(task.plan)) else 0,
+        "responses": max(group * 4 * image_rows * cols * batch, plane, listed),
+        "strength": 4 * maximum,
+        "scale": 2 * maximum,
+    }
+    places, offset = {}, 0
+    for name, size in sizes.items():
+        places[name] = offset, size
+        offset += ceil_div(size, 256) * 256  # where copies and wide loads like to begin
+    return Layout(tuple(strips), group, resident, image_rows, raw_rows, places, offset)
+
+
+def samples(task: Task, window: Window, level: int) -> int:
+    first, last = level_rows(task, window, level)
+    return (last - first) * level_cols(task, level)
+
+
+def smooths(steps: Plan) -> list[Smooth]:
+    return [step for step in steps.steps if isinstance(step, Smooth)]
+
+
+def smooth_stride(step: Smooth) -> int:
+    """Distance in shared memory of neighbouring columns, see `smooth` of fused.cu."""
+    columns = ceil_div(SMOOTH_COLS + 2 * step.reach, step.step)
+    # For few classes of columns, those of a warp follow each other from bank to bank.
+    return columns + (ceil_div(BANKS, step.step) - columns) % BANKS if step.step <= 4 else columns
+
+
+def smooth_shared(step: Smooth) -> int:
+    """Bytes of shared memory of the kernel that does a step in one go."""
+    return 4 * SMOOTH_GROUPS * SMOOTH_ROWS * step.step * smooth_stride(step)
+
+
+def fits_shared(step: Smooth) -> bool:
+    return len(step.taps) <= SMOOTH_TAPS and smooth_shared(step) <= SHARED_BYTES
+
+
+@lru_cache(maxsize=64)
+def constants(task: Task) -> tuple[NDArray[np.uint8], dict[str, int]]:
+    """Taps of each step, weights of each level and thresholds, as bytes, and where each of them begins."""
+    thresholds = task.params.k_noise * noise_gains(task.params.scales)
+    parts: dict[str, NDArray[Any]] = {"thresholds": thresholds}
+    parts |= {f"taps {i}": np.array(s.taps, np.float32) for i, s in enumerate(task.plan.steps) if isinstance(s, Smooth)}
+    parts |= {f"weights {level}": interpolators(level).ravel() for level in range(1, task.plan.levels)}
+    places, offset = {}, 0
+    for name, values in parts.items():
+        places[name] = offset
+        offset += values.nbytes
+    return np.concatenate([values.view(np.uint8) for values in parts.values()]), places
+
+
+def fit(task: Task, budget: int, features: bool) -> Layout:
+    """The roomiest layout within a budget of bytes: the fewest strips.
+
+    Raises
+    ------
+    TileError
+        "out_of_memory": not even the lowest strip fits.
+    """
+    rows = task.rows[1] - task.rows[0]
+    for group in (GROUP, 2):
+        whole = layout(task, rows, group, True, features)
+        if whole.nbytes <= budget:
+            return whole
+    for group, resident in ((4, True), (1, True), (4, False), (1, False)):
+        if resident and task.dtype.itemsize * math.prod(task.shape) > budget // 2:
+            continue  # larger strips are worth more than pixels that need not be copied twice
+        low, high = 0, ceil_div(rows, STRIP_ROWS) + 1  # strips of `low` fit, of `high` do not
+        while high - low > 1:
+            middle = (low + high) // 2
+            fits = layout(task, middle * STRIP_ROWS, group, resident, features).nbytes <= budget
+            low, high = (middle, high) if fits else (low, middle)
+        if low:
+            return layout(task, low * STRIP_ROWS, group, resident, features)
+    needed = layout(task, min(rows, STRIP_ROWS), 1, False, features).nbytes
+    raise TileError(
+        "out_of_memory",
+        f"a tile of {task.shape[0]} x {task.shape[1]} px needs at least {needed} bytes on the GPU and may take "
+        f"{budget}: raise max_gpu_bytes, free memory of the GPU, or lower max_t",
+    )

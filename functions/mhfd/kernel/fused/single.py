@@ -1,0 +1,300 @@
+"""The measure on one device: whole tiles as recorded graphs, in batches, or large tiles in strips."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhfd.contract import FocusParams
+from mhfd.kernel.fused.device import Device
+from mhfd.kernel.fused.layout import GROUP, Layout, Task, fit, layout
+from mhfd.kernel.fused.work import Work, feature_list
+from mhfd.kernel.measures import FeatureList, Measures
+from mhfd.kernel.pixels import Pixels
+
+FREE_SHARE = 0.8
+"""Part of the free memory that is taken at most: graphs, kernels and other processes need some."""
+
+PROGRAMS_KEPT = 4
+"""Kinds of batches (shape, type, parameters, number of tiles) whose memory and graph are kept for the next one."""
+
+
+class Program:
+    """A batch of whole tiles recorded once as a graph, with the host memory from and to which it copies."""
+
+    def __init__(self, device: Device, task: Task, plan_of_memory: Layout, features: bool) -> None:
+        self.work = Work(device, task, plan_of_memory, features)
+        self.lock = threading.RLock()  # one run at a time
+        self.run: Run | None = None
+        rows, cols = task.shape
+        pixels = device.pinned(task.batch * rows * cols * task.dtype.itemsize)
+        self._tiles = pixels.view(task.dtype).reshape(task.batch, rows, cols)
+        self._results = device.pinned(self.work.result_bytes)
+        self._replay = self.work.stream.record(self._kernels)
+
+    def _kernels(self) -> None:
+        work, tile, (window,) = self.work, self._tiles[0], self.work.layout.windows
+        work.reset()
+        work.greys(tile)
+        work.noise(tile)
+        work.responses(tile, window)
+        work.peaks(window)
+        work.copy_out(self._results)
+
+    def start(self, tiles: Sequence[Pixels]) -> Run:
+        """Begin with a batch once the one before is done."""
+        with self.lock:
+            self.settle()
+            for place, tile in zip(self._tiles, tiles, strict=True):
+                place[...] = tile[0 : tile.shape[0]]
+            stream = self.work.stream
+            marks = [stream.mark()]
+            stream.upload(self.work.at("raw"), self._tiles)
+            marks.append(stream.mark())
+            self._replay()
+            marks.append(stream.mark())
+            self.run = Run(self, marks)
+            return self.run
+
+    def measure(self, tile: Pixels) -> tuple[Measures, FeatureList]:
+        """One tile, and its features."""
+        with self.lock:
+            (found,) = self.start([tile]).result()
+            return found, feature_list(self.work.listed(), self.work.task.params)
+
+    def settle(self) -> None:
+        """Wait for the run under way, if there is one: what it reads and writes may then be used anew or be freed."""
+        with self.lock:
+            if self.run:
+                self.run.result()
+
+    def finish(self) -> list[Measures]:
+        """Wait for the device."""
+        self.run = None
+        self.work.stream.synchronize()
+        return [numbers.measures() for numbers in self.work.numbers(self._results)]
+
+
+class Run:
+    """One batch on its way through a `Program`."""
+
+    def __init__(self, program: Program, marks: list[Any]) -> None:
+        self._program, self._marks = program, marks
+        self._measures: list[Measures] | None = None
+        self.copy_ms = self.kernel_ms = 0.0
+
+    def result(self) -> list[Measures]:
+        with self._program.lock:
+            if self._measures is None:
+                self._measures = self._program.finish()
+                start, copied, done = self._marks
+                self.copy_ms = self._program.work.stream.milliseconds(start, copied)
+                self.kernel_ms = self._program.work.stream.milliseconds(copied, done)
+            return self._measures
+
+
+class Pending:
+    """Measures that a device is working on.
+
+    Attributes
+    ----------
+    copy_ms, kernel_ms : what the device needed for all of them, once `result` has returned
+    """
+
+    def __init__(self, runs: Sequence[Run | list[Measures]]) -> None:
+        self._runs = runs
+        self.copy_ms = self.kernel_ms = 0.0
+
+    def result(self) -> list[Measures]:
+        """In the order of the tiles; waits for the device."""
+        found = [m for run in self._runs for m in (run.result() if isinstance(run, Run) else run)]
+        self.copy_ms = sum(run.copy_ms for run in self._runs if isinstance(run, Run))
+        self.kernel_ms = sum(run.kernel_ms for run in self._runs if isinstance(run, Run))
+        return found
+
+
+class Fused:
+    """The measure on one device, for any number of threads.
+
+    Parameters
+    ----------
+    device : where
+    max_bytes : memory to take there at most; by default a share of what is free
+    """
+
+    def __init__(self, device: Device, max_bytes: int | None = None) -> None:
+        self.hardware = device
+        self._max_bytes = max_bytes
+        self._lock = threading.RLock()  # of the programs that are kept
+        self._programs: OrderedDict[tuple[Task, bool], list[Program]] = OrderedDict()
+
+    @property
+    def device(self) -> str:
+        """Name of the device."""
+        return self.hardware.name
+
+    def measure(self, tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
+        """Every number of one tile; see `reference.measure`, to which this agrees.
+
+        Parameters
+        ----------
+        tile : (rows, cols), finite, not empty, of any size and real type
+        params : scales in pixels; `max_gpu_bytes` bounds the device memory, by strips of rows if need be
+
+        Raises
+        ------
+        TileError
+            "out_of_memory": not even a narrow strip fits into the memory allowed or free.
+        BackendError
+            the device failed.
+        """
+        tile = known_type(tile)
+        task = Task.of(tile.shape, tile.dtype, params)
+        if program := self._kept_program(task, True, slots=1):
+            return program.measure(tile)
+        budget = self.budget(params)
+        while True:
+            memory = fit(task, budget, True)
+            try:
+                if is_whole(memory):
+                    return self._new_program(task, memory, True).measure(tile)
+                return self._by_strips(tile, task, memory)
+            except MemoryError:  # others took what was free
+                self.release()
+                budget = memory.nbytes * 3 // 4
+
+    def submit(self, tiles: Sequence[Pixels], params: FocusParams) -> Pending:
+        """Begin to measure tiles of one shape and type as one batch; two batches are under way at a time.
+
+        Returns before the numbers are known: hand over the next batch before asking for them. Arguments and errors
+        otherwise as in `measure`; a `TileError` concerns all of these tiles.
+        """
+        if len({(tile.shape, tile.dtype) for tile in tiles}) > 1:
+            raise ValueError("the tiles of a batch must have one shape and one type: make a batch of each")
+        left = [known_type(tile) for tile in tiles]
+        runs: list[Run | list[Measures]] = []
+        at_a_time = len(left)
+        while left:
+            some = left[:at_a_time]
+            task = Task.of(some[0].shape, some[0].dtype, params, len(some))
+            try:
+                program = self._kept_program(task, False, slots=2)
+                if program is None:
+                    memory = layout(task, task.shape[0], GROUP, True, False)
+                    if 2 * memory.nbytes > self.budget(params, 2 * len(some)):
+                        raise MemoryError
+                    program = self._new_program(task, memory, False)
+                runs.append(program.start(some))
+                left = left[len(some) :]
+            except MemoryError:  # smaller batches, or one tile after the other
+                self.release()
+                at_a_time = len(some) // 2
+                if not at_a_time:
+                    runs += [[self.measure(tile, params)[0]] for tile in left]
+                    break
+        return Pending(runs)
+
+    def takes_whole(self, tile: Pixels, params: FocusParams) -> bool:
+        """Whether the tile needs no strips here."""
+        known = known_type(tile)
+        return is_whole(fit(Task.of(known.shape, known.dtype, params), self.budget(params), True))
+
+    def budget(self, params: FocusParams, tiles: int = 1) -> int:
+        """Bytes that so many tiles may take on the device."""
+        most = self._allowed()
+        return most if params.max_gpu_bytes is None else min(most, params.max_gpu_bytes * tiles)
+
+    def release(self) -> None:
+        """Give back the memory that is kept for the next batch of the same kind."""
+        with self._lock:
+            while self._programs:
+                self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        for program in self._programs.popitem(last=False)[1]:
+            program.settle()
+
+    def _allowed(self, held: int = 0) -> int:
+        """Bytes that all programs together may take, those with `held` bytes, which are not on the list, included."""
+        if self._max_bytes is not None:
+            return self._max_bytes
+        return int(FREE_SHARE * (self.hardware.free_bytes() + self._kept() + held))
+
+    def _kept(self) -> int:
+        with self._lock:
+            return sum(program.work.layout.nbytes for programs in self._programs.values() for program in programs)
+
+    def _kept_program(self, task: Task, features: bool, slots: int) -> Program | None:
+        """Of the programs for a task the one that was started first, once there are as many as are used in turn."""
+        with self._lock:
+            programs = self._programs.get((task, features), [])
+            if len(programs) < slots:
+                return None
+            self._programs.move_to_end((task, features))
+            programs.append(programs.pop(0))
+            return programs[-1]
+
+    def _new_program(self, task: Task, memory: Layout, features: bool) -> Program:
+        """One more program for a task; others, the longest unused first, make room for it."""
+        with self._lock:
+            same = self._programs.pop((task, features), [])
+            needed = memory.nbytes * (1 + len(same))
+            while self._programs and (
+                len(self._programs) >= PROGRAMS_KEPT or self._kept() + needed > self._allowed(needed - memory.nbytes)
+            ):
+                self._drop_oldest()
+            self._programs[task, features] = [*same, Program(self.hardware, task, memory, features)]
+            return self._programs[task, features][-1]
+
+    def _by_strips(self, tile: Pixels, task: Task, memory: Layout) -> tuple[Measures, FeatureList]:
+        self.release()
+        work = Work(self.hardware, task, memory, features=True)
+        work.reset()
+        work.copy_in(tile)
+        work.greys(tile)
+        work.noise(tile)
+        features = []
+        for window in memory.windows:
+            work.responses(tile, window)
+            work.peaks(window)
+            features.append(work.listed())
+        (numbers,) = work.all_numbers()
+        return numbers.measures(), feature_list(np.concatenate(features), task.params)
+
+
+def is_whole(memory: Layout) -> bool:
+    """Whether the tile is in memory as one piece, pixels included."""
+    (window, *others) = memory.windows
+    return memory.resident and not others and window.image == window.core
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A tile read in another type, by rows."""
+
+    tile: Pixels
+    dtype: np.dtype[Any]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.tile.shape
+
+    @property
+    def size(self) -> int:
+        return self.tile.size
+
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
+        return np.ascontiguousarray(self.tile[rows], self.dtype)
+
+
+def known_type(tile: Pixels) -> Pixels:
+    """The tile in a type that fused.cu has, rows one after the other, in this machine's byte order."""
+    kind, size = tile.dtype.kind, tile.dtype.itemsize
+    known = (kind in "iu" and size <= 2) or (kind == "f" and size in (4, 8))
+    return Converted(tile, tile.dtype.newbyteorder("=") if known else np.dtype(np.float64))

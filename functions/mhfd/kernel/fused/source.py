@@ -1,0 +1,54 @@
+"""What fused.cu and its callers share: constants, and the layout of what they exchange."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mhfd.kernel import measures
+from mhfd.kernel.plan import HALF_WIDTH
+
+BLOCK = measures.CONTENT_BLOCK_PX
+SMOOTH_COLS, SMOOTH_ROWS, SMOOTH_GROUPS, SMOOTH_TAPS = 128, 8, 3, 16
+MERGE_SIDE, MERGE_GROUPS = 64, 4
+CHUNK_ROWS, CHUNK_COLS = 32, 256
+COARSE_BINS, FINE_BITS = 2048, 17
+PEAK_ROWS, WIDTH = 8, 256
+BANKS = 32  # of shared memory
+SHARED_BYTES = 48 * 1024  # of shared memory that every device grants a block
+LAGS, SHADES, MEDIANS = 10, 3, 5
+
+CONSTANTS: dict[str, float] = {
+    "BLOCK": BLOCK, "SMOOTH_COLS": SMOOTH_COLS, "SMOOTH_ROWS": SMOOTH_ROWS, "SMOOTH_GROUPS": SMOOTH_GROUPS,
+    "MERGE_SIDE": MERGE_SIDE, "MERGE_GROUPS": MERGE_GROUPS, "HALF_WIDTH": HALF_WIDTH, "CHUNK_ROWS": CHUNK_ROWS,
+    "CHUNK_COLS": CHUNK_COLS, "COARSE_BINS": COARSE_BINS, "FINE_BITS": FINE_BITS, "PEAK_ROWS": PEAK_ROWS,
+    "LAGS": LAGS, "NEAR": measures.LINE_LAGS[0], "FAR": measures.LINE_LAGS[1], "BEYOND": measures.LINE_LAGS[2],
+    "NORMAL_MEDIAN": 0.6744897501960817, "MEAN_MARGIN": measures.MEAN_MARGIN, "MIN_NOISE": measures.MIN_NOISE,
+    "MIN_STEP": measures.MIN_STEP, "MIN_RESPONSE": measures.MIN_RESPONSE,
+    "TEXTURE_ANISOTROPY": measures.TEXTURE_ANISOTROPY, "CONTENT_SIGMAS": measures.CONTENT_SIGMAS,
+    "CONTENT_CONTRAST": measures.CONTENT_CONTRAST,
+}  # fmt: skip
+"""What fused.cu shares with this module and with the small formulas."""
+
+STATE = np.dtype(
+    [
+        ("keys", "u8", 4), ("ranks", "i8", 4), ("counts", "i8", 4), ("low", "f8"), ("high", "f8"), ("saturated", "f8"),
+        ("mean", "f8"), ("bins", "i8", MEDIANS), ("left", "i8", MEDIANS), ("medians", "f8", MEDIANS),
+        ("variance", "f8"), ("slope", "f8"), ("grey", "f8"), ("covariances", "f8", LAGS), ("content", "u8"),
+    ]
+)  # fmt: skip
+"""`State` of fused.cu."""
+
+FEATURE = np.dtype([("row", "i4"), ("col", "i4"), ("scale", "i4"), ("strength", "f4")])
+"""`Feature` of fused.cu."""
+
+
+def ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def source() -> str:
+    """Text of fused.cu with its constants, ready to be compiled."""
+    defines = "".join(f"#define {name} {value!r}\n" for name, value in CONSTANTS.items())
+    return defines + Path(__file__).with_name("fused.cu").read_text(encoding="utf-8")

@@ -1,0 +1,407 @@
+"""One piece of work: which kernel of fused.cu runs when, on what memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhfd.contract import FocusParams
+from mhfd.kernel import measures
+from mhfd.kernel.fused.device import Device
+from mhfd.kernel.fused.layout import (
+    Layout,
+    Task,
+    Window,
+    constants,
+    fits_shared,
+    level_cols,
+    level_rows,
+    samples,
+    smooth_shared,
+    smooth_stride,
+)
+from mhfd.kernel.fused.source import (
+    BLOCK,
+    CHUNK_COLS,
+    CHUNK_ROWS,
+    COARSE_BINS,
+    FEATURE,
+    FINE_BITS,
+    LAGS,
+    MEDIANS,
+    MERGE_GROUPS,
+    MERGE_SIDE,
+    PEAK_ROWS,
+    SHADES,
+    SMOOTH_COLS,
+    SMOOTH_GROUPS,
+    SMOOTH_ROWS,
+    STATE,
+    WIDTH,
+    ceil_div,
+)
+from mhfd.kernel.measures import Covariances, FeatureList, Measures, NoiseModel, summarise
+from mhfd.kernel.pixels import Pixels, row_blocks
+from mhfd.kernel.plan import HALF_WIDTH, Decimate, Smooth
+
+
+class Work:
+    """Launches the kernels of one task; each method is one phase and waits for nothing."""
+
+    def __init__(self, device: Device, task: Task, plan_of_memory: Layout, features: bool) -> None:
+        self.device, self.task, self.layout, self.features = device, task, plan_of_memory, features
+        self.memory = device.empty(plan_of_memory.nbytes)
+        self.stream = device.stream()
+        self._constants, self._places = constants(task)
+        self._in_image: tuple[int, int] | None = None
+        self.stream.upload(self.at("constants"), self._constants)
+
+    def at(self, name: str, offset: int = 0) -> int:
+        """Address of a place in memory."""
+        return self.memory.address + self.layout.places[name][0] + offset
+
+    def _constant(self, name: str) -> np.generic:
+        address: np.generic = np.uint64(self.at("constants", self._places[name]))
+        return address
+
+    def _launch(
+        self,
+        kernel: str,
+        grid: tuple[int, int],
+        block: tuple[int, int],
+        *args: str | int | float | np.generic | None,
+        shared: int = 0,
+    ) -> None:
+        """Over all tiles of the batch; text is a place in memory, None no place, Python's numbers int and float."""
+        typed = [self._argument(arg) for arg in args]
+        self.stream.launch(kernel, (*grid, self.task.batch), (*block, 1), typed, shared)
+
+    def _argument(self, arg: str | int | float | np.generic | None) -> np.generic:
+        typed: np.generic
+        if isinstance(arg, np.generic):
+            typed = arg
+        elif isinstance(arg, str | None):
+            typed = np.uint64(0 if arg is None else self.at(arg))
+        else:
+            typed = np.float32(arg) if isinstance(arg, float) else np.int32(arg)
+        return typed
+
+    # Copy in
+
+    def reset(self) -> None:
+        """Forget what was found in the tile before."""
+        self._in_image = None
+        start, _ = self.layout.places["counts"]
+        stop, size = self.layout.places["fine"]
+        self.stream.zero(self.at("counts"), stop + size - start)
+
+    def copy_in(self, tile: Pixels) -> None:
+        """One tile to the device, if it is to stay there."""
+        if self.layout.resident:
+            for first, block in row_blocks(tile):
+                self.stream.upload(self.at("raw", first * self.task.shape[1] * self.task.dtype.itemsize), block)
+
+    def _raw(self, tile: Pixels, first: int, last: int) -> tuple[int, int]:
+        """See to it that rows first .. last are there: index of the first, and how many rows are there."""
+        rows = self.task.shape[0]
+        if self.layout.resident:
+            return first % rows, rows
+        done = first
+        while done < last:  # rows before and after the tile are those at its other end
+            top = done % rows
+            some = min(last - done, rows - top)
+            at = self.at("raw", (done - first) * self.task.shape[1] * self.task.dtype.itemsize)
+            self.stream.upload(at, tile[top : top + some])
+            done += some
+        return 0, last - first
+
+    # Normalise, noise
+
+    def greys(self, tile: Pixels) -> None:
+        """Limits, mean and means of blocks of the tile as a whole."""
+        self._limits(tile)
+        kind, size = self.task.dtype.str[1:], math.prod(self.task.shape)
+        for first, last in self._strips(0):
+            self._normalise(tile, first, last, with_blocks=True)
+        n_blocks = np.int64(math.prod(self.task.blocks))
+        self._launch(f"mean_{kind}", (1, 1), (WIDTH, 1), "states", "blocks", n_blocks, np.int64(size), shared=8 * WIDTH)
+
+    def noise(self, tile: Pixels) -> None:
+        """Noise and covariances of the tile as a whole."""
+        rows, cols = self.task.shape
+        spare = 2 + measures.LINE_LAGS[2]
+        for first, last in self._strips(spare):
+            at = self._chunks(tile, first, last)
+            shared = 8 * SHADES * CHUNK_COLS + 4 * 4 * COARSE_BINS
+            self._over_chunks("noise_coarse", at, "coarse", "shades", shared=shared)
+            self._over_chunks("covariances", at, "products", shared=8 * LAGS * CHUNK_COLS)
+        self._launch(
+            "noise_bins", (MEDIANS, 1), (1024, 1), "states", "coarse", "shades", self.task.chunks,
+            np.int64(rows * cols), shared=8 * 1024,
+        )  # fmt: skip
+        for first, last in self._strips(spare):
+            self._over_chunks("noise_fine", self._chunks(tile, first, last), "fine")
+        shared = 64 + 4 * 2**FINE_BITS // 256
+        self._launch("noise_medians", (MEDIANS, 1), (1024, 1), "states", "fine", shared=shared)
+        shared = 8 * WIDTH * (LAGS + SHADES)
+        self._launch(
+            "summary", (1, 1), (WIDTH, 1), "states", "shades", "products", self.task.chunks, rows, cols, shared=shared
+        )
+        if rows >= BLOCK and cols >= BLOCK:
+            grid = ceil_div(cols // BLOCK, WIDTH), rows // BLOCK
+            self._launch("content", grid, (WIDTH, 1), "states", "blocks", rows, cols, shared=8)
+
+    def _limits(self, tile: Pixels) -> None:
+        rows, cols = self.task.shape
+        kind, (digits, bits) = self.task.dtype.str[1:], self.task.digits
+        rank = math.floor(self.task.params.saturate * rows * cols)
+        step = rows if self.layout.resident else self.layout.raw_rows
+        for digit in range(digits):
+            histograms = "digits" if digit else "first_digit"
+            for first in range(0, rows, step):
+                last = min(first + step, rows)
+                self._raw(tile, first, last)
+                size = (last - first) * cols
+                self._launch(
+                    f"histogram_{kind}", (min(1024, ceil_div(size, 16 * WIDTH)), 1), (WIDTH, 1), "raw", "states",
+                    histograms, np.int64(size), bits, bits * (digits - 1 - digit), int(not digit), shared=4 * WIDTH,
+                )  # fmt: skip
+            self._launch(
+                "limits", (4, 1), (1024, 1), "states", histograms, np.int64(rank), np.int64(rows * cols), bits,
+                int(not digit), shared=64 + 4 * 2**bits // 256,
+            )  # fmt: skip
+
+    def _strips(self, spare: int) -> Iterator[tuple[int, int]]:
+        """All rows of the tile, in pieces that leave room for `spare` more rows of the image."""
+        rows = self.task.shape[0]
+        if self.layout.image_rows >= rows:
+            yield 0, rows
+            return
+        step = (self.layout.image_rows - spare) // CHUNK_ROWS * CHUNK_ROWS
+        for first in range(0, rows, step):
+            yield first, min(first + step, rows)
+
+    def _normalise(self, tile: Pixels, first: int, last: int, *, with_blocks: bool = False) -> None:
+        """Make `image` hold these rows."""
+        if self._in_image == (first, last):
+            return
+        self._in_image = first, last
+        raw_first, raw_rows = self._raw(tile, first, last)
+        cols, (block_rows, _) = self.task.shape[1], self.task.blocks
+        self._launch(
+            f"normalise_{self.task.dtype.str[1:]}", (ceil_div(cols, 128), ceil_div(last - first, BLOCK)), (128, 1),
+            "raw", "states", "image", "blocks" if with_blocks else None, raw_first, raw_rows, last - first, cols,
+            first // BLOCK, block_rows, shared=8 * 128 + 4 * 256,
+        )  # fmt: skip
+
+    def _chunks(self, tile: Pixels, first: int, last: int) -> tuple[int, int, int, int]:
+        """Normalise what the chunks of these rows look at: first and number of rows in `image`; first, last."""
+        rows = self.task.shape[0]
+        start, stop = max(0, first - 2), min(rows, last + measures.LINE_LAGS[2])
+        self._normalise(tile, start, stop)
+        return start, stop - start, first, last
+
+    def _over_chunks(self, kernel: str, at: tuple[int, int, int, int], *results: str, shared: int = 0) -> None:
+        _, _, first, last = at
+        rows, cols = self.task.shape
+        grid = ceil_div(cols, CHUNK_COLS), ceil_div(last - first, CHUNK_ROWS)
+        self._launch(kernel, grid, (CHUNK_COLS, 1), "image", "states", *results, *at, rows, cols, shared=shared)
+
+    # Responses
+
+    def responses(self, tile: Pixels, window: Window) -> None:
+        """Maximum over scale of the rows `window.maximum`, in `strength` and `scale`."""
+        self._normalise(tile, *window.image)
+        source, target = "even", "odd"
+        level, fresh = 0, True
+        pending: list[int] = []  # scales whose responses wait to be merged
+        for number, step in enumerate(self.task.plan.steps):
+            if isinstance(step, Decimate):
+                fresh = self._merge(window, level, pending, fresh)
+                level = step.level
+                self._decimate(window, level, source, target)
+            else:
+                slot = None if step.scale_index is None else len(pending)
+                self._smooth(window, number, step, source, target, slot)
+                if step.scale_index is not None:
+                    pending.append(step.scale_index)
+                    room = self.layout.places["responses"][1] // (
+                        4 * self.task.batch * samples(self.task, window, level)
+                    )
+                    if len(pending) == room:
+                        fresh = self._merge(window, level, pending, fresh)
+            source, target = target, source
+        self._merge(window, level, pending, fresh)
+
+    def _size(self, window: Window, level: int) -> tuple[int, int]:
+        first, last = level_rows(self.task, window, level)
+        return last - first, level_cols(self.task, level)
+
+    def _slot(self, window: Window, level: int, slot: int) -> np.generic:
+        offset = 4 * slot * self.task.batch * samples(self.task, window, level)
+        address: np.generic = np.uint64(self.at("responses", offset))
+        return address
+
+    def _smooth(self, window: Window, number: int, step: Smooth, source: str, target: str, slot: int | None) -> None:
+        """One step, and its response into a slot."""
+        rows, cols = self._size(window, step.level)
+        begin = "image" if step.from_image else source
+        response = None if slot is None else self._slot(window, step.level, slot)
+        taps, count, circular = self._constant(f"taps {number}"), len(step.taps), int(self.task.circular)
+        shape, rest = (rows, cols, step.step), (circular, int(step.from_image))
+        if fits_shared(step):
+            groups = ceil_div(rows, SMOOTH_ROWS * step.step) * step.step
+            grid = ceil_div(cols, SMOOTH_COLS), ceil_div(groups, SMOOTH_GROUPS)
+            self._launch(
+                f"smooth_{count}", grid, (SMOOTH_COLS, SMOOTH_GROUPS), begin, source, target, response, taps, "states",
+                *shape, smooth_stride(step), step.t, *rest, shared=smooth_shared(step),
+            )  # fmt: skip
+            return
+        grid = rows, ceil_div(cols, WIDTH)
+        self._launch("smooth_down", grid, (WIDTH, 1), begin, "changes", taps, "states", count, *shape, *rest)
+        self._launch(
+            "smooth_along", grid, (WIDTH, 1), begin, "changes", source, target, response, taps, "states", count, *shape,
+            step.t, *rest,
+        )  # fmt: skip
+
+    def _decimate(self, window: Window, level: int, source: str, target: str) -> None:
+        (source_rows, source_cols), (rows, cols) = self._size(window, level - 1), self._size(window, level)
+        top = 2 * level_rows(self.task, window, level)[0] - level_rows(self.task, window, level - 1)[0]
+        left = -self.task.plan.margin if level == 1 else 0
+        self._launch(
+            "decimate", (rows, ceil_div(cols, WIDTH)), (WIDTH, 1), source, target, source_rows,
+            source_cols, top, left, rows, cols, int(self.task.circular),
+        )  # fmt: skip
+
+    def _merge(self, window: Window, level: int, pending: list[int], fresh: bool) -> bool:
+        """Fold the responses that wait into the maximum and forget them; whether it is still empty."""
+        if not pending:
+            return fresh
+        first, last = window.maximum
+        rows, cols = last - first, self.task.shape[1]
+        size = self._size(window, level)
+        top = (first >> level) - level_rows(self.task, window, level)[0]
+        stride = np.int64(self.task.batch * math.prod(size))
+        polarity = ("dark", "bright", "both").index(self.task.params.polarity)
+        places = "responses", "strength", "scale"
+        what = stride, len(pending), pending[0]
+        if level == 0:
+            self._launch(
+                "merge_0", (rows, ceil_div(cols, WIDTH)), (WIDTH, 1), *places, *what, size[0], top, rows, cols,
+                polarity, int(fresh),
+            )  # fmt: skip
+        else:
+            along = MERGE_SIDE // 2**level + 2 * HALF_WIDTH - 1
+            self._launch(
+                f"merge_{level}", (ceil_div(cols, MERGE_SIDE), ceil_div(rows, MERGE_SIDE)), (MERGE_SIDE, MERGE_GROUPS),
+                *places, self._constant(f"weights {level}"), *what, *size, top, self.task.plan.margin >> level, rows,
+                cols, polarity, int(fresh), shared=4 * along * (along + MERGE_SIDE),
+            )  # fmt: skip
+        pending.clear()
+        return False
+
+    # Gather, peaks
+
+    def gather(self, other: Work, window: Window) -> None:
+        """Fold in the maximum over larger scales that another device has found, once that has synchronised."""
+        size = (window.maximum[1] - window.maximum[0]) * self.task.shape[1]
+        self.stream.fetch(self.at("even"), other.device, other.at("strength"), 4 * size)
+        self.stream.fetch(self.at("odd"), other.device, other.at("scale"), 2 * size)
+        self._launch(
+            "merge_pair", (ceil_div(size, WIDTH), 1), (WIDTH, 1), "strength", "scale", "even", "odd", np.int64(size)
+        )
+
+    def peaks(self, window: Window) -> None:
+        """Count the features of the core and, if they were asked for, list them."""
+        (first, last), cols = window.core, self.task.shape[1]
+        robust, n_scales = self.task.params.mode == "robust", self.task.params.n_scales
+        self._launch(
+            "peaks", (ceil_div(cols, WIDTH), ceil_div(last - first, PEAK_ROWS)), (WIDTH, 1),
+            "strength", "scale", "image", "states", self._constant("thresholds") if robust else None, "counts",
+            "responses" if self.features else None, "found", *window.maximum, window.image[0],
+            window.image[1] - window.image[0], first, last, self.task.shape[0], cols, n_scales, shared=4 * n_scales,
+        )  # fmt: skip
+
+    def listed(self) -> NDArray[Any]:
+        """The features of the window just searched, in any order."""
+        found = np.zeros(1, np.uint32)
+        self.stream.download(found, self.at("found"))
+        self.stream.zero(self.at("found"), 4)
+        self.stream.synchronize()
+        features = np.empty(int(found[0]), FEATURE)
+        if len(features):
+            self.stream.download(features, self.at("responses"))
+            self.stream.synchronize()
+        return features
+
+    # Numbers
+
+    @property
+    def result_bytes(self) -> int:
+        """States and counts lie one after the other."""
+        start, size = self.layout.places["counts"]
+        return start + size - self.layout.places["states"][0]
+
+    def copy_out(self, results: NDArray[np.uint8]) -> None:
+        """All numbers of the batch, (result_bytes,)."""
+        self.stream.download(results, self.at("states"))
+
+    def all_numbers(self) -> list[Numbers]:
+        """`copy_out`, waited for."""
+        results = np.empty(self.result_bytes, np.uint8)
+        self.copy_out(results)
+        self.stream.synchronize()
+        return self.numbers(results)
+
+    def numbers(self, results: NDArray[np.uint8]) -> list[Numbers]:
+        """What `copy_out` has brought, tile by tile."""
+        origin = self.layout.places["states"][0]
+
+        def part(name: str, dtype: Any) -> NDArray[Any]:
+            start, size = self.layout.places[name]
+            values: NDArray[Any] = results[start - origin : start - origin + size].copy().view(dtype)
+            return values.reshape(self.task.batch, -1)
+
+        states, counts = part("states", STATE), part("counts", np.uint32)
+        return [Numbers(self.task, states[i, 0], counts[i]) for i in range(self.task.batch)]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a device says of one tile."""
+
+    task: Task
+    state: Any  # a STATE
+    counts: NDArray[np.uint32]  # features by scale
+
+    def measures(self) -> Measures:
+        c = self.state["covariances"].tolist()
+        numbers = summarise(
+            math.prod(self.task.shape),
+            self.counts.tolist(),
+            NoiseModel(*(float(self.state[name]) for name in ("variance", "slope", "grey"))),
+            Covariances(down=(c[0], c[1], c[2]), along=(c[3], c[4], c[5]), falling=(c[6], c[7]), rising=(c[8], c[9])),
+            np.empty((0, 0)),  # the device has compared the blocks already
+            float(self.state["saturated"]),
+            self.task.params,
+        )
+        rows, cols = self.task.shape[0] // BLOCK, self.task.shape[1] // BLOCK
+        return replace(numbers, content=int(self.state["content"]) / (rows * cols) if rows >= 1 and cols >= 3 else None)
+
+
+def feature_list(features: NDArray[Any], params: FocusParams) -> FeatureList:
+    """In raster order."""
+    features = features[np.lexsort((features["col"], features["row"]))]
+    index = features["scale"].astype(np.int64)
+    return FeatureList(
+        features["row"].astype(np.int64),
+        features["col"].astype(np.int64),
+        index,
+        np.array(params.scales)[index],
+        features["strength"].astype(np.float64),
+    )

@@ -1,0 +1,39 @@
+"""What a kernel reads: a tile in memory, or one that stays in its file and is read by rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK_BYTES = 2**24
+
+
+class Pixels(Protocol):
+    """A grey tile that gives its rows: an array, a memory map, or a reader of a file."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> NDArray[Any]:
+        """Neighbouring rows as (n, cols), C-contiguous, of `dtype` in native byte order; not to be written to.
+
+        A reader raises `TileError` when what it finds there is no grey tile, or cannot be read.
+        """
+        ...
+
+
+def row_blocks(tile: Pixels, rows_at_a_time: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
+    """All rows once, from the top, as (first row, block); by default in blocks of about 16 MiB."""
+    rows, cols = tile.shape
+    step = rows_at_a_time or max(1, BLOCK_BYTES // max(1, cols * tile.dtype.itemsize))
+    for first in range(0, rows, step):
+        yield first, tile[first : first + step]

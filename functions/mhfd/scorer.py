@@ -1,0 +1,195 @@
+"""One tile -> one row: read, measure, record with what; a tile that cannot be scored is a failed row."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from time import perf_counter
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhfd._version import __version__
+from mhfd.backends import Backend
+from mhfd.contract import (
+    Acquisition,
+    BackendError,
+    Failure,
+    FocusParams,
+    FocusResult,
+    Provenance,
+    TileError,
+    Timing,
+)
+from mhfd.images import DEFAULT_MAX_PIXELS, Tile, count_tiles, grey_tile, read_tile
+from mhfd.kernel.measures import FeatureList, Measures
+from mhfd.kernel.pixels import Pixels, row_blocks
+
+Source: TypeAlias = "str | PathLike[str] | NDArray[Any]"
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One tile to score: where it is, which page of it, and how its row is called."""
+
+    source: Source
+    page: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A tile that was read.
+
+    Attributes
+    ----------
+    params : with the scales in this tile's pixels
+    """
+
+    job: Job
+    tile: Tile
+    pixel_size_nm: float | None
+    params: FocusParams
+    read_ms: float
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """What all tiles of a call have in common.
+
+    Attributes
+    ----------
+    pixel_size_nm : overrides what the files say
+    max_pixels : larger tiles are refused before they are read
+    """
+
+    params: FocusParams
+    backend: Backend
+    pixel_size_nm: float | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def load(self, job: Job) -> Loaded:
+        """Read one tile.
+
+        Raises
+        ------
+        TileError
+            it cannot be read, or its scales are not known.
+        """
+        start = perf_counter()
+        tile = self._read(job)
+        pixel_size_nm = tile.pixel_size_nm if self.pixel_size_nm is None else self.pixel_size_nm
+        return Loaded(job, tile, pixel_size_nm, self.params.in_pixels(pixel_size_nm), ms_since(start))
+
+    def _read(self, job: Job) -> Tile:
+        source = job.source
+        if isinstance(source, np.ndarray):
+            pixels = grey_tile(source, "the array")
+            if pixels.size > self.max_pixels:
+                raise TileError(
+                    "too_large", f"the array has {pixels.size} pixels, more than max_pixels = {self.max_pixels}"
+                )
+            return Tile(path="", pixels=pixels, pixel_size_nm=None, acquisition=Acquisition())
+        if not isinstance(source, str | os.PathLike):
+            raise TileError("unsupported", f"a tile is a file's path or a NumPy array, not a {type(source).__name__}")
+        if job.page is None and (count := count_tiles(source)) != 1:
+            raise TileError(
+                "several_tiles",
+                f"{os.fspath(source)} holds {count} tiles: say which one (page=0), or use score_many for all of them",
+            )
+        return read_tile(source, job.page or 0, max_pixels=self.max_pixels)
+
+    def measure(self, loaded: Loaded) -> tuple[FocusResult, FeatureList]:
+        """Measure one tile with the backend as a whole: threads, or every device it has."""
+        start = perf_counter()
+        measures, features = self.backend.measure(loaded.tile.pixels, loaded.params)
+        return self.row(loaded, measures, self.backend.device, kernel_ms=ms_since(start)), features
+
+    def row(
+        self, loaded: Loaded, measures: Measures, device: str, *, copy_ms: float = 0.0, kernel_ms: float
+    ) -> FocusResult:
+        """The result of a tile that was measured."""
+        pixels = loaded.tile.pixels
+        rows, cols = pixels.shape
+        return FocusResult(
+            path=loaded.tile.path,
+            status="scored",
+            shape=(rows, cols),
+            dtype=pixels.dtype.name,
+            pixel_size_nm=loaded.pixel_size_nm,
+            features=measures.features,
+            features_per_mpx=measures.features / pixels.size * 1e6,
+            features_by_scale=measures.features_by_scale,
+            scales_px=tuple(loaded.params.scales[:-1]),
+            focus_score=measures.focus_score,
+            characteristic_scale_px=measures.characteristic_scale_px,
+            noise=measures.noise,
+            content=measures.content,
+            anisotropy=measures.anisotropy,
+            saturated=measures.saturated,
+            vollath_f4=measures.vollath_f4,
+            acquisition=loaded.tile.acquisition,
+            provenance=self._provenance(device, pixels),
+            timing_ms=Timing(
+                read=round(loaded.read_ms, 3),
+                copy=round(copy_ms, 3),
+                kernel=round(kernel_ms, 3),
+                total=round(loaded.read_ms + copy_ms + kernel_ms, 3),
+            ),
+        )
+
+    def or_failed_row(self, job: Job, step: Callable[[], T]) -> T | FocusResult:
+        """What `step` returns, or the row that says why it could not."""
+        try:
+            return step()
+        except TileError as error:
+            failure = Failure(code=error.code, message=error.message)
+        except MemoryError:
+            failure = Failure(
+                code="out_of_memory",
+                message="there is not enough memory for a tile of this size: score fewer at once (workers=1), "
+                "let it be done in smaller strips (max_host_bytes), or crop it",
+            )
+        except BackendError as error:
+            failure = Failure(code="device_failed", message=str(error))
+        except Exception as error:  # a fault of ours must not stop a night's batch: its trace goes to the log
+            log.exception("scoring %s", job.name or "an array")
+            failure = Failure(code="internal", message=f"{type(error).__name__}: {error}; please report this as a bug")
+        return FocusResult(
+            path=job.name,
+            status="failed",
+            error=failure,
+            verdict="failed",
+            provenance=self._provenance(self.backend.device, None),
+        )
+
+    def _provenance(self, device: str, pixels: Pixels | None) -> Provenance:
+        return Provenance(
+            mhfd=__version__,
+            params_sha256=self.params.sha256,
+            backend=self.backend.name,
+            device=device,
+            tile_sha256=None if pixels is None else tile_sha256(pixels),
+        )
+
+
+def tile_sha256(pixels: Pixels) -> str:
+    """Identity of a tile: hex SHA-256 of type, shape and pixels, whatever the file around them."""
+    rows, cols = pixels.shape
+    dtype = pixels.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"{dtype.str} {(rows, cols)}".encode())
+    for _, block in row_blocks(pixels):
+        digest.update(np.ascontiguousarray(block, dtype).data)
+    return digest.hexdigest()
+
+
+def ms_since(start: float) -> float:
+    return (perf_counter() - start) * 1e3

@@ -1,0 +1,363 @@
+"""`mhfd bench`: everything runs on tiny tiles, and the tables say what was measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from mhfd import FocusParams, ParamsError, score
+from mhfd.backends import Backend
+from mhfd.contract import BackendError
+from mhfd.kernel import fourier
+from mhfd.kernel.measures import Measures
+from mhfd_client.bench import contestants, paper, phases, rivals, run
+from mhfd_client.bench.contestants import Contestant, Job
+from mhfd_client.bench.plan import FIGURES, QUICK, BenchPlan, make_plan
+from mhfd_client.bench.race import Sample, race, summarise
+from mhfd_client.bench.tables import Report, as_markdown
+from mhfd_client.bench.tile import cut, picture
+from mhfd_client.bench.watch import Laps
+from phantoms import as_uint8, discs, texture
+
+TINY = BenchPlan(
+    backends=("numpy",), repeats=3, side=96, n_scales=2, sides=(64, 96), scale_counts=(1, 2), batch=2
+)  # fmt: skip
+FOUR = FocusParams(n_scales=4, max_t=5)
+
+Table = list[list[str]]
+
+
+@dataclass(frozen=True)
+class TinyRun:
+    """A run of everything, and the folder that it wrote."""
+
+    report: Report
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    folder = tmp_path_factory.mktemp("bench")
+    return TinyRun(run.run_bench(TINY, folder), folder)
+
+
+@pytest.fixture
+def tile(rng: np.random.Generator) -> NDArray[np.uint8]:
+    return as_uint8(0.5 + 0.15 * texture((160, 160), rng) + 0.02 * rng.standard_normal((160, 160)))
+
+
+def tables(markdown: str) -> dict[str, Table]:
+    """The cells of each table, head first, by the heading above it."""
+    found: dict[str, Table] = {}
+    for section in markdown.split("### ")[1:]:
+        heading = section.partition("\n")[0]
+        lines = [line for line in section.splitlines() if line.startswith("|")]
+        found[heading.partition(",")[0].partition(":")[0]] = [line.strip("| ").split(" | ") for line in lines]
+    return found
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def taking(name: str, times: Sequence[float], *, ours: bool = False, log: list[str] | None = None) -> Contestant:
+    """A contestant whose times are known."""
+    left: Iterator[float] = iter(times)
+
+    def time(_: Job) -> Laps:
+        if log is not None:
+            log.append(name)
+        return Laps({"kernel": next(left)}, features=7)
+
+    return Contestant(name=name, device="cpu", ours=ours, note="", time=time)
+
+
+def run_race(*racing: Contestant, repeats: int = 3) -> tuple[list[Sample], list[str]]:
+    return race("rivals", racing, Job(pixels=np.zeros((64, 64)), params=FOUR), repeats, lambda: None)
+
+
+def test_every_figure_has_a_table_whose_lines_are_of_equal_length(tiny: TinyRun) -> None:
+    found = tables((tiny.folder / "tables.md").read_text(encoding="utf-8"))
+    assert list(found) == ["Figure 3a", "Figure 3b", "Figure 4", "Rivals"]
+    assert all(len({len(row) for row in table}) == 1 and len(table) > 2 for table in found.values())
+
+
+def test_the_tables_hold_times(tiny: TinyRun) -> None:
+    for name, table in tables(as_markdown(tiny.report)).items():
+        times = [re.match(r"[\d.]+", row[2 if name == "Rivals" else 1]) for row in table[2:]]
+        assert all(found and float(found[0]) >= 0 for found in times), name
+
+
+def test_figure_3a_goes_through_the_scales_and_3b_through_the_sides(tiny: TinyRun) -> None:
+    found = tables(as_markdown(tiny.report))
+    assert [row[0] for row in found["Figure 3a"][2:]] == ["1", "2"]
+    assert [row[0] for row in found["Figure 3b"][2:]] == ["64", "96"]
+
+
+def test_figure_4_has_the_phases_in_order(tiny: TinyRun) -> None:
+    assert [row[0] for row in tables(as_markdown(tiny.report))["Figure 4"][2:]] == [*phases.PHASES, "all"]
+
+
+def test_the_rivals_are_listed_fastest_first(tiny: TinyRun) -> None:
+    times = [float(row[2]) for row in tables(as_markdown(tiny.report))["Rivals"][2:]]
+    assert times == sorted(times)
+
+
+def test_on_the_processor_nothing_is_copied(tiny: TinyRun) -> None:
+    assert {row[4] for row in tables(as_markdown(tiny.report))["Rivals"][2:] if row[1] == "cpu"} == {"-"}
+
+
+def test_who_took_part_and_who_is_left_out_are_all(tiny: TinyRun) -> None:
+    said = as_markdown(tiny.report)
+    for name in ("mhfd numpy", "the paper's method in NumPy", "the paper's method in CuPy", "OpenCV cascade",
+                 "scikit-image blob_dog", "cuCIM blob_dog"):  # fmt: skip
+        assert name in said
+
+
+def test_every_repeat_is_kept_and_the_first_does_not_count(tiny: TinyRun) -> None:
+    raw, summary = read_csv(tiny.folder / "raw.csv"), read_csv(tiny.folder / "summary.csv")
+    assert {row["repeat"] for row in raw} == {"0", "1", "2"}
+    assert {row["runs"] for row in summary} == {"2"}
+    assert len(raw) == 3 * len(summary)
+
+
+def test_each_figure_is_drawn(tiny: TinyRun) -> None:
+    pytest.importorskip("matplotlib")
+    drawn = {path.name: path.read_bytes()[:4] for path in tiny.folder.glob("*.png")}
+    assert drawn == {f"figure-{figure}.png": b"\x89PNG" for figure in FIGURES}
+
+
+def test_json_is_all_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    run.run_bench(replace(TINY, figures=("3a",)), as_json=True)
+    printed = json.loads(capsys.readouterr().out)
+    assert {row["figure"] for row in printed["times"]} == {"3a"}
+    assert {row["n_scales"] for row in printed["times"]} == {1, 2}
+
+
+def test_a_slow_first_run_does_not_count() -> None:
+    samples, _ = run_race(taking("one", [1000.0, 2.0, 4.0]))
+    assert [row.median_ms for row in summarise(samples)] == [3.0]
+
+
+def test_everybody_runs_once_a_round() -> None:
+    log: list[str] = []
+    run_race(*(taking(name, [1.0, 1.0, 1.0], log=log) for name in "abc"))
+    assert "".join(log) == "abcabcabc"
+
+
+def test_ratios_are_to_the_fastest_of_ours() -> None:
+    ours = [taking("fast", [2.0] * 3, ours=True), taking("slow", [4.0] * 3, ours=True)]
+    samples, _ = run_race(*ours, taking("rival", [6.0] * 3))
+    assert [row.ratio for row in summarise(samples)] == [1.0, 2.0, 3.0]
+
+
+def test_what_does_not_fit_into_memory_is_left_out_and_said() -> None:
+    def time(_: Job) -> Laps:
+        raise MemoryError("its stack would take 40 GiB")
+
+    large = Contestant(name="large", device="cpu", ours=False, note="", time=time)
+    samples, left_out = run_race(large, taking("small", [1.0] * 3))
+    assert {sample.contestant for sample in samples} == {"small"}
+    assert left_out == ["large, 64 x 64 px, 4 scales: its stack would take 40 GiB"]
+
+
+def test_rivals_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contestants, "_installed", lambda module: None)
+    field = contestants.gather(["numpy"], batch=2)
+    assert [contestant.name for contestant in field.contestants] == ["mhfd numpy", "the paper's method in NumPy"]
+    assert [sentence.partition(":")[0] for sentence in field.missing] == [
+        "the paper's method in CuPy", "OpenCV cascade", "scikit-image blob_dog", "cuCIM blob_dog",
+    ]  # fmt: skip
+
+
+def select_numpy_only(name: str, **_: Any) -> Backend:
+    if name != "numpy":
+        raise BackendError(f"no {name} here")
+    return Backend(name="numpy", device="cpu", measure=fourier.measure)
+
+
+def test_backends_that_do_not_work_here_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contestants, "select_backend", select_numpy_only)
+    assert "mhfd cupy: no cupy here" in contestants.gather([], batch=2).missing
+
+
+def test_a_backend_that_was_asked_for_must_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contestants, "select_backend", select_numpy_only)
+    with pytest.raises(BackendError, match="no cupy here"):
+        contestants.gather(["numpy", "cupy"], batch=2)
+
+
+@dataclass
+class FakePending:
+    measures: Measures
+    count: int
+    copy_ms: float = 2.0
+    kernel_ms: float = 8.0
+
+    def result(self) -> list[Measures]:
+        return [self.measures] * self.count
+
+
+class FakeLane:
+    """A GPU that takes 8 ms for whatever it is given."""
+
+    device = "fake GPU"
+
+    def submit(self, tiles: Sequence[NDArray[Any]], params: FocusParams) -> FakePending:
+        return FakePending(fourier.measure(tiles[0], params)[0], len(tiles))
+
+
+def test_times_of_a_batch_are_shares_of_it(monkeypatch: pytest.MonkeyPatch, tile: NDArray[np.uint8]) -> None:
+    gpu = Backend(name="cupy", device="fake GPU", measure=fourier.measure, lanes=(FakeLane(),))
+    monkeypatch.setattr(contestants, "select_backend", lambda name, **_: gpu)
+    one, batch, *_ = contestants.gather(["cupy"], batch=4).contestants
+    job = Job(pixels=tile, params=FOUR)
+    assert (one.time(job).ms["kernel"], batch.time(job).ms["kernel"]) == (8.0, 2.0)
+    assert batch.time(job).ms["copied"] < one.time(job).ms["copied"] * 4
+    assert (one.device, one.curves, batch.curves) == ("fake GPU", True, False)
+
+
+class FakeCupy:
+    """NumPy with what else CuPy has: the code for GPUs runs, though not on one."""
+
+    class cuda:  # noqa: N801
+        class runtime:  # noqa: N801
+            getDeviceCount = staticmethod(lambda: 2)  # noqa: N815
+            getDeviceProperties = staticmethod(lambda number: {"name": b"fake GPU"})  # noqa: N815
+
+        class Device(nullcontext[None]):
+            def synchronize(self) -> None:
+                pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+
+@pytest.fixture
+def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("skimage.feature.blob")
+    monkeypatch.setitem(sys.modules, "cupy", FakeCupy())
+    for ours, theirs in (
+        ("scipy.ndimage", "cupyx.scipy.ndimage"),
+        ("scipy.fft", "cupyx.scipy.fft"),
+        ("skimage.feature.blob", "cucim.skimage.feature.blob"),
+    ):
+        monkeypatch.setitem(sys.modules, theirs, import_module(ours))
+
+
+@pytest.mark.usefixtures("fake_cupy")
+def test_rivals_on_a_gpu_do_what_they_do_on_the_processor(tile: NDArray[np.uint8]) -> None:
+    field = contestants.gather(["numpy"], batch=2).contestants
+    laps = {each.name: each.time(Job(pixels=tile, params=FOUR)) for each in field}
+    assert laps["the paper's method in CuPy"].features == laps["the paper's method in NumPy"].features
+    assert laps["cuCIM blob_dog"].features == laps["scikit-image blob_dog"].features
+    for name in ("the paper's method in CuPy", "cuCIM blob_dog"):
+        assert laps[name].ms["copied"] >= laps[name].ms["kernel"]
+
+
+@pytest.mark.usefixtures("fake_cupy")
+def test_two_gpus_find_what_the_processor_finds(tile: NDArray[np.uint8]) -> None:
+    field = contestants.gather_shared(["numpy"]).contestants
+    laps = {each.name: each.time(Job(pixels=tile, params=FOUR)) for each in field}
+    assert laps["the paper's method in CuPy"].features == laps["the paper's method in NumPy"].features
+    assert laps["mhfd's array code in CuPy"].features == laps["mhfd's array code in NumPy"].features
+    assert {each.device for each in field} == {"cpu", "fake GPU, devices 0 and 1"}
+
+
+def test_a_fused_kernel_tells_its_own_phases(tile: NDArray[np.uint8]) -> None:
+    *_, last = contestants.gather_shared(["numba"]).contestants
+    laps = last.time(Job(pixels=tile, params=FOUR))
+    assert last.name == "mhfd numba"
+    assert list(laps.ms) == ["normalise and noise", "responses", "peaks"]  # one processor: nothing to copy or gather
+    assert laps.features == fourier.measure(tile, FOUR)[0].features
+
+
+@pytest.mark.parametrize("as_type", [np.uint8, np.uint16, np.float32])
+def test_the_papers_method_counts_what_mode_paper_counts(tile: NDArray[np.uint8], as_type: type[np.generic]) -> None:
+    given = tile.astype(as_type)
+    counted = paper.Method(paper.numpy_arrays()).count(given, FOUR)
+    assert counted == pytest.approx(score(given, replace(FOUR, mode="paper"), "numpy").features, rel=1e-3, abs=2)
+
+
+def test_the_papers_method_keeps_the_filters_of_one_shape_only(tile: NDArray[np.uint8]) -> None:
+    method = paper.Method(paper.numpy_arrays())
+    counts = [method.count(each, FOUR) for each in (tile, tile[:96], tile)]
+    assert counts[0] == counts[2] != counts[1]
+
+
+def test_a_stack_beyond_the_limit_is_refused(tile: NDArray[np.uint8]) -> None:
+    method = paper.Method(replace(paper.numpy_arrays(), limit=1e5))
+    with pytest.raises(MemoryError, match="stack and filters"):
+        method.count(tile, FOUR)
+
+
+def test_two_devices_find_what_one_does(tile: NDArray[np.uint8]) -> None:
+    method = paper.Method(paper.numpy_arrays())
+    assert phases.of_the_paper(method, tile, FOUR, (0, 0)).features == method.count(tile, FOUR)
+    ours = phases.of_array_code(method.arrays, fourier.NUMPY, tile, FOUR, (0, 0)).features
+    assert ours == pytest.approx(score(tile, FOUR, "numpy").features, rel=1e-3, abs=2)
+
+
+def test_the_opencv_cascade_counts_about_what_is_counted_without_a_noise_threshold(tile: NDArray[np.uint8]) -> None:
+    cv2 = pytest.importorskip("cv2")
+    plain = score(tile, replace(FOUR, k_noise=0.0), "numpy").features
+    assert rivals.opencv_cascade(cv2, tile, FOUR) == pytest.approx(plain, rel=0.02)
+
+
+def test_blob_dog_finds_a_disc_and_is_left_as_it_was() -> None:
+    blob = pytest.importorskip("skimage.feature.blob")
+    pruning = blob._prune_blobs
+    tile = as_uint8(discs((96, 96), [(40, 50)], 6))
+    assert rivals.blob_dog(blob, np, tile, FocusParams()) == 1
+    assert blob._prune_blobs is pruning
+
+
+def test_a_tile_goes_on_in_its_mirror_images() -> None:
+    source = np.arange(6).reshape(2, 3)
+    assert cut(source, 4).tolist() == [[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [0, 1, 2, 2]]
+
+
+def test_the_picture_may_be_the_users_own(tmp_path: Path) -> None:
+    own = np.arange(80 * 90, dtype=np.uint16).reshape(80, 90)
+    tifffile.imwrite(tmp_path / "own.tif", own)
+    assert np.array_equal(picture(tmp_path / "own.tif", 64), own[:64, :64])
+
+
+def test_quick_is_small_and_options_win_over_it() -> None:
+    assert make_plan(quick=True) == QUICK
+    assert make_plan(quick=True, repeats=5, figures=("4",), backends=(), tile=None) == replace(
+        QUICK, repeats=5, figures=("4",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("max_side", "sides"), [(1024, (256, 512, 1024)), (200, (200,)), (8192, (256, 512, 1024, 2048, 4096, 8192))]
+)
+def test_sides_double_up_to_the_largest(max_side: int, sides: tuple[int, ...]) -> None:
+    assert make_plan(max_side=max_side).sides == sides
+
+
+@pytest.mark.parametrize("make", [lambda: BenchPlan(repeats=1), lambda: make_plan(max_side=16)])
+def test_plans_that_say_nothing_are_refused(make: Callable[[], BenchPlan]) -> None:
+    with pytest.raises(ParamsError):
+        make()
+
+
+def test_the_plan_loads_nothing_heavy() -> None:
+    code = "import sys, mhfd_client.bench.plan; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

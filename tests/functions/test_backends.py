@@ -1,0 +1,134 @@
+"""Which kernel is chosen, what is said when it cannot be, and one tile shared between devices."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import mhfd
+from mhfd import backends, cuda
+from mhfd.backends import select_backend
+from mhfd.contract import BackendError, FocusParams, ParamsError
+from phantoms import as_uint8, texture
+
+no_gpu = pytest.mark.skipif(cuda.device_count() > 0, reason="this machine has a GPU")
+
+
+@pytest.fixture(autouse=True)
+def warnings_anew() -> Iterator[None]:
+    """Each test hears the warnings that a process hears once."""
+    backends._warn_once.cache_clear()
+    yield
+    backends._warn_once.cache_clear()
+
+
+@pytest.fixture
+def tile() -> NDArray[np.uint8]:
+    rng = np.random.default_rng(1)
+    return as_uint8(0.5 + 0.15 * texture((300, 320), rng) + rng.normal(0, 0.01, (300, 320)))
+
+
+def without(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if an optional package were not installed."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == module else find(name, *rest))
+
+
+@no_gpu
+def test_auto_takes_the_fast_path_of_the_processor(caplog: pytest.LogCaptureFixture) -> None:
+    assert select_backend().name == "numba"
+    assert not caplog.records
+
+
+@no_gpu
+def test_auto_falls_back_to_numpy_aloud(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    without("numba", monkeypatch)
+    with caplog.at_level(logging.WARNING):
+        assert [select_backend().name for _ in range(3)] == ["numpy"] * 3
+    (record,) = caplog.records  # once is enough
+    assert 'pip install "mhfd[cpu]"' in record.getMessage()
+
+
+@no_gpu
+def test_a_driver_without_cupy_is_told_of(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(cuda, "has_driver", lambda: True)
+    with caplog.at_level(logging.WARNING):
+        select_backend()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_numba_named_but_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    without("numba", monkeypatch)
+    with pytest.raises(BackendError, match=r'pip install "mhfd\[cpu\]"'):
+        select_backend("numba")
+
+
+@no_gpu
+@pytest.mark.parametrize("name", ["cupy", "cupy-fft"])
+def test_a_gpu_named_but_missing_is_an_error(name: str) -> None:
+    with pytest.raises(BackendError, match=r"driver|CuPy|GPU"):
+        select_backend(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"devices": []}, "at least one"),
+        ({"name": "numba", "devices": [1]}, "device 0"),
+        ({"name": "numpy", "devices": [0, 3]}, "device 0"),
+        ({"partition": "tiles"}, '"auto", "scales", "strips"'),
+    ],
+)
+def test_devices_and_partitions_that_do_not_exist_are_refused(arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(ParamsError, match=words):
+        select_backend(**arguments)  # type: ignore[arg-type]
+
+
+def test_the_array_path_does_not_share_a_tile() -> None:
+    with pytest.raises(BackendError, match="numba"):
+        select_backend("numpy", devices=[0, 0])
+
+
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+def test_a_result_says_what_computed_it(backend: str, tile: NDArray[np.uint8]) -> None:
+    provenance = mhfd.score(tile, backend=backend).provenance
+    assert (provenance.backend, provenance.device) == (backend, "cpu")
+
+
+@pytest.mark.parametrize("partition", ["auto", "strips"])
+@pytest.mark.parametrize("devices", [[0], [0, 0], [0, 0, 0]])
+def test_one_tile_on_several_devices_is_the_tile_on_one(
+    devices: list[int], partition: str, tile: NDArray[np.uint8]
+) -> None:
+    whole = mhfd.score(tile, backend="numba")
+    shared = mhfd.score(tile, backend="numba", devices=devices, partition=partition)
+    assert shared.features_by_scale == whole.features_by_scale
+    assert shared.focus_score == whole.focus_score
+
+
+@pytest.mark.parametrize("count", [2, 3, 16, 20])
+def test_scales_shared_between_devices_give_the_same_features(count: int, tile: NDArray[np.uint8]) -> None:
+    whole = mhfd.find_features(tile, backend="numba")
+    shared = mhfd.find_features(tile, backend="numba", devices=[0] * count, partition="scales")
+    places, others = (set(zip(f.rows.tolist(), f.cols.tolist(), strict=True)) for f in (whole, shared))
+    assert len(places ^ others) <= 2
+    assert len(places) > 300
+
+
+def test_memory_for_a_tile_can_be_bounded(tile: NDArray[np.uint8]) -> None:
+    big = np.tile(tile, (6, 3))
+    whole = mhfd.score(big, FocusParams(max_t=5), backend="numba")
+    strips = mhfd.score(big, FocusParams(max_t=5, max_host_bytes=20 * 2**20), backend="numba")
+    assert strips.features_by_scale == whole.features_by_scale
+
+
+def test_too_little_memory_is_told_with_what_is_needed(tile: NDArray[np.uint8]) -> None:
+    (row,) = mhfd.score_many([tile], FocusParams(max_host_bytes=10**5), backend="numba")
+    assert row.error is not None
+    assert row.error.code == "out_of_memory"
+    assert "needs" in row.error.message
