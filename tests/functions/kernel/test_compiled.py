@@ -97,7 +97,7 @@ def test_memory_stays_within_the_budget() -> None:
 def test_a_budget_too_small_for_a_strip_is_told_with_what_is_needed() -> None:
     tile = spots((2000, 100))
     needed = least_bytes(tile, DEFAULT)
-    with pytest.raises(TileError, match=f"needs {needed} bytes.*max_bytes is {needed - 1}") as caught:
+    with pytest.raises(TileError, match=f"needs {needed} bytes.*max_host_bytes is {needed - 1}") as caught:
         compiled.measure(tile, DEFAULT, max_bytes=needed - 1)
     assert caught.value.code == "out_of_memory"
     compiled.measure(tile, DEFAULT, max_bytes=needed)
