@@ -113,9 +113,7 @@ def select_backend(
     if name == "auto":
         name = _fastest()
     if name in ("cupy", "cupy-fft"):
-        from mhfd import cuda
-
-        return cuda.backend(name, devices, partition)
+        return _gpu(name, list(devices or [0]), partition)
     if devices and any(number != 0 for number in devices):
         raise ParamsError(f"the processor is device 0, and there is no other: {list(devices)}; use a GPU backend")
     threads = threads or available_cores()
@@ -187,3 +185,39 @@ def _numba(parts: int, partition: str, threads: int) -> Backend:
         return ms, measure(tile, params, lap)[0]
 
     return Backend(name="numba", device="cpu", measure=measure, phases=phases)
+
+
+def _gpu(name: str, numbers: list[int], partition: str) -> Backend:
+    from mhfd import cuda
+    from mhfd.kernel import fourier
+    from mhfd.kernel.fused import Fused, measure_on
+
+    gpus = [cuda.device(number) for number in numbers]
+    names = ", ".join(gpu.name for gpu in gpus)
+    if name == "cupy-fft":
+        if len(gpus) > 1:
+            raise BackendError('the array path does not share a tile between devices; choose the backend "cupy"')
+
+        def measure_arrays(tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
+            with gpus[0].selected():
+                return fourier.measure(tile, params, cuda.arrays())
+
+        return Backend(name=name, device=names, measure=measure_arrays)
+
+    kernels: list[Fused] = [cuda.kernel(number) for number in numbers]
+
+    def measure(tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
+        if len(kernels) == 1 or (partition == "auto" and kernels[0].takes_whole(tile, params)):
+            return kernels[0].measure(tile, params)
+        shared = measure_on(kernels, tile, params, "scales" if partition == "scales" else "strips")
+        return shared.measures, shared.features
+
+    def phases(tile: Pixels, params: FocusParams) -> tuple[dict[str, float], Measures]:
+        shared = measure_on(kernels, tile, params, "strips" if partition == "strips" else "scales")
+        spans: dict[str, tuple[float, float]] = {}  # from the first device to begin a phase to the last to end it
+        for phase in shared.phases:
+            start, end = spans.get(phase.name, (phase.start_s, phase.end_s))
+            spans[phase.name] = min(start, phase.start_s), max(end, phase.end_s)
+        return {name: 1e3 * (end - start) for name, (start, end) in spans.items()}, shared.measures
+
+    return Backend(name=name, device=names, measure=measure, lanes=tuple(dict.fromkeys(kernels)), phases=phases)

@@ -14,14 +14,11 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from mhfd.backends import Backend
-from mhfd.contract import BackendError, FocusParams
+from mhfd.contract import BackendError
 from mhfd.kernel import fourier
-from mhfd.kernel.fused import Fused, measure_on
+from mhfd.kernel.fused import Fused
 from mhfd.kernel.fused.device import Device, Memory
 from mhfd.kernel.fused.source import source
-from mhfd.kernel.measures import FeatureList, Measures
-from mhfd.kernel.pixels import Pixels
 
 COMPILE_OPTIONS = ("-std=c++17",)
 
@@ -68,65 +65,9 @@ def device_count() -> int:
     return 0 if unavailable() else int(_cupy().cuda.runtime.getDeviceCount())
 
 
-def backend(name: str, devices: Sequence[int] | None, partition: str) -> Backend:
-    """The backend "cupy" or "cupy-fft"; arguments as in `mhfd.backends.select_backend`.
-
-    Raises
-    ------
-    BackendError
-        no GPU can be used, or one of that number does not exist.
-    """
-    numbers = list(devices or [0])
-    gpus = [device(number) for number in numbers]
-    names = ", ".join(gpu.name for gpu in gpus)
-    if name == "cupy-fft":
-        if len(gpus) > 1:
-            raise BackendError('the array path does not share a tile between devices; choose the backend "cupy"')
-        return Backend(name=name, device=names, measure=_array_code(gpus[0]))
-    kernels = [_fused(number) for number in numbers]
-    return Backend(
-        name=name,
-        device=names,
-        measure=_sharing(kernels, partition),
-        lanes=tuple(dict.fromkeys(kernels)),
-        phases=_phases(kernels, partition),
-    )
-
-
-def _sharing(kernels: list[Fused], partition: str) -> Callable[[Pixels, FocusParams], tuple[Measures, FeatureList]]:
-    """Measure one tile by one device or by all of them."""
-
-    def measure(tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
-        if len(kernels) == 1 or (partition == "auto" and kernels[0].takes_whole(tile, params)):
-            return kernels[0].measure(tile, params)
-        shared = measure_on(kernels, tile, params, "scales" if partition == "scales" else "strips")
-        return shared.measures, shared.features
-
-    return measure
-
-
-def _phases(kernels: list[Fused], partition: str) -> Callable[[Pixels, FocusParams], tuple[dict[str, float], Measures]]:
-    """Measure one tile by all devices, with the milliseconds from the first to begin a phase to the last to end it."""
-
-    def phases(tile: Pixels, params: FocusParams) -> tuple[dict[str, float], Measures]:
-        shared = measure_on(kernels, tile, params, "strips" if partition == "strips" else "scales")
-        spans: dict[str, tuple[float, float]] = {}
-        for phase in shared.phases:
-            start, end = spans.get(phase.name, (phase.start_s, phase.end_s))
-            spans[phase.name] = min(start, phase.start_s), max(end, phase.end_s)
-        return {name: 1e3 * (end - start) for name, (start, end) in spans.items()}, shared.measures
-
-    return phases
-
-
-def _array_code(gpu: CupyDevice) -> Callable[[Pixels, FocusParams], tuple[Measures, FeatureList]]:
-    arrays = fourier.Arrays(_cupy(), import_module("cupyx.scipy.fft"))
-
-    def measure(tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
-        with gpu.selected():
-            return fourier.measure(tile, params, arrays)
-
-    return measure
+def arrays() -> fourier.Arrays:
+    """CuPy in the place of NumPy."""
+    return fourier.Arrays(_cupy(), import_module("cupyx.scipy.fft"))
 
 
 @cache
@@ -140,7 +81,8 @@ def device(number: int) -> CupyDevice:
 
 
 @cache
-def _fused(number: int) -> Fused:
+def kernel(number: int) -> Fused:
+    """The fused kernels on the GPU of that number; arguments and errors as in `device`."""
     return Fused(device(number))
 
 

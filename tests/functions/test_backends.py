@@ -11,9 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 import mhfd
+from host_device import HostDevice, compiler
 from mhfd import backends, cuda
 from mhfd.backends import select_backend
 from mhfd.contract import BackendError, FocusParams, ParamsError
+from mhfd.kernel.fused import Fused
 from phantoms import as_uint8, texture
 
 no_gpu = pytest.mark.skipif(cuda.device_count() > 0, reason="this machine has a GPU")
@@ -132,3 +134,62 @@ def test_too_little_memory_is_told_with_what_is_needed(tile: NDArray[np.uint8]) 
     assert row.error is not None
     assert row.error.code == "out_of_memory"
     assert "needs" in row.error.message
+
+
+# --- GPUs, by a stand-in that runs the CUDA source on the host -----------------------------------------------------
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    if compiler() is None:
+        pytest.skip("no C++ compiler (g++) to run the CUDA source on the host")
+    gpus = [HostDevice(), HostDevice()]
+    kernels = [Fused(gpu) for gpu in gpus]
+    monkeypatch.setattr(cuda, "unavailable", lambda: None)
+    monkeypatch.setattr(cuda, "device", lambda number: gpus[number])
+    monkeypatch.setattr(cuda, "kernel", lambda number: kernels[number])
+
+
+SMALL = FocusParams(n_scales=4, max_t=5)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_auto_takes_a_gpu_that_answers(tile: NDArray[np.uint8]) -> None:
+    assert mhfd.score(tile[:64, :80], SMALL).provenance.backend == "cupy"
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize("partition", ["auto", "scales", "strips"])
+@pytest.mark.parametrize("devices", [[0], [0, 0], [0, 1]])
+def test_one_tile_on_gpus_has_the_features_it_has_on_the_processor(
+    devices: list[int], partition: str, tile: NDArray[np.uint8]
+) -> None:
+    part = np.ascontiguousarray(tile[:150, :80])
+    here = mhfd.find_features(part, SMALL, "numba")
+    there = mhfd.find_features(part, SMALL, "cupy", devices=devices, partition=partition)
+    assert len(here) > 50
+    assert abs(len(there) - len(here)) <= 2
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_many_tiles_go_to_all_gpus_and_come_back_in_order(tile: NDArray[np.uint8]) -> None:
+    tiles = [np.ascontiguousarray(tile[k : k + 40, :50]) for k in range(70)]
+    here = mhfd.score_many(tiles, SMALL, "numba")
+    there = mhfd.score_many(tiles, SMALL, "cupy", devices=[0, 1])
+    assert [row.provenance.tile_sha256 for row in there] == [row.provenance.tile_sha256 for row in here]
+    assert all(abs(a.features - b.features) <= 2 for a, b in zip(here, there, strict=True))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_two_gpus_tell_the_phases_of_one_tile(tile: NDArray[np.uint8]) -> None:
+    phases = select_backend("cupy", devices=[0, 1], partition="scales").phases
+    assert phases is not None
+    ms, measures = phases(np.ascontiguousarray(tile[:64, :80]), SMALL)
+    assert set(ms) == {"copy in", "normalise and noise", "responses", "gather", "peaks"}
+    assert measures.features == mhfd.score(tile[:64, :80], SMALL, "numba").features
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_the_array_path_on_gpus_does_not_share_a_tile() -> None:
+    with pytest.raises(BackendError, match='"cupy"'):
+        select_backend("cupy-fft", devices=[0, 1])
