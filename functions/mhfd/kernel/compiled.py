@@ -375,8 +375,14 @@ class CentredTile:
 
 
 def _bin_of(rank: int, histogram: NDArray[np.int64]) -> tuple[int, int]:
-    """The bin in which the element of a rank lies, and its rank within that bin."""
-    below = np.cumsum(histogram)
+    """The bin in which the element of a rank lies, and its rank within that bin; bins are a multiple of 256."""
+    group, left = _first_beyond(rank, histogram.reshape(-1, 256).sum(axis=1))
+    place, left = _first_beyond(left, histogram[256 * group : 256 * (group + 1)])
+    return 256 * group + place, left
+
+
+def _first_beyond(rank: int, counts: NDArray[np.int64]) -> tuple[int, int]:
+    below = np.cumsum(counts)
     place = int(np.searchsorted(below, rank, side="right"))
     return place, rank - (int(below[place - 1]) if place else 0)
 
@@ -395,7 +401,7 @@ def _companions(
     products = np.empty((rows, len(_LAGS)))
     blocks = np.empty((rows // side, cols // side))
     coarse = np.zeros((loops.NOISE_KINDS, loops.NOISE_BINS), np.int64)
-    fine = np.zeros((loops.NOISE_KINDS + 1, 1 << loops.NOISE_SHIFT), np.int64)
+    fine: Any = np.zeros(1, np.int64) if rows * cols >= 2**31 else 0  # each strip counts in 32 bits
 
     def within(core: range) -> tuple[Plane, range, int]:
         """A window with all rows that the numbers of a strip look at, the strip in it, and where it begins."""
@@ -417,7 +423,7 @@ def _companions(
     chosen = np.array([place for place, _ in found], np.int32)
     for core in strips.cores:
         pixels, inner, _ = within(core)
-        fine += sum(workers.run(loops.count_noise_within, inner, pixels, margin, chosen))
+        fine = sum(workers.run(loops.count_noise_within, inner, pixels, margin, chosen), fine)
         del pixels
 
     def variance(kind: int, gain: float) -> float:
