@@ -98,7 +98,10 @@ def written(path: Path, name: str) -> Path:
     if name in NEED_IMAGECODECS:
         pytest.importorskip("imagecodecs")
     pixels, options = (CASES | NEED_IMAGECODECS)[name]
-    tifffile.imwrite(path, pixels, **options)
+    try:
+        tifffile.imwrite(path, pixels, **options)
+    except NotImplementedError as error:  # the last imagecodecs for Python 3.10 reads 12 bits, but does not write them
+        pytest.skip(f"imagecodecs lacks {error}")
     return path
 
 
