@@ -1,0 +1,314 @@
+"""Registered functions: what they are called at the service, and from which source.
+
+`functions.json` lists, for each function of `mhfd.remote`, the UUID under which it can be called and the SHA-256 of
+the source it was registered from. Functions at the service never change: another source, or other people who may call
+it, is another UUID, and the endpoints that list it in `allowed_functions` have to be told and restarted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import inspect
+import json
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import UUID
+
+from mhfd import remote
+from mhfd._version import __version__
+from mhfd.contract import MhfdError
+
+SCHEMA = 1
+
+FUNCTIONS = ("score_inline", "score_paths", "score_run", "describe", "warmup")
+
+
+class RegistryError(MhfdError):
+    """The list of functions cannot be read, written or made; the message says what to do."""
+
+
+class Registrar(Protocol):
+    """What is used of `globus_compute_sdk.Client` (4.19)."""
+
+    def register_source_code(
+        self, source: str, function_name: str, description: str | None = ..., *, public: bool, group: str | None
+    ) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionRecord:
+    """One registered function.
+
+    Attributes
+    ----------
+    version, python, sdk : of mhfd, Python and globus-compute-sdk that registered it
+    uuid : under which it is called
+    sha256 : hex, of the source
+    date : ISO 8601, UTC
+    group : Globus group whose members may call it, None: nobody but the owner, unless `public`
+    """
+
+    name: str
+    version: str
+    uuid: str
+    sha256: str
+    python: str
+    sdk: str | None
+    date: str
+    group: str | None = None
+    public: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What `register` has to do; names in the order of `FUNCTIONS`.
+
+    Attributes
+    ----------
+    version : of the mhfd whose sources were looked at
+    changed : registered from another source, or for other people
+    gone : registered once, and no function of this version
+    """
+
+    version: str
+    new: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+    @property
+    def to_register(self) -> tuple[str, ...]:
+        return tuple(name for name in FUNCTIONS if name in self.new + self.changed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What `run_register` found and did.
+
+    Attributes
+    ----------
+    registered : what has a UUID that it did not have before; empty in a dry run
+    replaced : the old records of `plan.changed`: their UUIDs stay callable where an endpoint still allows them
+    records : all functions as `path` now lists them
+    allowed_functions : block for an endpoint's config.yaml, "" when there are no records
+    """
+
+    path: Path
+    dry_run: bool
+    plan: Plan
+    registered: tuple[FunctionRecord, ...]
+    replaced: tuple[FunctionRecord, ...]
+    records: tuple[FunctionRecord, ...]
+    allowed_functions: str
+
+
+# --- Sources ------------------------------------------------------------------------------------------------------
+
+
+def source_of(name: str) -> str:
+    """Source text of one of `FUNCTIONS`, as it is registered."""
+    if name not in FUNCTIONS:
+        raise RegistryError(f"there is no registered function {name!r}; there are {', '.join(FUNCTIONS)}")
+    return inspect.getsource(getattr(remote, name))
+
+
+def sha256(source: str) -> str:
+    """Identity of a source text: hex SHA-256."""
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+# --- The file -----------------------------------------------------------------------------------------------------
+
+
+def load(path: str | os.PathLike[str]) -> list[FunctionRecord]:
+    """Read functions.json; an absent file has no records.
+
+    Raises
+    ------
+    RegistryError
+        it is something else, or of another version.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise RegistryError(f"{path} cannot be read ({error}); check that it is mhfd's functions.json") from error
+    try:
+        given = json.loads(text)
+        if given["schema"] != SCHEMA:
+            raise RegistryError(f"{path} has schema {given['schema']!r}, this mhfd reads {SCHEMA}; update mhfd")
+        return [_checked(FunctionRecord(**each)) for each in given["functions"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RegistryError(
+            f"{path} is no functions.json of mhfd ({type(error).__name__}: {error}); restore it, or move it away and "
+            "register anew, which gives the functions new UUIDs"
+        ) from error
+
+
+def save(path: str | os.PathLike[str], records: Iterable[FunctionRecord]) -> None:
+    """Write functions.json: all or nothing, whatever happens meanwhile."""
+    path = Path(path)
+    content = {"schema": SCHEMA, "functions": [asdict(record) for record in records]}
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            json.dump(content, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise RegistryError(f"{path} cannot be written ({error}); name a file in a folder of yours") from error
+
+
+def _checked(record: FunctionRecord) -> FunctionRecord:
+    for field in fields(record):
+        value = getattr(record, field.name)
+        expected = bool if field.name == "public" else str
+        if not isinstance(value, expected) and not (value is None and field.name in ("sdk", "group")):
+            raise TypeError(f"{field.name} is {value!r}")
+    UUID(record.uuid)
+    return record
+
+
+# --- Registering --------------------------------------------------------------------------------------------------
+
+
+def plan(
+    records: Iterable[FunctionRecord], version: str = __version__, *, group: str | None = None, public: bool = False
+) -> Plan:
+    """Compare records with the sources of this mhfd, and with who is to be allowed to call the functions.
+
+    Only the source counts, not the version: the functions call the installed package, which may be newer.
+    """
+    known = {record.name: record for record in records}
+    wanted = {name: (sha256(source_of(name)), group, public) for name in FUNCTIONS}
+    had = {name: (record.sha256, record.group, record.public) for name, record in known.items()}
+    return Plan(
+        version=version,
+        new=tuple(name for name in FUNCTIONS if name not in had),
+        changed=tuple(name for name in FUNCTIONS if name in had and had[name] != wanted[name]),
+        unchanged=tuple(name for name in FUNCTIONS if name in had and had[name] == wanted[name]),
+        gone=tuple(name for name in had if name not in FUNCTIONS),
+    )
+
+
+def register(
+    client: Registrar, names: Sequence[str], group: str | None = None, public: bool = False
+) -> list[FunctionRecord]:
+    """Register functions of these names from their source, each under a new UUID.
+
+    Parameters
+    ----------
+    client : a signed-in `globus_compute_sdk.Client`
+    group : UUID of a Globus group whose members may call them
+    public : anyone may call them, on endpoints that allow it
+    """
+    return [_register(client, name, group, public) for name in names]
+
+
+def _register(client: Registrar, name: str, group: str | None, public: bool) -> FunctionRecord:
+    source = source_of(name)
+    uuid = client.register_source_code(source, name, inspect.getdoc(getattr(remote, name)), public=public, group=group)
+    return FunctionRecord(
+        name=name,
+        version=__version__,
+        uuid=str(UUID(str(uuid))),
+        sha256=sha256(source),
+        python=platform.python_version(),
+        sdk=_sdk_version(),
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        group=group,
+        public=public,
+    )
+
+
+def run_register(
+    path: str | os.PathLike[str],
+    *,
+    group: str | None = None,
+    public: bool = False,
+    dry_run: bool = False,
+    client: Registrar | None = None,
+) -> Report:
+    """Register what is new or changed, and write it to functions.json after each: nothing registered is forgotten.
+
+    Parameters
+    ----------
+    path : of functions.json
+    dry_run : only say what would be done; neither client nor network is needed
+    client : by default a `globus_compute_sdk.Client`, which may ask to sign in
+
+    Raises
+    ------
+    RegistryError
+        the file cannot be used, the group is no UUID, or globus-compute-sdk is not installed. What the client raises
+        comes through as it is.
+    """
+    group = None if group is None else _group(group)
+    known = {record.name: record for record in load(path)}
+    before = dict(known)
+    todo = plan(known.values(), group=group, public=public)
+    registered: list[FunctionRecord] = []
+    if todo.to_register and not dry_run:
+        client = client or _sdk_client()
+        for name in todo.to_register:
+            known[name] = _register(client, name, group, public)
+            registered.append(known[name])
+            save(path, _ordered(known))
+    return Report(
+        path=Path(path),
+        dry_run=dry_run,
+        plan=todo,
+        registered=tuple(registered),
+        replaced=tuple(before[record.name] for record in registered if record.name in before),
+        records=tuple(_ordered(known)),
+        allowed_functions=allowed_functions_block(_ordered(known)),
+    )
+
+
+def allowed_functions_block(records: Iterable[FunctionRecord]) -> str:
+    """YAML for an endpoint's config.yaml, which then runs these functions and no others; "" without records."""
+    lines = [f"  - {record.uuid}  # {record.name}, mhfd {record.version}" for record in records]
+    return "\n".join(["allowed_functions:", *lines, ""]) if lines else ""
+
+
+def _ordered(records: dict[str, FunctionRecord]) -> list[FunctionRecord]:
+    """Ours in the order of `FUNCTIONS`; those of other versions stay, at the end."""
+    return [records[name] for name in (*FUNCTIONS, *sorted(set(records) - set(FUNCTIONS))) if name in records]
+
+
+def _group(given: str) -> str:
+    try:
+        return str(UUID(given))
+    except ValueError as error:
+        raise RegistryError(f"a Globus group is named by its UUID, not {given!r}; see app.globus.org/groups") from error
+
+
+def _sdk_version() -> str | None:
+    try:
+        return importlib.metadata.version("globus-compute-sdk")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _sdk_client() -> Any:
+    try:
+        sdk = import_module("globus_compute_sdk")  # 0.7 s and a thread, so only when it is needed
+    except ImportError as error:
+        raise RegistryError(
+            f"registering needs globus-compute-sdk ({error}): pip install globus-compute-sdk"
+        ) from error
+    return sdk.Client()

@@ -1,0 +1,355 @@
+"""Score an archived run where it lies: what is not yet in its results file, which grows beside the data.
+
+The file is `mhfd-<first 12 digits of params_sha256>.jsonl`. Each line is
+
+    {"schema": 1, "file": {"name", "size", "mtime_ns", "page", "pages"}, "time": ISO 8601 UTC, "row": {...}}
+
+with the tile's name in the row's path: in a folder relative to it, so that folder and file can move together. A tile
+is known by its file's name, size and time of change, its page, the parameters and the mhfd that scored it: what a
+look into the folder tells without reading pixels. A changed file, or another mhfd, is scored again, and a tile that
+failed for a reason that may have passed (`PASSING`) once in each call; of lines with equal row paths the last counts.
+
+A run can be killed at any point and started again: at most a second's work is lost, nothing counts twice. These
+lines are as durable as a spool, so they are not spooled as well.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mhfd._version import __version__
+from mhfd.contract import FocusParams, FocusResult, ParamsError, TileError
+from mhfd.worker import device
+from mhfd.worker.lock import BusyError, Lock
+from mhfd.worker.places import local_path
+from mhfd.worker.rows import Row, append, read_lines
+from mhfd.worker.tasks import SCHEMA, Answer, Task, answered, file_tasks, parameters, refusal, results
+
+PASSING = frozenset(
+    {"not_found", "permission_denied", "read_failed", "missing_codec", "out_of_memory", "device_failed", "internal"}
+)
+"""Codes of failures that the next call tries again."""
+
+FLUSH_ROWS, FLUSH_S = 256, 1.0
+SHOWN_FAILURES = 20
+
+Stamp = tuple[int, int]
+"""Size in bytes and time of change in nanoseconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What to score.
+
+    Attributes
+    ----------
+    folder : all files in it that match `pattern`; or
+    paths : these files
+    pattern : as in `pathlib.Path.glob`; "**/*.tif" goes into folders
+    out : results file (*.jsonl), or folder for it; by default beside the data
+    collection : UUID of the Globus collection in which folder, paths and out are
+    limit : tiles in this call
+    time_budget_s : seconds after which no further tile is begun
+    """
+
+    folder: str | None = None
+    paths: tuple[str, ...] | None = None
+    pattern: str = "*.tif"
+    out: str | None = None
+    collection: str | None = None
+    limit: int | None = None
+    time_budget_s: float | None = None
+
+    @classmethod
+    def from_dict(cls, given: object) -> Manifest:
+        """Read a JSON object; raises `ParamsError`, which says what is wrong with it."""
+        if not isinstance(given, dict):
+            raise ParamsError(f"a manifest is an object, not {type(given).__name__}")
+        known = [each.name for each in fields(cls)]
+        if extra := set(given) - set(known):
+            raise ParamsError(f"a manifest has no key {sorted(map(str, extra))[0]!r}; known keys: {', '.join(known)}")
+        for key in ("folder", "pattern", "out", "collection"):
+            if not isinstance(value := given.get(key), str | None):
+                raise ParamsError(f"{key} must be a string, not {value!r:.80}")
+        folder, paths = given.get("folder"), given.get("paths")
+        if (folder is None) == (paths is None):
+            raise ParamsError('a manifest names either a "folder" or "paths"')
+        if paths is not None and not (
+            isinstance(paths, list) and all(isinstance(each, str) and each for each in paths)
+        ):
+            raise ParamsError("paths must be a list of strings")
+        pattern = given.get("pattern") or "*.tif"
+        if pattern.startswith(("/", "\\")) or ".." in pattern:
+            raise ParamsError(f"pattern {pattern!r} must stay in the folder, for instance *.tif or **/*.tif")
+        return cls(
+            folder=folder,
+            paths=None if paths is None else tuple(dict.fromkeys(paths)),
+            pattern=pattern,
+            out=given.get("out"),
+            collection=given.get("collection") or None,
+            limit=_number(given, "limit", int),
+            time_budget_s=_number(given, "time_budget_s", (int, float)),
+        )
+
+
+def score_run(manifest: object, params: object = None) -> Answer:
+    """Score those tiles of a run that are not in its results file, and append them to it.
+
+    Parameters
+    ----------
+    manifest : keys of `Manifest`
+    params : keys of `FocusParams`, None for the defaults
+
+    Returns
+    -------
+    {"schema", "rows": null, "rows_file", "count", "worker", "scored", "failed", "skipped", "remaining", "stopped",
+    "failures", "failed_first", "by_verdict": null, "seconds"}, or {"schema", "error"}. `scored` and `failed` count the
+    tiles of this call, together `count`; `skipped` the files that were done before, `remaining` those that are left
+    when it `stopped` at "limit" or "time_budget_s": call again until it is 0. Verdicts are the client's.
+    """
+    start = time.monotonic()
+    try:
+        return answered(lambda: _run(Manifest.from_dict(manifest), parameters(params), start))
+    except BusyError as busy:
+        return refusal("busy", str(busy))
+
+
+def _run(manifest: Manifest, params: FocusParams, start: float) -> Answer:
+    if manifest.folder is not None and not (root := _local(manifest.folder, manifest.collection)).is_dir():
+        raise ParamsError(f"folder {root} does not exist on this worker; name it as the worker sees it")
+    rows_file = _rows_file(manifest, params)
+    rows_file.parent.mkdir(parents=True, exist_ok=True)
+    with Lock(rows_file.with_name(f"{rows_file.name}.lock")) as lock:
+        done = _read_done(rows_file, params)
+        files = list(_files(manifest))
+        todo = [file for file in files if not _complete(file, done)]
+        work = _Work(manifest, todo, done, start)
+        tally = _Tally()
+        writer = _Writer(rows_file, lock)
+        with closing(results(params, work.tasks())) as scored:
+            for result in scored:
+                row = result.to_dict()
+                writer.add(work.line(row))
+                tally.count(result)
+        writer.flush()
+    return {
+        "schema": SCHEMA,
+        "rows": None,
+        "rows_file": str(rows_file) if rows_file.exists() else None,
+        "count": tally.scored + tally.failed,
+        "worker": device.worker(),
+        "scored": tally.scored,
+        "failed": tally.failed,
+        "skipped": len(files) - len(todo),
+        "remaining": len(todo) - work.finished,
+        "stopped": work.stopped,
+        "failures": dict(tally.codes),
+        "failed_first": tally.first,
+        "by_verdict": None,
+        "seconds": round(time.monotonic() - start, 3),
+    }
+
+
+# --- What there is, and what is done ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _File:
+    """One file: its name in the results, its path for `file_tasks`, and what it looks like now."""
+
+    name: str
+    path: str
+    stamp: Stamp | None
+
+
+@dataclass
+class _Done:
+    """What the results file knows of one file."""
+
+    stamp: Stamp
+    pages: int
+    have: set[int] = field(default_factory=set)
+
+
+def _files(manifest: Manifest) -> Iterator[_File]:
+    if manifest.folder is None:
+        for path in manifest.paths or ():
+            yield _File(path, path, _stamp_of(path, manifest.collection))
+        return
+    root = _local(manifest.folder, manifest.collection)
+    for found in sorted(root.glob(manifest.pattern)):
+        if found.name.startswith("mhfd-") or found.is_dir():  # our own files, when the pattern is "*"
+            continue
+        name = found.relative_to(root).as_posix()
+        yield _File(name, f"{manifest.folder}/{name}", _stamp(found))
+
+
+def _stamp_of(path: str, collection: str | None) -> Stamp | None:
+    try:
+        return _stamp(Path(local_path(path, collection)))
+    except TileError:
+        return None
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # scoring it will say why
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _read_done(rows_file: Path, params: FocusParams) -> dict[str, _Done]:
+    done: dict[str, _Done] = {}
+    if not rows_file.exists():
+        return done
+    made_with = __version__, params.sha256
+    for line in read_lines(rows_file):
+        try:
+            file, row = line["file"], line["row"]
+            name, stamp, page, pages = file["name"], (file["size"], file["mtime_ns"]), file["page"], file["pages"]
+            made_by = row["provenance"]["mhfd"], row["provenance"]["params_sha256"]
+            passing = row["error"] is not None and row["error"]["code"] in PASSING
+        except (KeyError, TypeError):  # a line of something else
+            continue
+        if made_by != made_with or passing:
+            continue
+        if name not in done or done[name].stamp != stamp:
+            done[name] = _Done(stamp, pages)
+        done[name].have.add(page)
+    return done
+
+
+def _complete(file: _File, done: dict[str, _Done]) -> bool:
+    known = done.get(file.name)
+    return known is not None and known.stamp == file.stamp and len(known.have) >= known.pages
+
+
+def _rows_file(manifest: Manifest, params: FocusParams) -> Path:
+    name = f"mhfd-{params.sha256[:12]}.jsonl"
+    if manifest.out is not None:
+        out = _local(manifest.out, manifest.collection)
+        return out if out.suffix == ".jsonl" else out / name
+    if manifest.folder is not None:
+        return _local(manifest.folder, manifest.collection) / name
+    try:
+        parents = [str(_local(path, manifest.collection).parent) for path in manifest.paths or ()]
+        return Path(os.path.commonpath(parents)) / name
+    except ValueError as error:
+        raise ParamsError(f'these paths have no folder in common ({error}); say with "out" where to') from error
+
+
+def _local(path: str, collection: str | None) -> Path:
+    try:
+        return Path(local_path(path, collection))
+    except TileError as error:
+        raise ParamsError(str(error)) from error
+
+
+# --- Doing it -----------------------------------------------------------------------------------------------------
+
+
+class _Work:
+    """Hands out what is to be scored until it is enough, and knows of each row which tile it is.
+
+    Attributes
+    ----------
+    finished : files of which nothing is left
+    stopped : "limit" or "time_budget_s" when it was enough before it was all
+    """
+
+    def __init__(self, manifest: Manifest, todo: list[_File], done: dict[str, _Done], start: float) -> None:
+        self._manifest, self._todo, self._done = manifest, todo, done
+        budget = manifest.time_budget_s
+        self._deadline = math.inf if budget is None else start + budget
+        self._left = math.inf if manifest.limit is None else manifest.limit
+        self._under_way: deque[Row] = deque()
+        self.finished = 0
+        self.stopped: str | None = None
+
+    def tasks(self) -> Iterator[Task]:
+        for file in self._todo:
+            if self._enough():
+                return
+            tasks = file_tasks(file.path, self._manifest.collection, name=file.name)
+            known = self._done.get(file.name)
+            have = known.have if known is not None and known.stamp == file.stamp else set()
+            size, mtime_ns = file.stamp or (None, None)
+            for page, task in enumerate(tasks):
+                if page in have:
+                    continue
+                if self._enough():
+                    return
+                self._left -= 1
+                self._under_way.append(
+                    {"name": file.name, "size": size, "mtime_ns": mtime_ns, "page": page, "pages": len(tasks)}
+                )
+                yield task
+            self.finished += 1
+
+    def _enough(self) -> bool:
+        if self._left <= 0:
+            self.stopped = "limit"
+        elif time.monotonic() >= self._deadline:
+            self.stopped = "time_budget_s"
+        return self.stopped is not None
+
+    def line(self, row: Row) -> Row:
+        """What to write for the row of the tile that was handed out first of those under way."""
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return {"schema": SCHEMA, "file": self._under_way.popleft(), "time": now, "row": row}
+
+
+class _Writer:
+    """Appends lines every second or so, each time only if the lock is still ours."""
+
+    def __init__(self, path: Path, lock: Lock) -> None:
+        self._path, self._lock = path, lock
+        self._waiting: list[Row] = []
+        self._flushed = time.monotonic()
+
+    def add(self, line: Row) -> None:
+        self._waiting.append(line)
+        if len(self._waiting) >= FLUSH_ROWS or time.monotonic() - self._flushed >= FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._waiting:
+            self._lock.check()
+            append(self._path, self._waiting)
+            self._waiting.clear()
+        self._flushed = time.monotonic()
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.scored = self.failed = 0
+        self.codes: Counter[str] = Counter()
+        self.first: list[dict[str, str]] = []
+
+    def count(self, result: FocusResult) -> None:
+        if result.error is None:
+            self.scored += 1
+            return
+        self.failed += 1
+        self.codes[result.error.code] += 1
+        if len(self.first) < SHOWN_FAILURES:
+            self.first.append({"path": result.path[:1000], "code": result.error.code})
+
+
+def _number(given: dict[str, Any], key: str, kind: type[int] | tuple[type[int], type[float]]) -> Any:
+    value = given.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < math.inf:
+        raise ParamsError(f"{key} must be a positive number, not {value!r:.40}")
+    return value
