@@ -1,0 +1,8 @@
+from loopback.fixtures import (
+    loopback,
+    loopback_session,
+    pytest_collection_modifyitems,
+    pytest_runtest_makereport,
+)
+
+__all__ = ["loopback", "loopback_session", "pytest_collection_modifyitems", "pytest_runtest_makereport"]

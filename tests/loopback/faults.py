@@ -1,0 +1,118 @@
+"""What goes wrong on purpose, and what came in: plain values that a test sets and reads while the service runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+
+CODES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
+    403: "FORBIDDEN",
+    413: "TASK_PAYLOAD_TOO_LARGE",
+    429: "TOO_MANY_REQUESTS",
+    500: "INTERNAL_ERROR",
+    502: "BAD_GATEWAY",
+    503: "SERVICE_UNAVAILABLE",
+    504: "GATEWAY_TIMEOUT",
+}
+
+
+@dataclass
+class Refusal:
+    """`times` requests of one `kind` (None: any) are answered with `status`."""
+
+    status: int
+    times: int
+    kind: str | None
+    retry_after_s: int | None
+
+
+@dataclass
+class Faults:
+    """The service misbehaves as these say, from the next request or message on; `clear()` ends all of it.
+
+    Attributes
+    ----------
+    offline : the endpoint looks offline; tasks for it are accepted and kept back until it no longer does
+    latency_s : every REST request takes so much longer (0.02 each way: a round trip of 40 ms)
+    result_latency_s : every result reaches the client's queue so much later
+    withhold_results : results stay in the service (asking for a task shows them), streamed when this ends
+    lose_results, duplicate_results : so many next results are never streamed, or twice
+    requests_per_10_s : the service's rate limit, 429 above it; None: no limit
+    payload_bytes : the largest request body of a submission, 413 above it
+    """
+
+    offline: bool = False
+    latency_s: float = 0.0
+    result_latency_s: float = 0.0
+    withhold_results: bool = False
+    lose_results: int = 0
+    duplicate_results: int = 0
+    requests_per_10_s: int | None = None
+    payload_bytes: int = 10_000_000
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def refuse(
+        self, status: int, *, times: int = 1, kind: str | None = "submit", retry_after_s: int | None = None
+    ) -> None:
+        """Answer the next `times` requests of `kind` (a route's name, see service.py; None: any) with `status`."""
+        self.refusals.append(Refusal(status, times, kind, retry_after_s))
+
+    def clear(self) -> None:
+        fresh = Faults()
+        for each in fields(self):
+            setattr(self, each.name, getattr(fresh, each.name))
+
+    def take_refusal(self, kind: str) -> Refusal | None:
+        """The refusal that a request of `kind` has to meet now, counted down."""
+        for refusal in self.refusals:
+            if refusal.kind in (None, kind) and refusal.times > 0:
+                refusal.times -= 1
+                return refusal
+        return None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it was answered; `at_s` on the monotonic clock."""
+
+    kind: str
+    status: int
+    at_s: float
+    body_bytes: int
+
+
+@dataclass
+class Stats:
+    """Every request since `clear()`, in the order of the answers."""
+
+    requests: list[Request] = field(default_factory=list)
+
+    def add(self, kind: str, status: int, body_bytes: int) -> None:
+        self.requests.append(Request(kind, status, time.monotonic(), body_bytes))
+
+    def of(self, kind: str | None = None, status: int | None = None) -> list[Request]:
+        """The requests of one kind (a route's name), of one status, or all."""
+        return [each for each in self.requests if kind in (None, each.kind) and status in (None, each.status)]
+
+    def count(self, kind: str | None = None, status: int | None = None) -> int:
+        return len(self.of(kind, status))
+
+    def most_within(self, window_s: float) -> int:
+        """The largest number of requests in any window of `window_s` (signing in does not count)."""
+        return _most_within([each.at_s for each in self.requests if each.kind != "token"], window_s)
+
+    def clear(self) -> None:
+        self.requests.clear()
+
+
+def _most_within(times_s: Iterable[float], window_s: float) -> int:
+    ordered = sorted(times_s)
+    most = first = 0
+    for last, at_s in enumerate(ordered):
+        while at_s - ordered[first] >= window_s:
+            first += 1
+        most = max(most, last - first + 1)
+    return most

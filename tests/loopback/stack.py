@@ -1,0 +1,145 @@
+"""Broker, service and endpoint together, and how a client is led to them.
+
+The SDK ignores ``GLOBUS_SDK_SERVICE_URL_COMPUTE``; its environment "local" means ``http://localhost:5000``, fixed. So
+that any free port will do, with SDK and endpoint unmodified and unpatched, the service is also an HTTP proxy of the
+simplest kind: with ``http_proxy`` set, what is meant for localhost:5000 arrives here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loopback.broker import Broker, wait_until
+from loopback.endpoint import Endpoint
+from loopback.faults import Faults, Stats
+from loopback.service import Service
+
+if TYPE_CHECKING:
+    import globus_compute_sdk
+
+ONLINE_TIMEOUT_S = 20.0
+THREAD_END_S = 5.0
+THREADS = {"engine": "ThreadPoolEngine"}
+PROCESSES = {"engine": "GlobusComputeEngine"}
+
+
+class Loopback:
+    """The Globus Compute service and one endpoint on this machine.
+
+    Attributes
+    ----------
+    environment : variables that lead the Compute SDK, in this process or another, to the service
+    faults, stats : what goes wrong on purpose, and the requests that came in
+    broker, service, endpoint : the parts, to stop, start and kill
+    """
+
+    def __init__(
+        self, folder: Path, *, endpoint_folder: Path | None = None, worker_environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.folder = folder
+        self.broker = Broker(folder / "broker")
+        self.broker.start()
+        self.service = Service(self.broker)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.broker.kill)
+            self.service.start()
+            undo.callback(self.service.stop)
+            home = folder / "home"
+            self.environment = self._environment(home / "client")
+            self.endpoint = Endpoint(
+                home, self.environment, source=endpoint_folder, worker_environment=worker_environment
+            )
+            undo.callback(self.endpoint.kill)
+            self.start_endpoint()
+            self._undo = undo.pop_all()
+
+    @property
+    def faults(self) -> Faults:
+        return self.service.faults
+
+    @property
+    def stats(self) -> Stats:
+        return self.service.stats
+
+    @property
+    def endpoint_id(self) -> str:
+        return self.endpoint.id
+
+    def online(self) -> bool:
+        return self.service.cloud.online(self.endpoint_id)
+
+    def start_endpoint(self) -> None:
+        """Start the endpoint, the first time or again, and wait until the service has heard of it."""
+        self.endpoint.start()
+        wait_until(self.online, ONLINE_TIMEOUT_S, "the endpoint is online")
+
+    def client(self) -> globus_compute_sdk.Client:
+        """A client of the service; `environment` must be in force."""
+        from globus_compute_sdk import Client
+
+        return Client()
+
+    def executor(self, **options: Any) -> globus_compute_sdk.Executor:
+        """The SDK's Executor for the endpoint, with a task group of its own unless told another.
+
+        ``user_endpoint_config=THREADS`` or ``PROCESSES`` chooses the engine.
+        """
+        from globus_compute_sdk import Executor
+
+        options.setdefault("task_group_id", uuid.uuid4())
+        return Executor(endpoint_id=self.endpoint_id, **options)
+
+    def close_executors(self) -> None:
+        """Forget all Executors of this process and their futures, as a client does that dies; the tasks run on."""
+        if module := sys.modules.get("globus_compute_sdk.sdk.executor"):
+            _close_all(module)
+
+    def settle(self) -> None:
+        """Make ready for the next test: no faults, no executors, every part up again."""
+        self._calm()
+        if not self.broker.running():
+            self.broker.start()
+        if not self.service.running():
+            self.service.start()
+        if not self.endpoint.processes("core"):
+            self.endpoint.kill()
+            self.start_endpoint()
+        self.stats.clear()
+
+    def stop(self) -> None:
+        """End everything; the folder stays."""
+        self._calm()
+        self._undo.close()
+
+    def _calm(self) -> None:
+        self.faults.clear()
+        self.service.accept_tokens()
+        self.service.relay.refusing = False
+        self.close_executors()
+
+    def _environment(self, compute_dir: Path) -> dict[str, str]:
+        return {
+            "GLOBUS_SDK_ENVIRONMENT": "local",  # http://localhost:5000 ...
+            "http_proxy": self.service.url,  # ... which is here
+            "no_proxy": "",
+            "NO_PROXY": "",
+            "GLOBUS_SDK_SERVICE_URL_AUTH": f"{self.service.url}/",
+            "GLOBUS_COMPUTE_CLIENT_ID": str(uuid.uuid4()),
+            "GLOBUS_COMPUTE_CLIENT_SECRET": "loopback",
+            "GLOBUS_COMPUTE_USER_DIR": str(compute_dir),  # tokens
+        }
+
+
+def _close_all(module: Any) -> None:
+    """Executor.shutdown alone leaves threads that wait for open futures, and Python's exit waits for those."""
+    for executor in list(module._REGISTERED_EXECUTORS.values()):
+        executor.shutdown(wait=False, cancel_futures=True)
+        executor._task_submitter.join(THREAD_END_S)
+    for watcher in list(module._RESULT_WATCHERS.values()):
+        watcher.shutdown(cancel_futures=True)  # up to 10 s while it pauses before it connects again
+    module.Executor._default_task_group_id = None

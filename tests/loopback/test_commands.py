@@ -1,0 +1,123 @@
+"""The commands that speak with an endpoint, and the notebook, against the unmodified Globus stack."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nbclient
+import nbformat
+import pytest
+from click.testing import CliRunner, Result
+
+from mhfd import registry
+from mhfd_client.cli import main
+from mhfd_client.simulate import RunPlan, simulate_run
+
+if TYPE_CHECKING:
+    from loopback.stack import Loopback
+
+NOTEBOOK = Path(__file__).parents[2] / "examples" / "score_with_uuid.ipynb"
+
+
+def invoke(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def configured(loopback: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration with the endpoint "here", its functions registered; the folder it is in."""
+    functions = tmp_path / "functions.json"
+    registered = invoke("register", "--file", functions)
+    assert registered.exit_code == 0, registered.output
+    engine = 'user_endpoint_config = {engine = "ThreadPoolEngine"}'
+    (tmp_path / "config.toml").write_text(
+        f'[endpoints.here]\nuuid = "{loopback.endpoint_id}"\nfunctions_file = "functions.json"\n{engine}\n'
+    )
+    monkeypatch.setenv("MHFD_CONFIG", str(tmp_path / "config.toml"))
+    return tmp_path
+
+
+def test_register_writes_the_uuids_and_prints_the_block_for_the_endpoint(loopback: Loopback, tmp_path: Path) -> None:
+    file = tmp_path / "functions.json"
+    first = invoke("register", "--file", file)
+    records = registry.load(file)
+    assert [record.name for record in records] == list(registry.FUNCTIONS)
+    assert first.stdout == registry.allowed_functions_block(records)
+    again = invoke("register", "--file", file)
+    assert "unchanged: score_inline" in again.stderr
+    assert registry.load(file) == records
+
+
+def test_doctor_passes_on_an_endpoint_that_works(configured: Path) -> None:
+    result = invoke("doctor", "--endpoint", "here", "--json")
+    checks = {check["name"]: check for check in json.loads(result.stdout)}
+    assert result.exit_code == 0, checks
+    assert {name for name, check in checks.items() if check["level"] == "FAIL"} == set()
+    assert checks["endpoint"]["found"].startswith("online")
+    assert checks["mhfd, both sides"]["level"] == "PASS"
+    assert checks["probe tile"]["found"].startswith("256 of 256 features")
+
+
+def test_doctor_shows_no_secret(configured: Path, loopback: Loopback) -> None:
+    output = invoke("doctor", "--endpoint", "here").output
+    assert loopback.environment["GLOBUS_COMPUTE_CLIENT_SECRET"] not in output
+
+
+def test_doctor_says_that_an_endpoint_is_offline(configured: Path, loopback: Loopback) -> None:
+    loopback.faults.offline = True
+    result = invoke("doctor", "--endpoint", "here", "--deadline-s", "20")
+    assert result.exit_code == 69
+    assert "FAIL endpoint: offline" in result.stdout
+
+
+def test_warmup_starts_the_workers(configured: Path) -> None:
+    result = invoke("warmup", "--endpoint", "here")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("here is warm: 256 of 256 features")
+
+
+def test_score_on_an_endpoint_gives_the_numbers_it_gives_here(configured: Path, tmp_path: Path) -> None:
+    simulate_run(tmp_path / "run", RunPlan(sections=2, rows=1, cols=3, tile_px=128))
+    there = invoke("score", tmp_path / "run", "--endpoint", "here", "--json")
+    assert there.exit_code == 0, there.output
+    here = invoke("score", tmp_path / "run", "--json")
+    numbers = [
+        [(row["path"], row["features"], row["focus_score"], row["verdict"]) for row in json.loads(each.stdout)]
+        for each in (there, here)
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_file_that_is_no_tile_is_a_failed_row_from_an_endpoint_too(configured: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a.tif").write_bytes(b"not a tile")
+    result = invoke("score", tmp_path / "run", "--endpoint", "here", "--json")
+    assert result.exit_code == 3
+    (row,) = json.loads(result.stdout)
+    assert row["error"]["code"] == "not_an_image"
+
+
+@pytest.mark.parametrize("option", [["--workers", "2"], ["--backend", "numpy"], ["--devices", "0"]])
+def test_options_for_this_machine_are_refused_with_an_endpoint(
+    configured: Path, tmp_path: Path, option: list[str]
+) -> None:
+    (tmp_path / "a.tif").write_bytes(b"x")
+    assert invoke("score", tmp_path / "a.tif", "--endpoint", "here", *option).exit_code == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_notebook_runs(configured: Path, loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MHFD_ENDPOINT_UUID", loopback.endpoint_id)
+    monkeypatch.setenv("MHFD_ENDPOINT", "here")
+    monkeypatch.setenv("MHFD_FUNCTIONS", str(configured / "functions.json"))
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel shows pictures in the notebook
+    monkeypatch.setenv("IPYTHONDIR", str(configured / "ipython"))
+    shutil.copy(NOTEBOOK, configured)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(configured)}}).execute()
+    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [output for output in shown if output.output_type == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in shown) == 2

@@ -1,0 +1,101 @@
+"""Through the real SDK and a real endpoint results come at once, or as late as ever where that is refused."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import mhfd
+
+if TYPE_CHECKING:
+    from loopback.endpoint import Endpoint
+    from loopback.stack import Loopback
+
+    StartEndpoint = Callable[..., Endpoint]
+
+RESULT_S = 60.0
+FAST_S, STOCK_S = 0.15, 0.3  # a no-op takes 0.02 s or 0.5 s; between the two is room for a busy machine
+
+TEMPLATE = """\
+heartbeat_period: 5
+idle_heartbeats_soft: 0
+engine:
+  type: ThreadPoolEngine
+  max_workers: 1
+  allowed_serializers: [mhfd.low_latency.JSONData, globus_compute_sdk.serialize.PureSourceTextInspect]
+"""
+# Makes the installed endpoint look like a version of the future to whoever asks.
+FUTURE = """\
+from importlib import metadata
+installed = metadata.version
+metadata.version = lambda name: "4.99.0" if name == "globus-compute-endpoint" else installed(name)
+"""
+
+
+@pytest.fixture
+def start_endpoint(loopback: Loopback, tmp_path: Path) -> Iterator[StartEndpoint]:
+    """Start an endpoint whose configuration asks for fast results; folders for its PYTHONPATH may be given."""
+    from loopback.broker import wait_until
+    from loopback.endpoint import Endpoint
+
+    started: list[Endpoint] = []
+
+    def start(*folders: Path) -> Endpoint:
+        source = tmp_path / "source"
+        source.mkdir()
+        (source / "config.yaml").write_text("display_name: fast\n")
+        (source / "user_config_template.yaml.j2").write_text(TEMPLATE)
+        path = os.pathsep.join(map(str, (*folders, Path(mhfd.__file__).parents[1])))
+        endpoint = Endpoint(
+            tmp_path / "home", loopback.environment, source=source, worker_environment={"PYTHONPATH": path}
+        )
+        started.append(endpoint)
+        endpoint.start()
+        wait_until(lambda: loopback.service.cloud.online(endpoint.id), 20.0, "the endpoint is online")
+        return endpoint
+
+    yield start
+    for endpoint in started:
+        endpoint.stop()
+
+
+def round_trip_s(loopback: Loopback, endpoint: Endpoint) -> float:
+    """Median of eight no-ops, one after the other, the first of them not counted."""
+    from globus_compute_sdk.serialize import ComputeSerializer, JSONData
+
+    from mhfd_client.low_latency import PromptExecutor
+
+    function = loopback.client().register_source_code("def nothing():\n    return None\n", "nothing")
+    with PromptExecutor(
+        endpoint_id=endpoint.id,
+        api_burst_limit=1,  # without it each after the fourth waits for seconds
+        serializer=ComputeSerializer(strategy_data=JSONData()),
+    ) as executor:
+        taken = []
+        for _ in range(9):
+            began_s = time.perf_counter()
+            assert executor.submit_to_registered_function(function).result(RESULT_S) is None
+            taken.append(time.perf_counter() - began_s)
+    return statistics.median(taken[1:])
+
+
+def test_results_come_at_once(loopback: Loopback, start_endpoint: StartEndpoint) -> None:
+    endpoint = start_endpoint()
+    assert round_trip_s(loopback, endpoint) < FAST_S
+    assert "stock latency" not in endpoint.logs(1000)
+
+
+def test_untested_endpoint_works_as_ever_and_its_log_says_so(
+    loopback: Loopback, start_endpoint: StartEndpoint, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FUTURE)
+    endpoint = start_endpoint(tmp_path)
+    assert round_trip_s(loopback, endpoint) > STOCK_S
+    assert "stock latency" in endpoint.logs(1000)
+    assert "globus-compute-endpoint 4.99.0 is installed" in endpoint.logs(1000)
