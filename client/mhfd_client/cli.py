@@ -21,8 +21,8 @@ EXIT_OK = 0
 EXIT_OOF = 1
 EXIT_USAGE = 2
 EXIT_FAILED_TILES = 3
+EXIT_UNAVAILABLE = 69
 EXIT_TEMPORARY = 75
-EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -81,7 +81,9 @@ class _Group(click.Group):
         except ParamsError as error:
             raise click.UsageError(str(error)) from error
         except MhfdError as error:
-            raise _Refusal(str(error)) from error
+            refusal = _Refusal(str(error))
+            refusal.exit_code = getattr(error, "exit_code", EXIT_USAGE)
+            raise refusal from error
         except OSError as error:
             if error.filename is None:  # a closed pipe, say: click knows what to do
                 raise
@@ -126,6 +128,10 @@ def _measure_options(command: Command) -> Command:
     return _with_options(command, options)
 
 
+def _config_option(command: Command) -> Command:
+    return click.option("--config", "config_file", type=_FILE, help="Instead of MHFD_CONFIG or your own.")(command)
+
+
 @main.command(short_help="Score image files, folders and patterns.")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--endpoint", default="local", show_default=True, help="Where tiles are scored.")
@@ -139,6 +145,7 @@ def _measure_options(command: Command) -> Command:
 @click.option("--workers", type=click.IntRange(min=1), help="Tiles scored at once.  [default: one a core]")
 @click.option("--backend", type=click.Choice(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
 @click.option("--devices", type=_Numbers(), help="GPUs to use, like 0,1.  [default: the first]")
+@_config_option
 @_measure_options
 def score(
     paths: tuple[str, ...],
@@ -153,21 +160,16 @@ def score(
     workers: int | None,
     backend: str,
     devices: list[int] | None,
+    config_file: Path | None,
     **measure: Any,
 ) -> None:
     """Score image files, folders (recursively) and glob patterns.
 
     The verdict compares a tile with the others in its folder. Exit code: 0 all scored, 1 out-of-focus tiles found
-    (--fail-on-oof), 2 wrong usage, 3 some tiles failed, 75 a file could not be written, 130 interrupted (what is done
-    is printed).
+    (--fail-on-oof), 2 wrong usage, 3 some tiles failed, 69 the endpoint is out of reach, 75 a file could not be
+    written, 77 somebody has to sign in, 78 no such endpoint, 130 interrupted (what is done is printed).
     """
     params = FocusParams.from_dict(measure)
-    if endpoint != "local":
-        click.echo(f"Error: there is no endpoint named '{endpoint}'; this version scores on 'local' only.", err=True)
-        sys.exit(EXIT_CONFIG)
-
-    from mhfd import iter_scores
-    from mhfd.images import DEFAULT_MAX_PIXELS
     from mhfd_client import output
     from mhfd_client.discover import find_tiles
     from mhfd_client.verdict import judge
@@ -175,16 +177,30 @@ def score(
     files = find_tiles(paths)
     if not files:
         raise click.UsageError(f"no image files in {', '.join(paths)}")
-    stream = iter_scores(
-        files,
-        params,
-        backend,
-        devices=devices,
-        pixel_size_nm=pixel_size_nm,
-        max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
-        workers=workers,
-    )
-    results, interrupted = output.collect(stream, len(files))
+    if endpoint == "local":
+        from mhfd import iter_scores
+        from mhfd.images import DEFAULT_MAX_PIXELS
+
+        stream = iter_scores(
+            files,
+            params,
+            backend,
+            devices=devices,
+            pixel_size_nm=pixel_size_nm,
+            max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
+            workers=workers,
+        )
+        results, interrupted = output.collect(stream, len(files))
+    else:
+        for name, value in (("pixel-size-nm", pixel_size_nm), ("max-pixels", max_pixels), ("workers", workers)):
+            if value is not None:
+                raise click.UsageError(f"--{name} has no meaning on an endpoint: leave it out, or score locally")
+        if backend != "auto" or devices:
+            raise click.UsageError("--backend and --devices are for this machine; an endpoint has its own")
+        from mhfd_client import Client
+
+        with Client(endpoint, config=config_file) as client:
+            results, interrupted = output.collect(client.map(files, params), len(files))
     results = judge(results)
     if as_json:
         output.print_json(results)
@@ -265,3 +281,77 @@ def bench(out: Path | None, as_json: bool, **plan: Any) -> None:
     from mhfd_client.bench.run import run_bench
 
     run_bench(make_plan(**plan), out, as_json=as_json)
+
+
+@main.command(short_help="Register mhfd's functions with Globus Compute.")
+@click.option(
+    "--file", "path", type=_FILE, default=Path("functions.json"), show_default=True, help="What is registered."
+)
+@click.option("--group", help="UUID of a Globus group whose members may call them.")
+@click.option("--public", is_flag=True, help="Anyone may call them, on endpoints that allow it.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None:
+    """Register what is new or changed, write it to functions.json, print the block for an endpoint's config.yaml."""
+    from mhfd.registry import run_register
+
+    report = run_register(path, group=group, public=public, dry_run=dry_run)
+    plan = report.plan
+    for what, names in (("new", plan.new), ("changed", plan.changed), ("unchanged", plan.unchanged)):
+        if names:
+            click.echo(f"{what}: {', '.join(names)}", err=True)
+    if plan.gone:
+        click.echo(f"no longer functions of mhfd: {', '.join(plan.gone)}", err=True)
+    if dry_run:
+        click.echo("Nothing was registered: this is a dry run.", err=True)
+    click.echo(report.allowed_functions, nl=False)
+
+
+@main.command(short_help="Find out what keeps tiles from being scored.")
+@click.option("--endpoint", default="local", show_default=True, help="Name in the configuration, or a UUID.")
+@click.option("--deadline-s", type=float, default=300.0, show_default=True, help="For each answer of the endpoint.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of checks and nothing else.")
+@_config_option
+def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | None) -> None:
+    """Look at this machine, and at an endpoint: names, ports, sign-in, versions on both sides, GPUs, a probe tile.
+
+    Exit code: 0 nothing fails, 69 something does.
+    """
+    from mhfd_client import output
+    from mhfd_client.config import load_config
+    from mhfd_client.doctor import examine, worst
+
+    checks = []
+    for check in examine(load_config(config_file), endpoint, deadline_s=deadline_s):
+        checks.append(check)
+        if not as_json:
+            output.print_check(check)
+    if as_json:
+        output.print_plain([check.to_dict() for check in checks])
+    sys.exit(EXIT_UNAVAILABLE if worst(checks) == "FAIL" else EXIT_OK)
+
+
+@main.command(short_help="Start an endpoint's workers and compile its kernels.")
+@click.option("--endpoint", default="local", show_default=True, help="Name in the configuration, or a UUID.")
+@click.option("--deadline-s", type=float, default=600.0, show_default=True, help="How long to wait.")
+@_config_option
+def warmup(endpoint: str, deadline_s: float, config_file: Path | None) -> None:
+    """Score a probe tile of known answer, so that the next tiles need not wait for workers and compilers."""
+    from mhfd_client.compute import open_compute
+    from mhfd_client.config import load_config
+
+    compute = open_compute(endpoint, load_config(config_file).endpoint(endpoint))
+    try:
+        compute.connect()
+        answer = compute.submit("warmup", {}).result(deadline_s)
+    except TimeoutError:
+        click.echo(f"Error: no answer from '{endpoint}' within {deadline_s:g} s; try `mhfd doctor`.", err=True)
+        sys.exit(EXIT_TEMPORARY)
+    finally:
+        compute.close()
+    if error := answer.get("error"):
+        raise _Refusal(str(error["message"]))
+    where = f"{answer['worker']['backend']} on {answer['worker']['device']}"
+    click.echo(
+        f"{endpoint} is warm: {answer['features']} of {answer['expected']} features, {answer['warm_ms']:.0f} ms a "
+        f"tile, the first {answer['first_ms'] / 1e3:.1f} s ({where})"
+    )

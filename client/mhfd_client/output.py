@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,6 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mhfd.contract import FocusResult, Verdict, split_page
+
+if TYPE_CHECKING:
+    from mhfd_client.doctor import Check
 
 ROWS_ON_A_TERMINAL = 40
 
@@ -60,9 +64,23 @@ def collect(stream: Iterator[FocusResult], n_files: int) -> tuple[list[FocusResu
     return results, False
 
 
-def print_json(results: Sequence[FocusResult]) -> None:
-    json.dump([row.to_dict() for row in results], sys.stdout, allow_nan=False)
+def print_plain(value: object) -> None:
+    """Plain JSON types on standard output, and nothing else."""
+    json.dump(value, sys.stdout, allow_nan=False)
     sys.stdout.write("\n")
+
+
+def print_check(check: Check) -> None:
+    """One line of `mhfd doctor`, and a second with the remedy."""
+    console = Console()
+    styles = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}
+    console.print(Text(check.level, styles[check.level]), Text(f"{check.name}: {check.found}"), soft_wrap=True)
+    if check.remedy:
+        console.print(Text(f"     {check.remedy}", "dim"), soft_wrap=True)
+
+
+def print_json(results: Sequence[FocusResult]) -> None:
+    print_plain([row.to_dict() for row in results])
 
 
 def write_csv(results: Sequence[FocusResult], path: Path) -> None:

@@ -46,6 +46,9 @@ ErrorCode = Literal[
     "scale_out_of_range",  # scales in nm that are too small or too large for this tile's pixels
     "out_of_memory",  # the tile fits max_pixels but not this machine, or not the memory that was allowed
     "device_failed",  # every GPU that was to score the tile stopped answering
+    "too_large_to_send",  # more bytes than one task carries, and the endpoint cannot read the file itself
+    "result_too_large",  # its row is more bytes than an answer carries
+    "worker_lost",  # each worker that had the tile ended
     "internal",  # a fault of ours; the message asks for a report
 ]
 

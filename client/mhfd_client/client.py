@@ -1,0 +1,338 @@
+"""`Client`: tiles scored on an endpoint, with plain Python waiting: lists, iterators, `concurrent.futures`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from mhfd.contract import FocusParams, FocusResult, ParamsError
+from mhfd_client import collect
+from mhfd_client.compute import Compute, EndpointUnavailableError, Json, Status, open_compute
+from mhfd_client.config import Config, LocalEndpoint, load_config
+from mhfd_client.pack import Packer, Source, Tile, tile_of, tiles_of
+from mhfd_client.submit import Dispatcher
+from mhfd_client.verdict import judge
+
+log = logging.getLogger(__name__)
+
+Params = FocusParams | Mapping[str, Any] | None
+
+DRAIN_S = 10.0  # `close` waits so long for what is under way
+MEMORY_BYTES = 2**28  # of arrays that `map` has handed over, besides the one in hand
+ANSWER_S = 600.0  # for one call: an endpoint may have to start its workers
+
+
+class Client:
+    """Scores tiles on an endpoint: "local" (this machine), a name of the configuration, or an endpoint's UUID.
+
+        with Client("dgx") as client:
+            results = client.score(["run/s0001_r0_c0.tif", "run/s0001_r0_c1.tif"])
+
+    Nothing is started or asked before the first tile. All methods may be called from any thread, and from notebooks.
+    A tile that cannot be scored is a row with status "failed"; exceptions are about the endpoint or the parameters.
+
+    Parameters
+    ----------
+    endpoint : name or UUID
+    config : what `load_config` returns, or the file to read; by default the user's
+    state_file : is kept up to date with what is in flight, for `resume` in another process
+    on_notice : is told in a sentence what a person should know ("offline since 12:03, 40 tiles wait"); by default
+        a warning in the log
+    compute : for another implementation of `Compute`
+
+    Raises
+    ------
+    ConfigError
+        There is no such endpoint, or the configuration cannot be used.
+    """
+
+    def __init__(
+        self,
+        endpoint: str = "local",
+        *,
+        config: Config | str | os.PathLike[str] | None = None,
+        state_file: str | os.PathLike[str] | None = None,
+        on_notice: Callable[[str], None] = log.warning,
+        compute: Compute | None = None,
+    ) -> None:
+        self.config = config if isinstance(config, Config) else load_config(config)
+        self.entry = self.config.endpoint(endpoint)
+        self.endpoint = endpoint
+        self._compute = compute or open_compute(endpoint, self.entry)
+        self._state_file = None if state_file is None else Path(state_file)
+        self._on_notice = on_notice
+        self._lock = threading.Lock()
+        self._dispatcher: Dispatcher | None = None
+        self._resources = _Resources()
+        self._resources.computes.append(self._compute)
+        # A client that is dropped without `close` leaves no threads behind.
+        self._finalizer = weakref.finalize(self, self._resources.abandon)
+        self._finalizer.atexit = False  # too late then; see _close_at_exit
+
+    # --- Scoring --------------------------------------------------------------------------------------------------
+
+    def score(self, sources: Source | Iterable[Source], params: Params = None) -> list[FocusResult]:
+        """Score tiles; their rows in order, with verdicts. A file with several pages has a row a page.
+
+        Ctrl-C cancels what was not handed over and returns at once; the client can be used further.
+
+        Parameters
+        ----------
+        sources : files, or arrays (rows, cols); a single one will do
+        params : `FocusParams`, or an object with its keys
+
+        Raises
+        ------
+        ComputeError
+            The endpoint does not work; the kind and the message say why.
+        ParamsError
+            The parameters cannot be used.
+        """
+        checked = _params(params)
+        tiles = [tile for source in _several(sources) for tile in tiles_of(source, checked)]
+        self._running().put(tiles)
+        try:
+            return judge(tile.future.result() for tile in tiles)
+        finally:
+            for tile in tiles:  # after an exception or Ctrl-C; does nothing to what is done
+                tile.future.cancel()
+
+    def map(self, sources: Iterable[Source], params: Params = None) -> Generator[FocusResult, None, None]:
+        """`score` as a stream: rows in order as soon as they are known, however many there are; without verdicts.
+
+        Sources are taken as they are needed. Closing the iterator, or an exception, cancels what was not handed over.
+        """
+        checked, dispatcher = _params(params), self._running()
+        ahead = max(2, self._compute.slots * self.entry.limits.max_tiles_per_task)
+        under_way: deque[Tile] = deque()
+        nbytes = 0
+        try:
+            for tile in (tile for source in _several(sources) for tile in tiles_of(source, checked)):
+                while under_way and (len(under_way) >= ahead or nbytes + tile.nbytes > MEMORY_BYTES):
+                    nbytes -= under_way[0].nbytes
+                    yield under_way.popleft().future.result()
+                dispatcher.put([tile], linger=True)
+                under_way.append(tile)
+                nbytes += tile.nbytes
+                while under_way and under_way[0].future.done():
+                    nbytes -= under_way[0].nbytes
+                    yield under_way.popleft().future.result()
+            while under_way:
+                yield under_way.popleft().future.result()
+        finally:
+            for tile in under_way:
+                tile.future.cancel()
+
+    def submit(self, source: Source, params: Params = None) -> Future[FocusResult]:
+        """Score one tile in the background. Tiles submitted within a few milliseconds share a task."""
+        tile = tile_of(source, _params(params))
+        self._running().put([tile], linger=True)
+        return tile.future
+
+    # --- The endpoint ---------------------------------------------------------------------------------------------
+
+    @property
+    def functions(self) -> Collection[str]:
+        """Names that `call` takes."""
+        return self._compute.functions
+
+    def call(self, function: str, timeout_s: float = ANSWER_S, **arguments: Any) -> Json:
+        """Run a registered function, say `describe` or `warmup`, and wait for its answer.
+
+        Raises
+        ------
+        ComputeError
+            It cannot be run, or there is no answer in time.
+        """
+        self._running()
+        reply = self._compute.submit(function, arguments)
+        try:
+            answer = reply.result(timeout_s)
+        except FutureTimeoutError as error:
+            raise EndpointUnavailableError(
+                f"'{self.endpoint}' did not answer {function} within {timeout_s:.0f} s: mhfd doctor"
+            ) from error
+        return collect.check(answer, self.endpoint)
+
+    def status(self, timeout_s: float = 60.0) -> Status:
+        """Whether the endpoint is online, at most a minute old.
+
+        Raises
+        ------
+        ComputeError
+            The service cannot be asked.
+        """
+        self._running()
+        try:
+            return self._compute.status().result(timeout_s)
+        except FutureTimeoutError as error:
+            raise EndpointUnavailableError(f"the service does not answer about '{self.endpoint}'") from error
+
+    # --- Beginning again ------------------------------------------------------------------------------------------
+
+    def state(self) -> Json:
+        """What is in flight, as plain data for `resume`."""
+        return self._running().state()
+
+    def resume(self, state: Json | str | os.PathLike[str]) -> list[tuple[str, Future[FocusResult]]]:
+        """Take up what an earlier process had in flight: name and future of each tile.
+
+        Answers that are already there come at once. A file of which nothing is known is sent again. Comes before the
+        first tile of this client.
+
+        Parameters
+        ----------
+        state : what `state` returned, or the state file
+        """
+        if not isinstance(state, dict):
+            state = _read_state(Path(state))
+        if state["endpoint"] != self._compute.name:
+            raise ParamsError(f"this state is of endpoint '{state['endpoint']}', not '{self._compute.name}'")
+        return [(tile.name, tile.future) for tile in self._running().resume(state)]
+
+    # --- End ------------------------------------------------------------------------------------------------------
+
+    def close(self, drain_s: float = DRAIN_S) -> None:
+        """Cancel what was not handed over, wait so long for what was, and end all threads and processes."""
+        self._finalizer.detach()
+        self._resources.close(drain_s)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+        self.close(0.0 if kind is not None else DRAIN_S)
+
+    def _running(self) -> Dispatcher:
+        with self._lock:
+            if self._resources.closed:
+                raise RuntimeError("this Client is closed; make a new one")
+            if self._dispatcher is None:
+                self._compute.connect()  # in the caller's thread: somebody may have to sign in
+                self._dispatcher = self._new_dispatcher()
+            return self._dispatcher
+
+    def _new_dispatcher(self) -> Dispatcher:
+        overflow = None
+        if getattr(self.entry, "fallback", "none") == "local":
+            overflow = _Overflow(self.config.local, self._resources)
+        state_file = self._state_file
+        dispatcher = Dispatcher(
+            self._compute,
+            Packer(self.endpoint, self.entry),
+            overflow=overflow,
+            on_notice=self._on_notice,
+            on_change=None if state_file is None else lambda state: _write_state(state_file, state),
+        )
+        self._compute.acknowledged = dispatcher.acknowledged
+        self._resources.add(dispatcher)
+        return dispatcher
+
+
+class _Overflow:
+    """This machine, for what the endpoint does not take; started when it is first needed."""
+
+    def __init__(self, entry: LocalEndpoint, resources: _Resources) -> None:
+        self._entry = entry
+        self._resources = resources
+        self._dispatcher: Dispatcher | None = None
+
+    def __call__(self, tiles: Sequence[Tile]) -> None:
+        if self._dispatcher is None:
+            compute = open_compute("local", self._entry)
+            self._resources.computes.append(compute)
+            self._dispatcher = Dispatcher(compute, Packer("local", self._entry))
+            self._resources.add(self._dispatcher)
+        self._dispatcher.put(tiles)
+
+
+class _Resources:
+    """What a client has running; knows nothing of the client, so that this one can be collected."""
+
+    def __init__(self) -> None:
+        self.dispatchers: list[Dispatcher] = []
+        self.computes: list[Compute] = []
+        self.closed = False
+
+    def add(self, dispatcher: Dispatcher) -> None:
+        self.dispatchers.append(dispatcher)
+        _close_at_exit(self)
+
+    def close(self, drain_s: float) -> None:
+        self.closed = True
+        for dispatcher in list(self.dispatchers):
+            dispatcher.close(drain_s)
+        for compute in list(self.computes):
+            compute.close()
+        _open.discard(self)
+
+    def abandon(self) -> None:
+        """`close` for a client that is collected as garbage: by any thread, whatever locks it holds."""
+        self.closed = True
+        threading.Thread(target=self.close, args=(0.0,), name="mhfd-close", daemon=True).start()
+
+
+_open: set[_Resources] = set()
+_open_lock = threading.Lock()
+_janitor: threading.Thread | None = None
+
+
+def _close_at_exit(resources: _Resources) -> None:
+    """Close what is still open when the main thread ends.
+
+    Not by `atexit`: before that, Python waits for the pools' and the SDK's threads, which wait for their tasks.
+    """
+    global _janitor
+    with _open_lock:
+        _open.add(resources)
+        if _janitor is None or not _janitor.is_alive():
+            _janitor = threading.Thread(target=_close_all, name="mhfd-exit", daemon=False)
+            _janitor.start()
+
+
+def _close_all() -> None:
+    threading.main_thread().join()
+    for resources in list(_open):
+        resources.close(0.0)
+
+
+def _params(given: Params) -> FocusParams:
+    if given is None or isinstance(given, FocusParams):
+        return given or FocusParams()
+    return FocusParams.from_dict(dict(given))
+
+
+def _several(sources: Source | Iterable[Source]) -> Iterable[Source]:
+    return [sources] if isinstance(sources, str | os.PathLike | np.ndarray) else sources
+
+
+def _write_state(file: Path, state: Json) -> None:
+    """All or nothing; without it scoring goes on, so a full disk is told and no more."""
+    part = file.with_name(f"{file.name}.part")
+    try:
+        part.write_text(json.dumps(state), encoding="utf-8")
+        part.replace(file)
+    except OSError as error:
+        log.warning("%s cannot be written (%s): tasks in flight could not be taken up after a crash", file, error)
+
+
+def _read_state(file: Path) -> Json:
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ParamsError(f"{file} cannot be read as the state of a client: {error}") from error
+    if not isinstance(state, dict) or state.get("schema") != 1:
+        raise ParamsError(f"{file} is no state file that this mhfd reads")
+    return state

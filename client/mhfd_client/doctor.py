@@ -1,0 +1,307 @@
+"""Does scoring work here, and on an endpoint? One question after the other, each with what to do when it does not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import socket
+import sys
+import urllib.request
+from collections.abc import Collection, Iterator
+from concurrent.futures import wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from mhfd import registry
+from mhfd._version import __version__
+from mhfd.contract import MhfdError
+from mhfd_client.compute import Compute, Json, SignInNeededError, open_compute
+from mhfd_client.config import Config, ConfigError, GlobusEndpoint
+
+Level = Literal["PASS", "WARN", "FAIL"]
+
+PYTHONS = ((3, 10), (3, 13))
+"""First and last minor version of Python that mhfd and Globus Compute's endpoint run on."""
+
+SERVICE = "https://compute.api.globus.org"
+RESULTS_HOST = "compute.amqps.globus.org"
+
+CONNECT_S = 5.0
+TASKS_PER_GPU = 4
+"""Descriptions asked for each GPU, at once: enough that nearly surely every worker gets one."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question and its answer.
+
+    Attributes
+    ----------
+    name : what was looked at
+    level : "WARN" is worth knowing, "FAIL" keeps tiles from being scored
+    found : what was seen
+    remedy : what to do about it; "" when all is well
+    """
+
+    name: str
+    level: Level
+    found: str
+    remedy: str = ""
+
+    def to_dict(self) -> Json:
+        return asdict(self)
+
+
+def examine(config: Config, name: str = "local", *, deadline_s: float = 300.0) -> Iterator[Check]:
+    """Look at this machine, then at an endpoint; stops at what makes the rest pointless.
+
+    Parameters
+    ----------
+    name : of an entry of the configuration, or a UUID; "local" for this machine alone
+    deadline_s : for each answer of the endpoint, the first of which may have to wait for workers to start
+    """
+    yield from _here(probe=name == "local")
+    if name != "local":
+        yield from _there(config, name, deadline_s)
+
+
+# --- This machine -------------------------------------------------------------------------------------------------
+
+
+def _here(*, probe: bool) -> Iterator[Check]:
+    found, (first, last) = platform.python_version(), PYTHONS
+    if first <= sys.version_info[:2] <= last:
+        yield Check("Python", "PASS", found)
+    else:
+        yield Check("Python", "WARN", found, f"use Python {first[0]}.{first[1]} to {last[0]}.{last[1]}")
+    yield Check("mhfd", "PASS", __version__)
+    if not probe:
+        return
+    from mhfd import worker
+
+    about = worker.describe()
+    for problem in about["problems"]:
+        yield Check("this machine", "WARN", problem, "see the message; scoring goes on without")
+    backend, device = about["env"]["backend"], about["env"]["device"]
+    if backend == "numpy":
+        yield Check("backend", "WARN", "numpy: right, but slow", 'pip install "mhfd[cpu]"')
+    else:
+        yield Check("backend", "PASS", f"{backend} on {device}")
+    yield _probe(worker.warmup())
+    scratch = about["scratch"] or {"path": "-", "free_bytes": 0}
+    free = f"{scratch['free_bytes'] / 1e9:.1f} GB free at {scratch['path']}"
+    yield (
+        Check("scratch space", "PASS", free)
+        if scratch["free_bytes"] > 1e9
+        else Check("scratch space", "WARN", free, "make room, or set MHFD_RESULT_DIR to a folder with more")
+    )
+
+
+def _probe(answer: Json) -> Check:
+    if error := answer.get("error"):
+        return Check("probe tile", "FAIL", error["message"], "see the message")
+    found = f"{answer['features']} of {answer['expected']} features, {answer['warm_ms']:.0f} ms"
+    if not answer["ok"]:
+        return Check(
+            "probe tile", "FAIL", found, "the kernel counts wrong on this device: please report it, with --json"
+        )
+    return Check("probe tile", "PASS", f"{found} (the first, with compiling: {answer['first_ms'] / 1e3:.1f} s)")
+
+
+# --- An endpoint --------------------------------------------------------------------------------------------------
+
+
+def _there(config: Config, name: str, deadline_s: float) -> Iterator[Check]:
+    try:
+        entry = config.endpoint(name)
+    except ConfigError as error:
+        yield Check("configuration", "FAIL", str(error), "see the message")
+        return
+    if not isinstance(entry, GlobusEndpoint):
+        return
+    yield _functions(entry)
+    if (source := _registered(config, entry)) is not None:
+        yield source
+    sdk = _version("globus-compute-sdk")
+    if sdk is None:
+        yield Check("globus-compute-sdk", "FAIL", "not installed", 'pip install "mhfd[globus]"')
+        return
+    yield Check("globus-compute-sdk", "PASS", sdk)
+    yield from _network(entry)
+    if (sign_in := _sign_in()).level == "FAIL":
+        yield sign_in
+        return
+    compute = open_compute(name, entry)
+    try:
+        yield from _answers(compute, sign_in, deadline_s)
+    finally:
+        compute.close()
+
+
+def _functions(entry: GlobusEndpoint) -> Check:
+    missing = [each for each in registry.FUNCTIONS if each not in entry.functions]
+    if missing:
+        remedy = "run `mhfd register`, and name its functions.json as functions_file in the configuration"
+        return Check("functions", "WARN", f"no UUID for {', '.join(missing)}", remedy)
+    return Check("functions", "PASS", f"{len(entry.functions)} UUIDs")
+
+
+def _registered(config: Config, entry: GlobusEndpoint) -> Check | None:
+    """Whether what is registered is what this version would register; None when nobody knows."""
+    file: Path | None = entry.functions_file or config.functions_file
+    if file is None:
+        return None
+    try:
+        records = {record.name: record.sha256 for record in registry.load(file)}
+    except registry.RegistryError as error:
+        return Check("functions.json", "FAIL", str(error), "see the message")
+    changed = [each for each, known in records.items() if each in registry.FUNCTIONS and known != _sha256(each)]
+    if changed:
+        remedy = "run `mhfd register`, and give the endpoint's administrator the new allowed_functions"
+        return Check("functions.json", "WARN", f"other sources than this mhfd's: {', '.join(changed)}", remedy)
+    return Check("functions.json", "PASS", str(file))
+
+
+def _sha256(function: str) -> str:
+    return registry.sha256(registry.source_of(function))
+
+
+def _network(entry: GlobusEndpoint) -> Iterator[Check]:
+    """Names and ports; another environment than production, and what a proxy reaches, only the service can tell."""
+    if os.environ.get("GLOBUS_SDK_ENVIRONMENT", "production") != "production":
+        yield Check("network", "PASS", f"environment {os.environ['GLOBUS_SDK_ENVIRONMENT']}: not looked at")
+        return
+    host = urlsplit(SERVICE).hostname or ""
+    if "https" in urllib.request.getproxies():
+        yield Check("service", "PASS", "by way of the proxy")
+    else:
+        yield _port("service", host, 443, "let this machine open connections to it, or set https_proxy")
+    yield _port("result stream", RESULTS_HOST, entry.amqp_port, "let it out, or try amqp_port = 443 (or 5671)")
+
+
+def _port(name: str, host: str, port: int, remedy: str) -> Check:
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_S):
+            return Check(name, "PASS", f"{host}:{port}")
+    except OSError as error:
+        return Check(name, "FAIL", f"{host}:{port} is out of reach ({error})", remedy)
+
+
+def _sign_in() -> Check:
+    """Whether somebody has signed in; nobody is asked."""
+    if os.environ.get("GLOBUS_COMPUTE_CLIENT_ID"):
+        if os.environ.get("GLOBUS_COMPUTE_CLIENT_SECRET"):
+            return Check("sign-in", "PASS", "client credentials from the environment")
+        return Check("sign-in", "FAIL", "GLOBUS_COMPUTE_CLIENT_ID without a secret", "set GLOBUS_COMPUTE_CLIENT_SECRET")
+    from globus_compute_sdk.sdk.auth.globus_app import get_globus_app
+
+    if get_globus_app().login_required():
+        return Check("sign-in", "FAIL", "nobody is signed in here", "run `mhfd warmup --endpoint NAME`, which asks")
+    return Check("sign-in", "PASS", "signed in")
+
+
+def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Check]:
+    try:
+        compute.connect()
+        yield sign_in
+        status = compute.status().result(deadline_s)
+    except SignInNeededError as error:
+        yield Check("sign-in", "FAIL", str(error), "run `mhfd warmup --endpoint NAME`, which asks")
+        return
+    except (MhfdError, TimeoutError) as error:
+        yield Check("service", "FAIL", _sentence(error), "see the message; then try again")
+        return
+    if not status.online:
+        remedy = "ask its administrator to start it; tasks sent meanwhile wait for it"
+        yield Check("endpoint", "FAIL", str(status), remedy)
+        return
+    yield Check("endpoint", "PASS", str(status))
+    try:
+        about = compute.submit("describe", {}).result(deadline_s)
+    except (MhfdError, TimeoutError) as error:
+        yield Check("worker", "FAIL", _sentence(error), "look at the endpoint's logs; see also deploy/README.md")
+        return
+    if refused := about.get("error"):
+        yield Check("worker", "FAIL", refused["message"], "see the message")
+        return
+    yield from _versions(about)
+    yield from _gpus(compute, about, deadline_s)
+    try:
+        yield _probe(compute.submit("warmup", {}).result(deadline_s))
+    except (MhfdError, TimeoutError) as error:
+        yield Check("probe tile", "FAIL", _sentence(error), "look at the endpoint's logs")
+
+
+def _versions(about: Json) -> Iterator[Check]:
+    here = {
+        "mhfd": __version__,
+        "Python": platform.python_version(),
+        "dill": _version("dill"),
+        "globus-compute-sdk": _version("globus-compute-sdk"),
+    }
+    there = {
+        "mhfd": about["mhfd"],
+        "Python": about["python"],
+        "dill": about["dill"],
+        "globus-compute-sdk": about["globus_compute_sdk"],
+    }
+    remedies = {
+        "mhfd": "install the same version on both sides, so that scores can be compared",
+        "Python": "our functions do not mind; those sent by value with dill do, so prefer the same minor version",
+        "dill": "our functions do not mind; those sent by value do",
+        "globus-compute-sdk": "update the older side",
+    }
+    for name, ours in here.items():
+        theirs = there[name]
+        same = str(ours).split(".")[:2] == str(theirs).split(".")[:2] if name == "Python" else ours == theirs
+        found = f"{ours} here, {theirs} there"
+        yield (
+            Check(f"{name}, both sides", "PASS", found)
+            if same
+            else Check(f"{name}, both sides", "WARN", found, remedies[name])
+        )
+    yield Check("worker's backend", "PASS", f"{about['env']['backend']} on {about['env']['device']} of {about['host']}")
+    for problem in about["problems"]:
+        yield Check("worker", "WARN", problem, "see the message, on the endpoint")
+
+
+def _gpus(compute: Compute, about: Json, deadline_s: float) -> Iterator[Check]:
+    """Whether each worker has a GPU of its own."""
+    if not about["gpus"]:
+        yield Check("GPUs", "PASS", "none: the endpoint scores on its processors")
+        return
+    replies = [compute.submit("describe", {}) for _ in range(TASKS_PER_GPU * len(about["gpus"]))]
+    done, late = wait(replies, timeout=deadline_s)
+    answers = [about, *(reply.result() for reply in done if reply.exception() is None)]
+    owners: dict[str, set[tuple[Any, Any]]] = {}
+    for answer in answers:
+        env = answer.get("env") or {}
+        owners.setdefault(str(env.get("device_uuid")), set()).add((answer.get("host"), answer.get("pid")))
+    shared = [uuid for uuid, workers in owners.items() if len(workers) > 1]
+    seen = f"{sum(map(len, owners.values()))} workers on {len(owners)} GPUs, of {len(about['gpus'])} a node"
+    if shared:
+        remedy = "set available_accelerators and max_workers_per_node to the number of GPUs in the endpoint's template"
+        yield Check("GPUs", "FAIL", f"{seen}; several workers share {', '.join(shared)}", remedy)
+    elif late or None in owners:
+        yield Check("GPUs", "WARN", f"{seen}; {len(late)} answers are missing", "look at the endpoint's logs")
+    else:
+        yield Check("GPUs", "PASS", seen)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _sentence(error: BaseException) -> str:
+    return str(error) or f"no answer ({type(error).__name__})"
+
+
+def worst(checks: Collection[Check]) -> Level:
+    levels = {check.level for check in checks}
+    return "FAIL" if "FAIL" in levels else "WARN" if "WARN" in levels else "PASS"

@@ -1,0 +1,130 @@
+"""Results that leave the endpoint as soon as they are there; the client's half is `mhfd_client.low_latency`.
+
+Globus Compute looks for finished results twice a second: on the endpoint before it sends them, in the client before it
+hands them out. Neither period is a setting, but each is the default of a constructor's parameter and an attribute of
+the object, so that no code has to be changed. It is done only where the installed version is one of those tested and
+everything looks as it did there; else a warning says so, and results come as late as they always did.
+
+An endpoint takes part when its user endpoint's configuration names `mhfd.low_latency.JSONData` among the
+``allowed_serializers`` (endpoint_configs/*/user_config_template.yaml.j2). That is the SDK's own `JSONData`, found by an
+import path, as the endpoint finds all serializers; being asked for it is what shortens the period, in that
+process and no other.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+TESTED = "4.19."
+"""Versions of globus-compute-sdk and -endpoint that begin like this were tested."""
+
+STOCK_S = 0.5
+PARAMETER = "poll_period_s"
+LOOKS = "_event_watcher"
+
+
+class ChangedError(Exception):
+    """The installed package is not as it was when this was tested."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """How often a class of the Globus packages looks for results: the default of its parameter `poll_period_s`.
+
+    Attributes
+    ----------
+    distribution, module, owner : where the class is
+    short_s : in place of half a second
+    """
+
+    distribution: str
+    module: str
+    owner: str
+    short_s: float
+
+    def check(self) -> None:
+        """Whether all that we know of the class still holds.
+
+        Raises
+        ------
+        ChangedError
+            It does not, or the package is not there. Anything else that a changed package may raise comes through.
+        """
+        version = metadata.version(self.distribution)
+        if not version.startswith(TESTED):
+            raise ChangedError(f"{self.distribution} {version} is installed, and {TESTED}x was tested")
+        owner = self._owner()
+        if (default := _default(owner.__init__)) not in (STOCK_S, self.short_s):
+            raise ChangedError(f"{self.owner}'s {PARAMETER} is {default}, no longer {STOCK_S}")
+        for function in (owner.__init__, getattr(owner, LOOKS)):
+            if PARAMETER not in function.__code__.co_names:
+                raise ChangedError(f"{self.owner}.{function.__name__} no longer uses self.{PARAMETER}")
+
+    def shorten(self) -> bool:
+        """Make it `short_s` for all objects to come; False, and a warning, when that cannot be done."""
+
+        def attempt() -> None:
+            self.check()
+            _set_default(self._owner().__init__, self.short_s)
+
+        return succeeds(attempt)
+
+    def restore(self) -> None:
+        """Undo `shorten`."""
+        if _default(self._owner().__init__) == self.short_s:
+            _set_default(self._owner().__init__, STOCK_S)
+
+    def _owner(self) -> Any:
+        return getattr(import_module(self.module), self.owner)
+
+
+def succeeds(attempt: Callable[[], None]) -> bool:
+    """Whether it raises nothing; a warning when it does."""
+    try:
+        attempt()
+    except Exception as error:  # whatever a changed package raises: late results are better than none
+        reason = str(error) if isinstance(error, ChangedError) else f"{type(error).__name__}: {error}"
+        log.warning("stock latency: results take up to half a second longer than they have to, because %s", reason)
+        return False
+    return True
+
+
+ENDPOINT = Period(
+    distribution="globus-compute-endpoint",
+    module="globus_compute_endpoint.endpoint.rabbit_mq.result_publisher",
+    owner="ResultPublisher",
+    short_s=0.01,  # it takes no less
+)
+
+
+def __getattr__(name: str) -> Any:
+    """`JSONData` for the endpoint's configuration, see above."""
+    if name != "JSONData":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    ENDPOINT.shorten()
+    return import_module("globus_compute_sdk.serialize").JSONData
+
+
+def _default(constructor: Any) -> object:
+    parameter = inspect.signature(constructor).parameters.get(PARAMETER)
+    return parameter.default if parameter else None
+
+
+def _set_default(constructor: Any, period_s: float) -> None:
+    if PARAMETER in (constructor.__kwdefaults__ or {}):
+        constructor.__kwdefaults__[PARAMETER] = period_s
+        return
+    positional = [
+        name
+        for name, parameter in inspect.signature(constructor).parameters.items()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is not parameter.empty
+    ]
+    defaults = dict(zip(positional, constructor.__defaults__, strict=True))
+    constructor.__defaults__ = tuple((defaults | {PARAMETER: period_s}).values())
