@@ -14,7 +14,7 @@ test: $(STAMP) rabbitmq  ## all tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 loopback: $(STAMP) rabbitmq  ## Globus Compute's services on this machine, to try `--endpoint loopback`
-	cd tests && ../$(BIN)/python -m loopback
+	PYTHONPATH=tests $(BIN)/python -m loopback
 
 rabbitmq:  # installed where that is possible; where not, the tests that need it are skipped
 	@command -v rabbitmq-server >/dev/null || test -x /usr/lib/rabbitmq/bin/rabbitmq-server || \

@@ -64,7 +64,6 @@ NO_OP = "def no_op(data):\n    return None\n"
 RESULT_S = 300.0
 RECOVERY_S = 900.0
 PAUSE_S = (0.05, 0.6)  # between calls: our client makes 15 requests in 10 s, and none is to wait for that
-IDLE_S = 5.0
 INLINE_CEILING_BYTES_PER_S = 2 * 9.5e6  # 20 requests in 10 s, 10 MB each less what surrounds the tiles
 
 # what, low latency, distance in ms, limit in s, "p50" or "p95"
@@ -284,7 +283,7 @@ def measure_round_trips(stage: Stage, tiles: Sequence[NDArray[Any]], n: int) -> 
                         )
 
 
-def measure_idle(stage: Stage) -> Iterator[Sample]:
+def measure_idle(stage: Stage, idle_s: float) -> Iterator[Sample]:
     """CPU seconds of every idle second, of the user endpoint and of this process (the loopback's threads included)."""
     users = stage.endpoint.processes("user")
 
@@ -292,9 +291,9 @@ def measure_idle(stage: Stage) -> Iterator[Sample]:
         return sum(sum(user.cpu_times()[:2]) for user in users), time.process_time()
 
     before = spent()
-    time.sleep(IDLE_S)
+    time.sleep(idle_s)
     for what, first, last in zip(("idle user endpoint", "idle client and loopback"), before, spent(), strict=True):
-        yield Sample(results=stage.mode, distance_ms=0, what=what, number=0, tiles=0, seconds=(last - first) / IDLE_S)
+        yield Sample(results=stage.mode, distance_ms=0, what=what, number=0, tiles=0, seconds=(last - first) / idle_s)
 
 
 def measure_throughput(stage: Stage, paths: Sequence[Path]) -> Iterator[Sample]:
@@ -473,19 +472,14 @@ def print_rest(samples: Sequence[Sample], inline_bytes: float) -> None:
             share = f"{100 * rate / ceiling:.0f} %" if each.what == "inline" else ""
             print(f"| {each.results} | {each.what} | {each.tiles} | {each.seconds:.1f} | {rate:.1f} | {share} |")
     print(f"\nInline ceiling: {ceiling:.1f} tiles/s (2 requests/s of 9.5 MB, {inline_bytes / 1e6:.2f} MB a tile).")
+    killed = [each for each in samples if each.what.startswith("killed: ")]
+    if not killed:
+        return
     print("\n| results | killed in mid-batch | tiles | s | lost | stored twice | scored again |")
     print("|---|---|---|---|---|---|---|")
-    for each in samples:
-        if each.what.startswith("killed: "):
-            cells = (
-                each.what.removeprefix("killed: "),
-                each.tiles,
-                f"{each.seconds:.1f}",
-                each.lost,
-                each.twice,
-                each.again,
-            )
-            print(f"| {each.results} | " + " | ".join(map(str, cells)) + " |")
+    for each in killed:
+        counts = (each.tiles, f"{each.seconds:.1f}", each.lost, each.twice, each.again)
+        print(f"| {each.results} | {each.what.removeprefix('killed: ')} | " + " | ".join(map(str, counts)) + " |")
 
 
 def modes_of(samples: Sequence[Sample]) -> list[str]:
@@ -533,6 +527,7 @@ def main() -> None:
         default=ROOT / "endpoint_configs" / "cpu",
         help="the endpoint to measure (default: endpoint_configs/cpu)",
     )
+    parser.add_argument("--idle-s", type=float, default=5.0, help="idle seconds watched (default: %(default)s)")
     parser.add_argument("--no-recovery", action="store_true", help="kill nothing")
     parser.add_argument(
         "--quick", action="store_true", help="low latency and few round trips only: it runs, in seconds"
@@ -540,7 +535,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write every sample to this CSV file")
     args = parser.parse_args()
     if args.quick:
-        args.n, args.batch, args.no_recovery, args.only = 3, 10, True, "low latency"
+        args.n, args.batch, args.side, args.idle_s, args.no_recovery, args.only = 2, 8, 256, 1.0, True, "low latency"
     from loopback.fixtures import missing
 
     if lack := missing():
@@ -562,7 +557,7 @@ def main() -> None:
                     samples += measure_cold_start(stage, pixels[0])
                     warm_up(stage, paths, args.workers)
                     samples += measure_round_trips(stage, pixels, args.n)
-                    samples += measure_idle(stage)
+                    samples += measure_idle(stage, args.idle_s)
                     samples += measure_throughput(stage, paths)
                     if not args.no_recovery and mode == list(MODES)[-1]:
                         samples += measure_recovery(stage, paths)

