@@ -9,6 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loopback.fixtures import (
+    loopback,
+    loopback_session,
+    pytest_collection_modifyitems,
+    pytest_runtest_makereport,
+)
+
+__all__ = ["loopback", "loopback_session", "pytest_collection_modifyitems", "pytest_runtest_makereport"]
+
 
 @pytest.fixture(scope="session")
 def em_tile() -> Callable[[str], Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args
 
@@ -199,7 +200,7 @@ def score(
             raise click.UsageError("--backend and --devices are for this machine; an endpoint has its own")
         from mhfd_client import Client
 
-        with Client(endpoint, config=config_file) as client:
+        with Client(endpoint, config=config_file, on_notice=partial(click.echo, err=True)) as client:
             results, interrupted = output.collect(client.map(files, params), len(files))
     results = judge(results)
     if as_json:

@@ -1,8 +1,0 @@
-from loopback.fixtures import (
-    loopback,
-    loopback_session,
-    pytest_collection_modifyitems,
-    pytest_runtest_makereport,
-)
-
-__all__ = ["loopback", "loopback_session", "pytest_collection_modifyitems", "pytest_runtest_makereport"]
