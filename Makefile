@@ -19,7 +19,7 @@ loopback: $(STAMP) rabbitmq  ## Globus Compute's services on this machine, to tr
 rabbitmq:  # installed where that is possible; where not, the tests that need it are skipped
 	@command -v rabbitmq-server >/dev/null || test -x /usr/lib/rabbitmq/bin/rabbitmq-server || \
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-	  apt-get update -qq && apt-get install -y -qq rabbitmq-server >/dev/null; } || \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rabbitmq-server >/dev/null; } || \
 	echo "RabbitMQ is not installed: the tests over the loopback will be skipped"
 
 lint: $(STAMP)
