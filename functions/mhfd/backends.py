@@ -28,8 +28,11 @@ class Pending(Protocol):
     copy_ms, kernel_ms : for the whole batch, once `result` has returned
     """
 
-    copy_ms: float
-    kernel_ms: float
+    @property
+    def copy_ms(self) -> float: ...
+
+    @property
+    def kernel_ms(self) -> float: ...
 
     def result(self) -> list[Measures]:
         """Wait for the numbers, one entry a tile.
@@ -189,20 +192,15 @@ def _numba(parts: int, partition: str, threads: int) -> Backend:
 
 def _gpu(name: str, numbers: list[int], partition: str) -> Backend:
     from mhfd import cuda
-    from mhfd.kernel import fourier
     from mhfd.kernel.fused import Fused, measure_on
 
     gpus = [cuda.device(number) for number in numbers]
     names = ", ".join(gpu.name for gpu in gpus)
     if name == "cupy-fft":
-        if len(gpus) > 1:
+        if partition != "auto" and len(gpus) > 1:
             raise BackendError('the array path does not share a tile between devices; choose the backend "cupy"')
-
-        def measure_arrays(tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
-            with gpus[0].selected():
-                return fourier.measure(tile, params, cuda.arrays())
-
-        return Backend(name=name, device=names, measure=measure_arrays)
+        lanes = [cuda.array_code(number) for number in numbers]
+        return Backend(name=name, device=names, measure=lanes[0].measure, lanes=tuple(dict.fromkeys(lanes)))
 
     kernels: list[Fused] = [cuda.kernel(number) for number in numbers]
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from time import perf_counter
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mhfd.contract import BackendError
+from mhfd.contract import BackendError, FocusParams, TileError
 from mhfd.kernel import fourier
 from mhfd.kernel.fused import Fused
 from mhfd.kernel.fused.device import Device, Memory
 from mhfd.kernel.fused.source import source
+from mhfd.kernel.measures import FeatureList, Measures
+from mhfd.kernel.pixels import Pixels
 
 COMPILE_OPTIONS = ("-std=c++17",)
 
@@ -65,9 +69,11 @@ def device_count() -> int:
     return 0 if unavailable() else int(_cupy().cuda.runtime.getDeviceCount())
 
 
-def arrays() -> fourier.Arrays:
-    """CuPy in the place of NumPy."""
-    return fourier.Arrays(_cupy(), import_module("cupyx.scipy.fft"))
+@cache
+def array_code(number: int) -> ArrayCode:
+    """The array code on the GPU of that number; arguments and errors as in `device`."""
+    gpu = device(number)
+    return ArrayCode(gpu.name, gpu.selected, fourier.Arrays(_cupy(), import_module("cupyx.scipy.fft")))
 
 
 @cache
@@ -88,6 +94,71 @@ def kernel(number: int) -> Fused:
 
 def _cupy() -> Any:
     return import_module("cupy")
+
+
+# --- Array code on a GPU -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ArrayCode:
+    """`fourier` on one device: the paper's method, tile by tile or in batches that are transformed as one.
+
+    Attributes
+    ----------
+    device : its name
+    selected : the context in which this thread's arrays are on it
+    arrays : the library that makes them
+    """
+
+    device: str
+    selected: Callable[[], AbstractContextManager[None]]
+    arrays: fourier.Arrays
+
+    def measure(self, tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
+        """Every number of one tile; see `fourier.measure`."""
+        with self.selected():
+            return fourier.measure(tile, params, self.arrays)
+
+    def submit(self, tiles: Sequence[NDArray[Any]], params: FocusParams) -> Measured:
+        """Measure tiles of one shape and type together, in smaller batches where the device has no room for all.
+
+        Raises
+        ------
+        TileError
+            "out_of_memory": not even one fits.
+        BackendError
+            the device failed.
+        """
+        start = perf_counter()
+        measures = self._together(tiles, params)
+        return Measured(measures, kernel_ms=1e3 * (perf_counter() - start))
+
+    def _together(self, tiles: Sequence[NDArray[Any]], params: FocusParams) -> list[Measures]:
+        try:
+            with self.selected():
+                return [found for found, _ in fourier.measure_batch(np.stack(tiles), params, self.arrays)]
+        except MemoryError as error:
+            if len(tiles) == 1:
+                rows, cols = tiles[0].shape
+                raise TileError(
+                    "out_of_memory",
+                    f"{self.device} has no room for the planes of a tile of {rows} x {cols} pixels: the backend "
+                    '"cupy" does it in strips',
+                ) from error
+        half = len(tiles) // 2
+        return self._together(tiles[:half], params) + self._together(tiles[half:], params)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A batch that is done; implements `mhfd.backends.Pending`. Copying is part of the time."""
+
+    measures: list[Measures]
+    kernel_ms: float
+    copy_ms: float = 0.0
+
+    def result(self) -> list[Measures]:
+        return self.measures
 
 
 # --- One GPU ------------------------------------------------------------------------------------------------------

@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.fft
 from numpy.typing import NDArray
 
 import mhfd
 from host_device import HostDevice, compiler
 from mhfd import backends, cuda
 from mhfd.backends import select_backend
-from mhfd.contract import BackendError, FocusParams, ParamsError
+from mhfd.contract import BackendError, FocusParams, ParamsError, TileError
+from mhfd.kernel.fourier import Arrays
 from mhfd.kernel.fused import Fused
 from phantoms import as_uint8, texture
 
@@ -189,7 +194,61 @@ def test_two_gpus_tell_the_phases_of_one_tile(tile: NDArray[np.uint8]) -> None:
     assert measures.features == mhfd.score(tile[:64, :80], SMALL, "numba").features
 
 
-@pytest.mark.usefixtures("two_gpus")
+# --- The array path on GPUs, with NumPy in CuPy's place ------------------------------------------------------------
+
+
+class Narrow:
+    """SciPy's transforms on a device with room for two planes of a batch only."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(scipy.fft, name)
+
+    def dctn(self, x: NDArray[np.float32], **options: Any) -> Any:
+        if x.ndim == 3:
+            self.batches.append(len(x))
+            if len(x) > 2:
+                raise MemoryError
+        return scipy.fft.dctn(x, **options)
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> Narrow:
+    transforms = Narrow()
+    lanes = [cuda.ArrayCode(f"GPU {k}", nullcontext, Arrays(np, transforms)) for k in range(2)]
+    monkeypatch.setattr(cuda, "device", lambda number: SimpleNamespace(name=f"GPU {number}"))
+    monkeypatch.setattr(cuda, "array_code", lambda number: lanes[number])
+    return transforms
+
+
+def test_a_batch_without_room_is_halved_until_it_fits(tile: NDArray[np.uint8], narrow: Narrow) -> None:
+    tiles = [np.ascontiguousarray(tile[k : k + 40, :50]) for k in range(5)]
+    measures = cuda.array_code(0).submit(tiles, SMALL).result()
+    assert [each.features for each in measures] == [mhfd.score(each, SMALL, "numpy").features for each in tiles]
+    assert narrow.batches == [5, 2, 3, 1, 2]
+
+
+@pytest.mark.usefixtures("narrow")
+def test_the_array_path_gives_each_gpu_whole_tiles(tile: NDArray[np.uint8]) -> None:
+    tiles = [np.ascontiguousarray(tile[k : k + 40, :50]) for k in range(9)]
+    rows = mhfd.score_many(tiles, SMALL, "cupy-fft", devices=[0, 1])
+    assert [row.features for row in rows] == [row.features for row in mhfd.score_many(tiles, SMALL, "numpy")]
+    assert {row.provenance.backend for row in rows} == {"cupy-fft"}
+
+
+@pytest.mark.usefixtures("narrow")
 def test_the_array_path_on_gpus_does_not_share_a_tile() -> None:
     with pytest.raises(BackendError, match='"cupy"'):
-        select_backend("cupy-fft", devices=[0, 1])
+        select_backend("cupy-fft", devices=[0, 1], partition="scales")
+
+
+def test_a_tile_that_no_array_fits_is_told_of(tile: NDArray[np.uint8]) -> None:
+    class Full:
+        def __getattr__(self, name: str) -> Any:
+            raise MemoryError
+
+    with pytest.raises(TileError, match="strips") as caught:
+        cuda.ArrayCode("GPU 0", nullcontext, Arrays(np, Full())).submit([tile, tile], SMALL)
+    assert caught.value.code == "out_of_memory"
