@@ -53,6 +53,7 @@ class ScriptedCompute:
         self.online = True
         self.status_error: Exception | None = None
         self.wait_s = 0.0
+        self.requests_left = 1000
         self.ids: dict[Reply, str] = {}
         self.came = threading.Condition()
 
@@ -80,6 +81,9 @@ class ScriptedCompute:
 
     def delay_s(self) -> float:
         return self.wait_s
+
+    def sendable(self) -> int:
+        return self.requests_left
 
     def chase(self, reply: Reply) -> None:
         self.chased.append([self.ids[reply]])

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,6 +49,7 @@ class Client:
     endpoint : name or UUID
     config : what `load_config` returns, or the file to read; by default the user's
     state_file : is kept up to date with what is in flight, for `resume` in another process
+    on_state : is given the same, whenever it changes, in a thread of the client
     on_notice : is told in a sentence what a person should know ("offline since 12:03, 40 tiles wait"); by default
         a warning in the log
     compute : for another implementation of `Compute`
@@ -64,6 +66,7 @@ class Client:
         *,
         config: Config | str | os.PathLike[str] | None = None,
         state_file: str | os.PathLike[str] | None = None,
+        on_state: Callable[[Json], None] | None = None,
         on_notice: Callable[[str], None] = log.warning,
         compute: Compute | None = None,
     ) -> None:
@@ -71,7 +74,7 @@ class Client:
         self.entry = self.config.endpoint(endpoint)
         self.endpoint = endpoint
         self._compute = compute or open_compute(endpoint, self.entry)
-        self._state_file = None if state_file is None else Path(state_file)
+        self._on_state = on_state if state_file is None else partial(_write_state, Path(state_file))
         self._on_notice = on_notice
         self._lock = threading.Lock()
         self._dispatcher: Dispatcher | None = None
@@ -115,7 +118,7 @@ class Client:
         Sources are taken as they are needed. Closing the iterator, or an exception, cancels what was not handed over.
         """
         checked, dispatcher = _params(params), self._running()
-        ahead = max(2, self._compute.slots * self.entry.limits.max_tiles_per_task)
+        ahead = self.window
         under_way: deque[Tile] = deque()
         nbytes = 0
         try:
@@ -138,8 +141,17 @@ class Client:
     def submit(self, source: Source, params: Params = None) -> Future[FocusResult]:
         """Score one tile in the background. Tiles submitted within a few milliseconds share a task."""
         tile = tile_of(source, _params(params))
-        self._running().put([tile], linger=True)
+        self.put([tile])
         return tile.future
+
+    def put(self, tiles: Sequence[Tile]) -> None:
+        """Score tiles of the caller's making in the background; each has a future."""
+        self._running().put(tiles, linger=True)
+
+    @property
+    def window(self) -> int:
+        """How many tiles are worth having under way."""
+        return max(2, self._compute.slots * self.entry.limits.max_tiles_per_task)
 
     # --- The endpoint ---------------------------------------------------------------------------------------------
 
@@ -196,11 +208,15 @@ class Client:
         ----------
         state : what `state` returned, or the state file
         """
+        return [(tile.name, tile.future) for tile in self.take_up(state)]
+
+    def take_up(self, state: Json | str | os.PathLike[str]) -> list[Tile]:
+        """`resume`, with the tiles as they were put."""
         if not isinstance(state, dict):
             state = _read_state(Path(state))
         if state["endpoint"] != self._compute.name:
             raise ParamsError(f"this state is of endpoint '{state['endpoint']}', not '{self._compute.name}'")
-        return [(tile.name, tile.future) for tile in self._running().resume(state)]
+        return self._running().resume(state)
 
     # --- End ------------------------------------------------------------------------------------------------------
 
@@ -228,13 +244,12 @@ class Client:
         overflow = None
         if getattr(self.entry, "fallback", "none") == "local":
             overflow = _Overflow(self.config.local, self._resources)
-        state_file = self._state_file
         dispatcher = Dispatcher(
             self._compute,
             Packer(self.endpoint, self.entry),
             overflow=overflow,
             on_notice=self._on_notice,
-            on_change=None if state_file is None else lambda state: _write_state(state_file, state),
+            on_change=self._on_state,
         )
         self._compute.acknowledged = dispatcher.acknowledged
         self._resources.add(dispatcher)

@@ -145,6 +145,10 @@ class Compute(Protocol):
         """How long a task would have to wait before it could even be sent."""
         ...
 
+    def sendable(self) -> int:
+        """How many tasks could be sent now without waiting; at least 1. What waits is shared out over them."""
+        ...
+
     def chase(self, reply: Reply) -> None:
         """A task is late: find out, in the background. Its future ends if it is done or lost, else it stays open."""
         ...

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+KEPT_FOR_QUESTIONS = 3  # requests that are not spent on tasks while these can be made larger instead
 RECOVER_PAUSE_S = 2.0
 GATHER_S = 0.2  # a broken stream fails many futures at once: they are looked up together
 PENDING_ELSEWHERE = ("waiting-for-nodes", "waiting-for-launch")  # in a scheduler's queue: late, but not lost
@@ -144,8 +145,14 @@ class GlobusCompute:
         return task.reply
 
     def delay_s(self) -> float:
+        return self._bucket.delay_s(ahead=self._unsent())
+
+    def sendable(self) -> int:
+        return max(1, self._bucket.free() - self._unsent() - KEPT_FOR_QUESTIONS)
+
+    def _unsent(self) -> int:
         session = self._session
-        return self._bucket.delay_s(ahead=len(session.unsent) if session else 0)
+        return len(session.unsent) if session else 0
 
     def _open_session(self, *, anew: bool = False) -> Session:
         from mhfd_client.sdk import Session

@@ -68,6 +68,9 @@ class LocalCompute:
     def delay_s(self) -> float:
         return 0.0
 
+    def sendable(self) -> int:
+        return self.slots
+
     def chase(self, reply: Reply) -> None:
         """A worker that takes so long hangs: end it. Its first task is to blame, the others are sent again."""
         for lane in self._lanes:

@@ -30,6 +30,14 @@ class TokenBucket:
         with self._lock:
             return max(0.0, self._free_at(ahead) - self._clock())
 
+    def free(self) -> int:
+        """How many requests could be made at once now."""
+        with self._lock:
+            now = self._clock()
+            if now < self._closed_until:
+                return 0
+            return self.tokens - sum(taken + self._window_s > now for taken in self._taken)
+
     def take(self) -> None:
         """Wait for a token and take it; those who wait are served in the order in which they came."""
         with self._lock:

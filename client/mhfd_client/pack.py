@@ -59,6 +59,8 @@ class Tile:
     name : how its row will be called
     source : file, or pixels
     page : of a file that holds several; None: it must hold one
+    place : where the endpoint finds the file, as `score_paths` takes it, when somebody has brought it there
+    tag : the caller's own name for it, kept in the saved state
     future : of its row
     packed : once it was; kept until its row is there, for a task may have to be sent again
     claimed : whether its future can no longer be cancelled; None: not yet looked at
@@ -68,6 +70,8 @@ class Tile:
     source: str | NDArray[Any]
     page: int | None
     params: FocusParams
+    place: Json | None = None
+    tag: str | None = None
     future: Future[FocusResult] = field(default_factory=Future)
     packed: Packed | None = None
     claimed: bool | None = None
@@ -218,6 +222,8 @@ class Packer:
         TileError
             It cannot be read here, or it can travel in no way ("too_large_to_send").
         """
+        if tile.place is not None and not self.everywhere:
+            return _by_path({**tile.place, "page": tile.page, "name": tile.name})
         if isinstance(tile.source, np.ndarray):
             return self._inline(tile, grey_tile(tile.source, "the array"), None, None, squeeze)
         if (path := self._path(tile, tile.source)) is not None:

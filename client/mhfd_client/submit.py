@@ -141,7 +141,10 @@ class Dispatcher:
         fresh: list[Tile] = []
         for task in state["tasks"]:
             params = FocusParams.from_dict(task["params"])
-            tiles = [Tile(each["name"], each["source"] or "", each["page"], params) for each in task["tiles"]]
+            tiles = [
+                Tile(each["name"], each["source"] or "", each["page"], params, each.get("place"), each.get("tag"))
+                for each in task["tiles"]
+            ]
             if task["task_id"] is None:
                 fresh += tiles
             else:
@@ -230,7 +233,7 @@ class Dispatcher:
 
     def _next_parcel(self) -> Parcel:
         """What waits is shared out over the free places, in tasks that are worth it."""
-        free = max(1, self._compute.slots - len(self._in_flight))
+        free = max(1, min(self._compute.slots - len(self._in_flight), self._compute.sendable()))
         share = -(-len(self._queue) // free)
         return self._packer.next_parcel(self._queue, max(share, self._compute.grain), self._settle)
 
@@ -493,6 +496,8 @@ class Dispatcher:
                         "name": tile.name,
                         "source": tile.source if isinstance(tile.source, str) else None,
                         "page": tile.page,
+                        "place": tile.place,
+                        "tag": tile.tag,
                     }
                     for tile in parcel.tiles
                 ],

@@ -38,7 +38,7 @@ class VerdictRule:
 
 
 @dataclass(frozen=True)
-class _Run:
+class Peers:
     """What the tiles of one run with content have in common."""
 
     log_score: float
@@ -48,35 +48,37 @@ class _Run:
 
 def judge(results: Iterable[FocusResult], rule: VerdictRule | None = None) -> list[FocusResult]:
     """The results with `verdict` and `confidence` filled in, in the order given; a run is a folder."""
-    rule = rule or VerdictRule()
     rows = list(results)
     folders: dict[PurePath, list[FocusResult]] = defaultdict(list)
     for row in rows:
         folders[PurePath(row.path).parent].append(row)
-    runs = {folder: _describe(members, rule) for folder, members in folders.items()}
-    judged = []
-    for row in rows:
-        verdict, confidence = _verdict(row, runs[PurePath(row.path).parent], rule)
-        judged.append(replace(row, verdict=verdict, confidence=confidence))
-    return judged
+    peers = {folder: describe(members, rule) for folder, members in folders.items()}
+    return [judge_one(row, peers[PurePath(row.path).parent], rule) for row in rows]
 
 
-def _describe(rows: Sequence[FocusResult], rule: VerdictRule) -> _Run | None:
-    """None when too few tiles have content to say what is normal."""
+def judge_one(row: FocusResult, peers: Peers | None, rule: VerdictRule | None = None) -> FocusResult:
+    """The result with `verdict` and `confidence` filled in, given what `describe` says of its run."""
+    verdict, confidence = _verdict(row, peers, rule or VerdictRule())
+    return replace(row, verdict=verdict, confidence=confidence)
+
+
+def describe(rows: Sequence[FocusResult], rule: VerdictRule | None = None) -> Peers | None:
+    """What the tiles of a run have in common; None when too few have content to say what is normal."""
+    rule = rule or VerdictRule()
     peers = [row for row in rows if _has_content(row, rule) and row.focus_score]
     if len(peers) < rule.min_peers:
         return None
     logs = [math.log(row.focus_score or math.nan) for row in peers]
     middle = median(logs)
     spread = 1.4826 * median(abs(value - middle) for value in logs)
-    return _Run(middle, max(spread, rule.min_spread), median(row.anisotropy or 0.0 for row in peers))
+    return Peers(middle, max(spread, rule.min_spread), median(row.anisotropy or 0.0 for row in peers))
 
 
 def _has_content(row: FocusResult, rule: VerdictRule) -> bool:
     return row.content is not None and row.content >= rule.min_content
 
 
-def _verdict(row: FocusResult, run: _Run | None, rule: VerdictRule) -> tuple[Verdict, float | None]:
+def _verdict(row: FocusResult, run: Peers | None, rule: VerdictRule) -> tuple[Verdict, float | None]:
     if row.status == "failed":
         return "failed", None
     if row.content is None:

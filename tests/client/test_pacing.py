@@ -50,6 +50,23 @@ def test_those_ahead_take_theirs_first() -> None:
     assert bucket.delay_s(ahead=1) == 10
 
 
+def test_free_tokens_are_those_that_nobody_has() -> None:
+    clock = Clock()
+    bucket = TokenBucket(3, 10.0, clock)
+    bucket.take()
+    clock.now += 4
+    bucket.take()
+    assert bucket.free() == 1
+    clock.now += 6
+    assert bucket.free() == 2
+
+
+def test_held_bucket_has_nothing_free() -> None:
+    bucket = TokenBucket(3, 10.0, Clock())
+    bucket.hold(1)
+    assert bucket.free() == 0
+
+
 def test_held_bucket_lets_nobody_through() -> None:
     clock = Clock()
     bucket = TokenBucket(3, 10.0, clock)

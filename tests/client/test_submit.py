@@ -96,6 +96,14 @@ def test_what_waits_is_shared_out_over_the_slots(start: Start) -> None:
     assert [len(names) for names in compute.tasks] == [3, 3, 2, 2]
 
 
+def test_what_waits_is_shared_out_over_the_requests_that_are_left(start: Start) -> None:
+    compute, given = ScriptedCompute(lambda *_: None, slots=8), tiles(10)
+    compute.requests_left = 2
+    start(compute).put(given)
+    compute.wait_for_tasks(1)
+    assert len(compute.tasks[0]) == 5
+
+
 def test_no_more_tasks_are_in_flight_than_slots(start: Start) -> None:
     compute = ScriptedCompute(lambda *_: None, slots=3)
     start(compute, {"max_tiles_per_task": 1}).put(tiles(10))

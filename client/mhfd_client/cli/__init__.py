@@ -1,0 +1,76 @@
+"""The `mhfd` command. Thin: each command reads its options, calls one step, prints what comes back.
+
+A command's module is imported when the command is called, and nothing heavy before it is needed, so `mhfd --help`
+answers at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mhfd._version import __version__
+from mhfd.contract import MhfdError, ParamsError
+from mhfd_client.cli.options import EXIT_USAGE, FileTrouble, Refusal
+
+COMMANDS = {  # name -> module in this package, what `mhfd --help` says
+    "init": ("setup", "Write a configuration: five questions."),
+    "watch": ("watch", "Score a microscope's folder as it fills."),
+    "status": ("tiles", "What is known of a run, at any moment."),
+    "export": ("tiles", "Results as a table."),
+    "retry": ("tiles", "Have failed or stalled tiles taken up again."),
+    "recover": ("tiles", "Take results from the spool of an endpoint."),
+    "score": ("score", "Score image files, folders and patterns."),
+    "demo": ("simulate", "Simulate, score, compare with the truth, report."),
+    "simulate": ("simulate", "Write a synthetic serial-section run."),
+    "replay": ("replay", "Feed an old run into a folder, as a microscope would."),
+    "config": ("setup", "Show, check, describe the configuration."),
+    "register": ("endpoint", "Register mhfd's functions with Globus Compute."),
+    "doctor": ("endpoint", "Find out what keeps tiles from being scored."),
+    "warmup": ("endpoint", "Start an endpoint's workers and compile its kernels."),
+    "bench": ("bench", "Measure speed here, beside rivals."),
+}
+
+
+class _Group(click.Group):
+    """Loads a command when it is called. Turns our own errors, and those of files, into one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"mhfd_client.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ParamsError as error:
+            raise click.UsageError(str(error)) from error
+        except MhfdError as error:
+            refusal = Refusal(str(error))
+            refusal.exit_code = getattr(error, "exit_code", EXIT_USAGE)
+            raise refusal from error
+        except OSError as error:
+            if error.filename is None:  # a closed pipe, say: click knows what to do
+                raise
+            raise FileTrouble(f"{error.filename} cannot be written: {error.strerror}") from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="mhfd %(version)s")
+def main() -> None:
+    """Focus quality of electron-microscopy tiles.
+
+    Everything runs on this machine unless an endpoint is named: no account, GPU or network is needed.
+    Try `mhfd demo` first.
+    """

@@ -1,0 +1,84 @@
+"""`mhfd register`, `mhfd doctor` and `mhfd warmup`: endpoints and how they are."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from mhfd_client.cli.options import EXIT_OK, EXIT_TEMPORARY, EXIT_UNAVAILABLE, FILE, Refusal, config_option
+
+
+@click.command()
+@click.option(
+    "--file", "path", type=FILE, default=Path("functions.json"), show_default=True, help="What is registered."
+)
+@click.option("--group", help="UUID of a Globus group whose members may call them.")
+@click.option("--public", is_flag=True, help="Anyone may call them, on endpoints that allow it.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None:
+    """Register what is new or changed, write it to functions.json, print the block for an endpoint's config.yaml."""
+    from mhfd.registry import run_register
+
+    report = run_register(path, group=group, public=public, dry_run=dry_run)
+    plan = report.plan
+    for what, names in (("new", plan.new), ("changed", plan.changed), ("unchanged", plan.unchanged)):
+        if names:
+            click.echo(f"{what}: {', '.join(names)}", err=True)
+    if plan.gone:
+        click.echo(f"no longer functions of mhfd: {', '.join(plan.gone)}", err=True)
+    if dry_run:
+        click.echo("Nothing was registered: this is a dry run.", err=True)
+    click.echo(report.allowed_functions, nl=False)
+
+
+@click.command()
+@click.option("--endpoint", default="local", show_default=True, help="Name in the configuration, or a UUID.")
+@click.option("--deadline-s", type=float, default=300.0, show_default=True, help="For each answer of the endpoint.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of checks and nothing else.")
+@config_option
+def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | None) -> None:
+    """Look at this machine, and at an endpoint: names, ports, sign-in, versions on both sides, GPUs, a probe tile.
+
+    Exit code: 0 nothing fails, 69 something does.
+    """
+    from mhfd_client import output
+    from mhfd_client.config import load_config
+    from mhfd_client.doctor import examine, worst
+
+    checks = []
+    for check in examine(load_config(config_file), endpoint, deadline_s=deadline_s):
+        checks.append(check)
+        if not as_json:
+            output.print_check(check)
+    if as_json:
+        output.print_plain([check.to_dict() for check in checks])
+    sys.exit(EXIT_UNAVAILABLE if worst(checks) == "FAIL" else EXIT_OK)
+
+
+@click.command()
+@click.option("--endpoint", default="local", show_default=True, help="Name in the configuration, or a UUID.")
+@click.option("--deadline-s", type=float, default=600.0, show_default=True, help="How long to wait.")
+@config_option
+def warmup(endpoint: str, deadline_s: float, config_file: Path | None) -> None:
+    """Score a probe tile of known answer, so that the next tiles need not wait for workers and compilers."""
+    from mhfd_client.compute import open_compute
+    from mhfd_client.config import load_config
+
+    compute = open_compute(endpoint, load_config(config_file).endpoint(endpoint))
+    try:
+        compute.connect()
+        answer = compute.submit("warmup", {}).result(deadline_s)
+    except TimeoutError:
+        click.echo(f"Error: no answer from '{endpoint}' within {deadline_s:g} s; try `mhfd doctor`.", err=True)
+        sys.exit(EXIT_TEMPORARY)
+    finally:
+        compute.close()
+    if error := answer.get("error"):
+        raise Refusal(str(error["message"]))
+    where = f"{answer['worker']['backend']} on {answer['worker']['device']}"
+    click.echo(
+        f"{endpoint} is warm: {answer['features']} of {answer['expected']} features, {answer['warm_ms']:.0f} ms a "
+        f"tile, the first {answer['first_ms'] / 1e3:.1f} s ({where})"
+    )

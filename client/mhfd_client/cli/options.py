@@ -1,0 +1,98 @@
+"""What the commands share: exit codes, types of options, groups of options, errors as one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, get_args
+
+import click
+
+from mhfd.contract import FocusParams, Mode, Polarity, Unit
+
+EXIT_OK = 0
+EXIT_OOF = 1
+EXIT_USAGE = 2
+EXIT_FAILED_TILES = 3
+EXIT_UNAVAILABLE = 69
+EXIT_TEMPORARY = 75
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+class Bytes(click.ParamType):
+    """A size in bytes, with a unit if wanted: 500000000, 500MB, 2GiB."""
+
+    name = "size"
+    _UNITS: ClassVar[dict[str, int]] = {
+        "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30
+    }  # fmt: skip
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(value).lower())
+        if number is None or number[2] not in self._UNITS:
+            self.fail(f"{value!r} is no size in bytes; write it like 500MB or 2GiB", param, ctx)
+        return int(float(number[1]) * self._UNITS[number[2]])
+
+
+class Numbers(click.ParamType):
+    """Whole numbers separated by commas: 0,1."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        if isinstance(value, list):
+            return value
+        parts = str(value).split(",")
+        if not all(part.strip().isdecimal() for part in parts):
+            self.fail(f"{value!r} is no list of device numbers; write it like 0 or 0,1", param, ctx)
+        return [int(part) for part in parts]
+
+
+class Refusal(click.ClickException):
+    """What was asked for cannot be done as asked."""
+
+    exit_code = EXIT_USAGE
+
+
+class FileTrouble(click.ClickException):
+    """A file that a command writes cannot be written."""
+
+    exit_code = EXIT_TEMPORARY
+
+
+def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    for option in reversed(options):  # the decorator nearest to the function is listed last
+        command = option(command)
+    return command
+
+
+def option(name: str, kind: Any, text: str, value: Any) -> Callable[[Command], Command]:
+    return click.option(name, type=kind, default=value, show_default=True, help=text)
+
+
+def measure_options(command: Command) -> Command:
+    """The options that make `FocusParams`, the same wherever tiles are scored."""
+    d = FocusParams()
+    options = [
+        option("--n-scales", int, "Number of scales.", d.n_scales),
+        option("--min-t", float, "Smallest scale.", d.min_t),
+        option("--max-t", float, "Largest scale.", d.max_t),
+        option("--unit", click.Choice(get_args(Unit)), "Of the two scales.", d.unit),
+        option("--saturate", float, "Fraction of the pixels clipped at each end.", d.saturate),
+        option("--k-noise", float, "Noise threshold in standard deviations.", d.k_noise),
+        option("--polarity", click.Choice(get_args(Polarity)), "Blobs to count.", d.polarity),
+        option("--mode", click.Choice(get_args(Mode)), "'paper' counts noise: for reproduction only.", d.mode),
+        click.option("--max-host-bytes", type=Bytes(), help="Working memory for one tile.  [default: 2GiB]"),
+        click.option("--max-gpu-bytes", type=Bytes(), help="The same on a GPU.  [default: what is free]"),
+    ]
+    return with_options(command, options)
+
+
+def config_option(command: Command) -> Command:
+    return click.option("--config", "config_file", type=FILE, help="Instead of MHFD_CONFIG or your own.")(command)

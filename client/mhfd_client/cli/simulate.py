@@ -1,0 +1,50 @@
+"""`mhfd simulate` and `mhfd demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mhfd_client.cli.options import FOLDER, Command, option, with_options
+
+
+def _plan_options(command: Command) -> Command:
+    """The options that make a `RunPlan`."""
+    options = [
+        option("--sections", int, "Number of sections.", 6),
+        option("--rows", int, "Rows of tiles in a section.", 2),
+        option("--cols", int, "Columns of tiles in a section.", 3),
+        option("--tile-px", int, "Side of a tile in pixels.", 512),
+        option("--pixel-size-nm", float, "Nanometres per pixel.", 8.0),
+        option("--bad-fraction", float, "Share of tiles out of focus or astigmatic.", 0.12),
+        option("--blank-fraction", float, "Share of tiles that show bare resin.", 0.06),
+        option("--dose", float, "Electrons per pixel at mid grey.", 200.0),
+        option("--seed", int, "Same seed, same bytes.", 1),
+    ]
+    return with_options(command, options)
+
+
+@click.command()
+@click.argument("out", type=FOLDER)
+@_plan_options
+def simulate(out: Path, **plan: Any) -> None:
+    """Write a synthetic serial-section run to the folder OUT: tiles and truth.csv."""
+    from mhfd_client import output
+    from mhfd_client.simulate import RunPlan, simulate_run
+
+    with output.progress("simulating") as advance:
+        truth = simulate_run(out, RunPlan(**plan), advance)
+    click.echo(f"{len(truth)} tiles and truth.csv in {out}. Score them: mhfd score {out}")
+
+
+@click.command()
+@click.option("--out", type=FOLDER, default=Path("mhfd-demo"), show_default=True, help="Folder for tiles and report.")
+@_plan_options
+def demo(out: Path, **plan: Any) -> None:
+    """Simulate a run, score it on this machine, compare the verdicts with the truth, write a report."""
+    from mhfd_client.demo import run_demo
+    from mhfd_client.simulate import RunPlan
+
+    run_demo(out, RunPlan(**plan))
