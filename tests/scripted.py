@@ -57,7 +57,7 @@ class ScriptedCompute:
         self.ids: dict[Reply, str] = {}
         self.came = threading.Condition()
 
-    def connect(self) -> None:
+    def connect(self, *, interactive: bool | None = None) -> None:
         pass
 
     def submit(self, function: str, arguments: Json) -> Reply:

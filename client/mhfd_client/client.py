@@ -155,6 +155,20 @@ class Client:
 
     # --- The endpoint ---------------------------------------------------------------------------------------------
 
+    def connect(self, *, interactive: bool | None = None) -> None:
+        """Get ready and sign in now, not with the first tile; later calls do nothing.
+
+        Parameters
+        ----------
+        interactive : whether somebody may be asked; by default, where there is a terminal or a notebook
+
+        Raises
+        ------
+        ComputeError
+            It cannot be done; the kind says why.
+        """
+        self._running(interactive)
+
     @property
     def functions(self) -> Collection[str]:
         """Names that `call` takes."""
@@ -231,12 +245,12 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
         self.close(0.0 if kind is not None else DRAIN_S)
 
-    def _running(self) -> Dispatcher:
+    def _running(self, interactive: bool | None = None) -> Dispatcher:
         with self._lock:
             if self._resources.closed:
                 raise RuntimeError("this Client is closed; make a new one")
             if self._dispatcher is None:
-                self._compute.connect()  # in the caller's thread: somebody may have to sign in
+                self._compute.connect(interactive=interactive)  # in the caller's thread: somebody may be asked
                 self._dispatcher = self._new_dispatcher()
             return self._dispatcher
 

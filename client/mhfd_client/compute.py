@@ -57,6 +57,8 @@ class TaskLostError(ComputeError):
     after_s : not earlier than this
     """
 
+    exit_code = 75
+
     def __init__(self, message: str, *, sent: bool = False, after_s: float = 0.0) -> None:
         super().__init__(message)
         self.sent = sent
@@ -127,8 +129,12 @@ class Compute(Protocol):
         """Fewer tiles than this are not worth a task of their own, while more are waiting."""
         ...
 
-    def connect(self) -> None:
+    def connect(self, *, interactive: bool | None = None) -> None:
         """Get ready, sign in if need be (the only time anyone is asked); later calls do nothing.
+
+        Parameters
+        ----------
+        interactive : whether somebody may be asked; by default, where there is a terminal or a notebook
 
         Raises
         ------

@@ -379,7 +379,7 @@ def _somebody_is_there() -> bool:
 
 def failure(remote: str) -> TaskFailedError:
     """What the endpoint says of a task that failed as a whole; the last line of a traceback is the exception."""
-    lines = [line.strip() for line in remote.strip().splitlines() if line.strip()]
+    lines = [line.strip() for line in remote.splitlines() if any(map(str.isalnum, line))]  # no rules of dashes
     last = lines[-1] if lines else "no reason was given"
     if _WORKER_DIED.search(remote):
         return WorkerDiedError(

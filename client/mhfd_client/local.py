@@ -50,7 +50,7 @@ class LocalCompute:
         self.connect()
         return TASKS_PER_WORKER * len(self._lanes)
 
-    def connect(self) -> None:
+    def connect(self, *, interactive: bool | None = None) -> None:
         with self._lock:
             if not self._lanes:
                 count = self._workers or count_workers()
