@@ -25,7 +25,7 @@ from mhfd_client.cli.options import (
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--endpoint", default="local", show_default=True, help="Where tiles are scored.")
+@click.option("--endpoint", default="local", envvar="MHFD_ENDPOINT", show_default=True, help="Where tiles are scored.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of results (schema 1) and nothing else.")
 @click.option("--csv", "csv_file", type=FILE, help="Write a table to this file too.")
 @click.option("--html", "html_file", type=FILE, help="Write a report with pictures too.")

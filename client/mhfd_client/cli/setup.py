@@ -1,0 +1,164 @@
+"""`mhfd init` and `mhfd config`: the configuration is written, shown, checked, described."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from mhfd_client.cli.options import EXIT_OK, FILE, config_option
+
+T = TypeVar("T")
+
+
+@click.command()
+@click.option("--folder", help="What the microscope writes to.")
+@click.option("--layout", help="Whose file names; with a pattern: 'regex PATTERN'.  [default: as the folder looks]")
+@click.option("--endpoint", help="local, or UUID, or NAME=UUID.  [default: local]")
+@click.option("--functions", help="functions.json of the endpoint.  [default: beside the configuration]")
+@click.option("--transfer", help="inline, 'shared PATH', 'globus DESTINATION SOURCE'.  [default: inline]")
+@click.option("--endpoint-root", help="With globus: what the endpoint calls the destination's folder.")
+@click.option("--ledger", help="File, or postgresql://USER@HOST/DATABASE.  [default: a file of yours]")
+@click.option("--profile", default="microscope", show_default=True, help="What the microscope is to be called.")
+@click.option("--yes", is_flag=True, help="Ask nothing: what is not given is as usual.")
+@click.option("--force", is_flag=True, help="Replace a configuration; a copy is kept.")
+@config_option
+def init(
+    functions: str | None,
+    endpoint_root: str | None,
+    profile: str,
+    yes: bool,
+    force: bool,
+    config_file: Path | None,
+    **flags: str | None,
+) -> None:
+    """Write a configuration: at most five questions, or none with flags and --yes.
+
+    Exit code: 0 written, 2 something is missing and nobody is there to be asked, 78 it exists, or would not work.
+    """
+    from mhfd_client import setup
+    from mhfd_client.config import default_path
+    from mhfd_client.interview import interview, understand_path
+
+    file = config_file or default_path()
+    setup.refuse_existing(file, force=force)
+    given = {f"--{name}": text for name, text in flags.items()}
+    attended = sys.stdin.isatty() and not yes
+    if not attended:
+        _refuse_silence(given, yes=yes)
+    try:
+        answers = interview(given, _prompt if attended else _usual)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    way = replace(answers.way, endpoint_root=endpoint_root or answers.way.endpoint_root)
+    answers = replace(answers, profile=profile, way=way)
+    if functions:
+        answers = replace(answers, functions_file=str(understand_path(functions)))
+    backup = setup.write(file, setup.configuration(answers), force=force)
+    if backup:
+        click.echo(f"What was there before is kept as {backup}.", err=True)
+    if not answers.folder.is_dir():
+        click.echo(f"There is no folder {answers.folder} yet.", err=True)
+    click.echo(f"Written: {file}. Next:")
+    for command in setup.next_commands(answers, file):
+        click.echo(f"  {command}")
+
+
+def _refuse_silence(given: dict[str, str | None], *, yes: bool) -> None:
+    """Nobody answers: what is missing is named, all at once."""
+    missing = [flag for flag, text in given.items() if not text]
+    if given["--endpoint"] in (None, "local") and "--transfer" in missing:
+        missing.remove("--transfer")
+    if yes and given["--folder"]:
+        return
+    if yes:
+        raise click.UsageError("give --folder: nothing else tells what the microscope writes to")
+    if missing:
+        raise click.UsageError(
+            f"nobody is here to be asked: give {', '.join(missing)}; or --yes, which needs no more than --folder"
+        )
+
+
+def _usual(question: str, usual: str | None, understand: Callable[[str], T]) -> T:
+    return understand(usual or "")
+
+
+def _prompt(question: str, usual: str | None, understand: Callable[[str], T]) -> T:
+    def understood(text: str) -> T:
+        try:
+            return understand(text)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error  # asked again
+
+    click.echo(question)
+    answer: T = click.prompt("  ", default=usual, value_proc=understood, prompt_suffix="> ")
+    return answer
+
+
+@click.group()
+def config() -> None:
+    """Show, check, describe the configuration."""
+
+
+@config.command()
+@click.option("--profile", help="Instead of MHFD_PROFILE, or the one that the file names.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: key -> value and origin.")
+@config_option
+def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
+    """Each value that holds, and who says so: a flag, the environment, the file, or the default."""
+    from mhfd_client import output
+    from mhfd_client.config import load_config, resolve
+    from mhfd_client.config.show import effective
+    from mhfd_client.config.toml import toml
+
+    whole = load_config(config_file)
+    settings = resolve(whole, profile, {"config": config_file})
+    for notice in settings.notices:
+        click.echo(f"Warning: {notice}", err=True)
+    values = list(effective(whole, settings))
+    if as_json:
+        output.print_plain({each.key: {"value": each.value, "origin": each.origin} for each in values})
+        return
+    width = max(len(each.key) for each in values)
+    for each in values:
+        value = "-" if each.value is None else toml(each.value)
+        click.echo(f"{each.key:{width}}  {value}  ({each.origin})")
+
+
+@config.command()
+@click.argument("file", type=FILE, required=False)
+def validate(file: Path | None) -> None:
+    """Say "ok", or all that is wrong with FILE, or with your own configuration, line by line.
+
+    Exit code: 0 ok, though there may be warnings; 78 it cannot be used.
+    """
+    from mhfd_client.config import ConfigError, load_config
+    from mhfd_client.config.check import examine
+
+    try:
+        whole = load_config(file)
+    except ConfigError as error:
+        for line in error.problems or (error,):
+            click.echo(f"error: {line}", err=True)
+        sys.exit(error.exit_code)
+    findings = examine(whole)
+    for each in findings:
+        click.echo(f"{'error' if each.fatal else 'warning'}: {each.problem}", err=True)
+    if any(each.fatal for each in findings):
+        sys.exit(ConfigError.exit_code)
+    click.echo("ok" if whole.source else "ok: there is no file, the defaults hold")
+    sys.exit(EXIT_OK)
+
+
+@config.command()
+def schema() -> None:
+    """The file's JSON Schema, for editors that complete and check TOML as one types."""
+    import json
+
+    from mhfd_client.config.describe import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,131 @@
+"""What all parts of the configuration share: its error, where its files are, the base of its models."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args
+from urllib.parse import parse_qs, urlsplit
+
+from platformdirs import user_config_path, user_data_path
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+from mhfd.contract import MhfdError
+
+Json = dict[str, Any]
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_PASSWORD = re.compile(r"://[^?#@]*:[^@]*@")  # rather too much than too little: an unescaped one may hold anything
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a configuration.
+
+    Attributes
+    ----------
+    place : tables and key, as in the file
+    message : a sentence that names the key
+    line : of the file, counted from 1, where it is known
+    """
+
+    place: tuple[str | int, ...]
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.message if self.line is None else f"line {self.line}: {self.message}"
+
+
+class ConfigError(MhfdError):
+    """The configuration cannot be used; the message names the file, the key and the remedy."""
+
+    exit_code = 78
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+    @classmethod
+    def about(cls, source: str, problems: Sequence[Problem]) -> ConfigError:
+        """One error for all mistakes of one file."""
+        return cls(f"{source}: " + "; ".join(map(str, problems)), problems)
+
+
+class Frozen(BaseModel):
+    """A table of the file: what it does not know it refuses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def model_in(annotation: Any) -> type[Frozen] | None:
+    """The table that a field holds, be it optional, a list of them or one a name; None for a plain value."""
+    if arguments := get_args(annotation):
+        return next((found for each in arguments if (found := model_in(each))), None)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Frozen) else None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What may have been meant, or else what there is."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+
+
+def default_path() -> Path:
+    """Where the configuration is looked for when no path is given."""
+    return Path(os.environ.get("MHFD_CONFIG") or user_config_path("mhfd") / "config.toml")
+
+
+def default_ledger() -> Path:
+    """Where the ledger is when nobody says anything else."""
+    return user_data_path("mhfd") / "ledger.db"
+
+
+def placed(path: Path, folder: Path | None) -> Path:
+    """The path as seen from `folder`, with ~ written out; as it stands where there is no folder."""
+    if folder is None:
+        return path
+    try:
+        return folder / path.expanduser()
+    except RuntimeError as error:  # nobody's home
+        raise ValueError(f"{path}: {error} Write the folder in full.") from error
+
+
+def checked_ledger(where: str, folder: Path | None = None) -> str:
+    """A ledger's file, as seen from `folder`, or the URL of its database.
+
+    Raises
+    ------
+    ValueError
+        The URL is of another kind of database, or contains a password; the message does not repeat it.
+    """
+    if not where.strip():
+        raise ValueError("name a file, or postgresql://USER@HOST/DATABASE")
+    if not _URL.match(where):
+        return str(placed(Path(where), folder))
+    url = urlsplit(where)
+    if url.scheme.lower() not in ("postgresql", "postgres"):
+        raise ValueError(f"a ledger is a file or postgresql://USER@HOST/DATABASE, not {url.scheme}://")
+    if _PASSWORD.search(where) or parse_qs(url.query).keys() & {"password", "sslpassword"}:
+        raise ValueError("a password has no place in the URL; set PGPASSWORD, or write it to ~/.pgpass")
+    return where
+
+
+def context_folder(info: ValidationInfo) -> Path | None:
+    context: Mapping[str, Any] = info.context or {}
+    return context.get("folder")
+
+
+HerePath = Annotated[Path, AfterValidator(lambda path, info: placed(path, context_folder(info)))]
+"""A file or folder of this machine; a relative one is taken from the folder of the configuration."""
+
+Ledger = Annotated[str, AfterValidator(lambda where, info: checked_ledger(where, context_folder(info)))]
+
+MONTH_S = 30 * 86400
+Seconds = Annotated[float, Field(gt=0, le=MONTH_S)]  # Windows cannot wait longer than 49 days
+SecondsOrZero = Annotated[float, Field(ge=0, le=MONTH_S)]

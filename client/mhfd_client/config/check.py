@@ -1,0 +1,104 @@
+"""What a configuration that can be read still has wrong with it: each check looks at the disk, none at the network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from mhfd.contract import MhfdError
+from mhfd_client.config.base import ConfigError, Problem, nearest
+from mhfd_client.config.load import line_of, read_text
+from mhfd_client.config.model import Config
+from mhfd_client.config.profile import Profile
+
+LOOKED_AT = 2000
+"""Images of a folder that are compared with a layout."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A problem, and whether nothing can work as long as it is there."""
+
+    problem: Problem
+    fatal: bool
+
+
+def examine(config: Config) -> list[Finding]:
+    """All that is wrong, and what may be, with the lines of the file where it has them."""
+    found = [*((each, True) for each in _mistakes(config)), *((each, False) for each in _doubts(config))]
+    text = read_text(Path(config.source)) if found and config.source else ""
+    return [Finding(replace(each, line=line_of(text, each.place)), fatal) for each, fatal in found]
+
+
+def _mistakes(config: Config) -> Iterator[Problem]:
+    """Profiles that score nowhere."""
+    for name, profile in config.profiles.items():
+        if config.entry(profile.endpoint) is None:
+            place = ("profiles", name, "endpoint")
+            hint = nearest(profile.endpoint, config.names)
+            yield Problem(place, f"{'.'.join(place)}: there is no endpoint '{profile.endpoint}'; {hint}")
+
+
+def _doubts(config: Config) -> Iterator[Problem]:
+    """What may be in order, but probably is not, or not yet."""
+    yield from _without_functions(config)
+    for name, profile in config.profiles.items():
+        if profile.folder is not None:
+            yield from _folder_of(("profiles", name), profile, profile.folder)
+    for name, entry in config.endpoints.items():
+        mapped = [("data", each.local_root) for each in entry.data]
+        if entry.transfer:
+            mapped.append(("transfer", entry.transfer.local_root))
+        for table, folder in mapped:
+            if folder is not None and not folder.is_dir():
+                place = ("endpoints", name, table, "local_root")
+                yield Problem(place, f"{'.'.join(place)}: there is no folder {folder}")
+
+
+def _without_functions(config: Config) -> Iterator[Problem]:
+    for name in config.endpoints:
+        if why := _refusal(config, name):
+            yield Problem(("endpoints", name), f"endpoints.{name}: {why}")
+
+
+def _refusal(config: Config, endpoint: str) -> str | None:
+    try:
+        config.endpoint(endpoint)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def _folder_of(place: tuple[str, ...], profile: Profile, folder: Path) -> Iterator[Problem]:
+    where = ".".join(place)
+    if not folder.is_dir():
+        yield Problem((*place, "folder"), f"{where}.folder: there is no folder {folder}")
+        return
+    from mhfd_client.layout import open_layout
+
+    images = list(islice(_images(folder), LOOKED_AT))
+    try:
+        layout = open_layout(profile.layout, root=folder, pattern=profile.pattern)
+        matched = any(layout.position(image) is not None for image in images)
+    except MhfdError as error:
+        yield Problem((*place, "layout"), f"{where}.layout: {error}")
+        return
+    if images and not matched:
+        yield Problem(
+            (*place, "pattern" if profile.pattern else "layout"),
+            f'{where}.layout: "{profile.layout}" takes none of the {len(images)} images looked at in {folder} for a '
+            f"tile, such as {images[0]}",
+        )
+
+
+def _images(folder: Path) -> Iterator[str]:
+    """Images below a folder, named from there on, with slashes."""
+    from mhfd.images import IMAGE_SUFFIXES
+
+    for parent, _, files in os.walk(folder):
+        for file in files:
+            if Path(file).suffix.lower() in IMAGE_SUFFIXES and not file.startswith("."):
+                yield Path(parent, file).relative_to(folder).as_posix()

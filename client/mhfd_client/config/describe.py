@@ -1,0 +1,140 @@
+"""What the keys are, told from the models: for the table of the documentation, for `mhfd init`, for editors."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from mhfd.contract import FocusParams
+from mhfd_client.config.base import Frozen, Json, model_in
+from mhfd_client.config.endpoint import (
+    DataMapping,
+    GlobusEndpoint,
+    Limits,
+    LocalEndpoint,
+    LocalLimits,
+    TransferEntry,
+)
+from mhfd_client.config.model import Config
+from mhfd_client.config.profile import Profile
+from mhfd_client.config.settings import VARIABLES
+from mhfd_client.config.toml import toml
+
+TABLES: dict[str, type[Frozen]] = {
+    "": Config,
+    "profiles.NAME": Profile,
+    "endpoints.NAME": GlobusEndpoint,
+    "endpoints.NAME.data": DataMapping,
+    "endpoints.NAME.transfer": TransferEntry,
+    "endpoints.NAME.limits": Limits,
+    "endpoints.local": LocalEndpoint,
+    "endpoints.local.limits": LocalLimits,
+}
+"""Every table of the file."""
+
+_VARIABLES: dict[type[Frozen], dict[str, str]] = {
+    Config: {"profile": "MHFD_PROFILE", "ledger": "MHFD_LEDGER"},
+    Profile: {key: name for name, key in VARIABLES.items()},
+}
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key that takes a value, not a table.
+
+    Attributes
+    ----------
+    default : None where nothing is said by default
+    required : the table cannot do without it
+    example : a value to show where there is no default
+    variable : name in the environment, if it has one
+    text : what it means
+    """
+
+    name: str
+    default: Any
+    required: bool
+    example: Any
+    variable: str | None
+    text: str
+
+
+def keys(model: type[Frozen]) -> Iterator[Key]:
+    """The keys of a table, in the order in which they are declared."""
+    texts = attribute_texts(model)
+    variables = _VARIABLES.get(model, {})
+    for name, field in model.model_fields.items():
+        if model_in(field.annotation) is None:
+            required = field.is_required()
+            yield Key(
+                name=name,
+                default=None if required else field.default,
+                required=required,
+                example=field.examples[0] if field.examples else field.default,
+                variable=variables.get(name),
+                text=texts[name],
+            )
+
+
+def attribute_texts(model: type) -> dict[str, str]:
+    """Attribute -> its line in the docstring, those of base classes too."""
+    texts: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        _, _, section = inspect.cleandoc(each.__doc__ or "").partition("Attributes\n----------\n")
+        for names, text in re.findall(r"^(\w+(?:, \w+)*) : (.*(?:\n {4}.*)*)", section, flags=re.MULTILINE):
+            texts |= dict.fromkeys(names.split(", "), re.sub(r"\s+", " ", text))
+    return texts
+
+
+def markdown() -> str:
+    """The tables of docs/configuration.md."""
+    return "\n\n".join(_table(name, model) for name, model in TABLES.items())
+
+
+def _table(name: str, model: type[Frozen]) -> str:
+    heading = f"### `[{name}]`" if name else "### At the top"
+    lines = [heading, "", "| key | default | variable | meaning |", "|---|---|---|---|"]
+    for key in keys(model):
+        default = "" if key.default is None else f"`{toml(key.default)}`"
+        variable = f"`{key.variable}`" if key.variable else ""
+        lines.append(f"| `{key.name}` | {'required' if key.required else default} | {variable} | {key.text} |")
+    return "\n".join(lines)
+
+
+def json_schema() -> Json:
+    """JSON Schema, draft 2020-12, of the file, for editors that complete and check as one types."""
+    schema = Config.model_json_schema()
+    properties, definitions = schema["properties"], schema["$defs"]
+    models: dict[str, type] = {model.__name__: model for model in TABLES.values()}
+    for name, definition in (("Config", schema), *definitions.items()):
+        _explain(definition, models[name])
+    measure = TypeAdapter(FocusParams).json_schema()
+    _explain(measure, FocusParams)
+    definitions["FocusParams"] = {**measure, "additionalProperties": False}
+    definitions["Profile"]["properties"]["params"]["$ref"] = "#/$defs/FocusParams"
+    # Where the file is written otherwise than the model is made: load.parse_config.
+    properties["endpoints"]["properties"] = {"local": properties.pop("local")}
+    one = {"$ref": "#/$defs/DataMapping"}
+    definitions["GlobusEndpoint"]["properties"]["data"] = {
+        "description": attribute_texts(GlobusEndpoint)["data"],
+        "anyOf": [one, {"type": "array", "items": one}],
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "mhfd"}
+
+
+def _explain(definition: Json, model: type) -> None:
+    """Put the docstring's texts in, leave out null, which TOML does not have."""
+    definition["description"] = inspect.cleandoc(model.__doc__ or "").partition("\n")[0]
+    for name, text in attribute_texts(model).items():
+        field = definition["properties"][name]
+        field.pop("title", None)
+        if field.get("default", ...) is None:
+            del field["default"]
+            (kind,) = (each for each in field.pop("anyOf") if each != {"type": "null"})
+            field |= kind
+        field["description"] = text

@@ -1,0 +1,209 @@
+"""Where tiles are scored, and how they get there."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from mhfd_client.config.base import Frozen, HerePath, Json, Seconds
+
+CODECS = Literal["auto", "raw", "zlib", "delta-zlib", "delta-zstd", "jpegls"]
+METHODS = Literal["auto", "shared", "inline", "globus"]
+
+_SECRET = re.compile(r"secret|passw|token|credential|api_?key", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]*@")
+
+
+class Limits(Frozen):
+    """What one endpoint is asked to carry; the service's own limits are those of Globus's documentation.
+
+    Attributes
+    ----------
+    max_task_bytes : of one task as it is sent; the service refuses requests above 10 MB
+    max_tiles_per_task : also bounds what is scored again when a worker dies
+    tasks_in_flight : tasks handed over and not yet answered
+    requests_per_10_s : of this process, to the service, whose limit is 20
+    inline_below_bytes : files up to this size travel in the task even where the endpoint could read them
+    deadline_s : a task is asked after when it takes this long, or five times what 99 % take, whichever is longer
+    first_deadline_s : the same while nothing is known: workers may have to be started
+    status_after_s : without an answer for so long, the endpoint's status is looked at
+    status_every_s : but not more often than this
+    patience_s : how long an endpoint or the service may be out of reach before what waits for it is given up
+    """
+
+    max_task_bytes: PositiveInt = 9_500_000
+    max_tiles_per_task: PositiveInt = 64
+    tasks_in_flight: PositiveInt = 16
+    requests_per_10_s: PositiveInt = 15
+    inline_below_bytes: int = Field(default=65_536, ge=0)
+    deadline_s: PositiveFloat = 120.0
+    first_deadline_s: PositiveFloat = 600.0
+    status_after_s: PositiveFloat = 10.0
+    status_every_s: PositiveFloat = 60.0
+    patience_s: PositiveFloat = 3600.0
+
+
+class DataMapping(Frozen):
+    """A folder of this machine that the endpoint sees, too, under another name.
+
+    Attributes
+    ----------
+    local_root : the folder as this machine names it; absent where only the endpoint has it: then files below `root`
+        are named as the endpoint names them
+    root : the same folder as the endpoint names it, or, with a collection, its place in the collection
+    collection : UUID of a mapped collection; the endpoint knows where it is mounted (GCS_LOCAL_MAPS)
+    """
+
+    local_root: HerePath | None = Field(default=None, examples=["/data/em"])
+    root: str = Field(default="", examples=["/scratch/em"])
+    collection: UUID | None = Field(default=None, examples=["6528bad6-cefc-4aa8-8dde-52b3b5ad4c5c"])
+
+    def at_endpoint(self, file: str, page: int | None, name: str) -> Json | None:
+        """The file as `score_paths` takes it, or None when it lies elsewhere."""
+        if self.local_root is None:
+            inside = PurePosixPath(file)
+            if self.collection is not None or not self.root or not inside.is_relative_to(self.root):
+                return None
+            where = inside
+        else:
+            try:
+                relative = Path(os.path.abspath(file)).relative_to(os.path.abspath(self.local_root))  # noqa: PTH100
+            except ValueError:
+                return None
+            where = PurePosixPath(self.root, relative.as_posix())
+        if self.collection is not None:
+            place: Json = {"collection": str(self.collection), "path": str(where).lstrip("/")}
+            return {**place, "page": page, "name": name}
+        return {"path": str(where), "page": page, "name": name}
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f"'{path}' must begin with a slash, like /scratch/em, or /~/em for a collection's home")
+    return path
+
+
+EndpointPath = Annotated[str, AfterValidator(_absolute)]
+
+
+class TransferEntry(Frozen):
+    """How tiles get to the endpoint.
+
+    Attributes
+    ----------
+    method : "shared": the endpoint reads the same disk (`data`); "inline": in the task; "globus": by Globus Transfer; "auto": the first of shared, globus and inline that is set up
+    source_collection : UUID of the collection on this machine, such as Globus Connect Personal
+    source_root : what `local_root` is called in that collection; by default as Globus Connect Personal names it
+    local_root : the folder of this machine that `source_root` is
+    destination_collection : UUID of the collection that the endpoint's workers can read
+    destination_root : the folder there that receives the tiles
+    endpoint_root : what workers call `destination_root`; by default the endpoint knows (GCS_LOCAL_MAPS)
+    keep : leave the copies there once their results are stored
+    deadline_s : a transfer that takes longer is cancelled, what did not arrive is sent again
+    max_files : of one transfer
+    max_bytes : of one transfer
+    active_tasks : transfers at a time; Globus gives each user three
+    """  # noqa: E501
+
+    method: METHODS = "auto"
+    source_collection: UUID | None = Field(default=None, examples=["1d5a6ab4-1b1c-4c1e-9d9c-5d1b3f6e6b0a"])
+    source_root: EndpointPath | None = Field(default=None, examples=["/D/em"])
+    local_root: HerePath | None = Field(default=None, examples=["D:\\em"])
+    destination_collection: UUID | None = Field(default=None, examples=["6528bad6-cefc-4aa8-8dde-52b3b5ad4c5c"])
+    destination_root: EndpointPath = "/~/mhfd/"
+    endpoint_root: EndpointPath | None = Field(default=None, examples=["/home/em/mhfd"])
+    keep: bool = False
+    deadline_s: Seconds = 3600.0
+    max_files: PositiveInt = 5000
+    max_bytes: PositiveInt = 50_000_000_000
+    active_tasks: int = Field(default=2, ge=1, le=3)
+
+    @model_validator(mode="after")
+    def _both_collections(self) -> TransferEntry:
+        given = [name for name in ("source_collection", "destination_collection") if getattr(self, name)]
+        if len(given) < 2 and (self.method == "globus" or (given and self.method == "auto")):
+            raise ValueError(
+                "Globus Transfer needs both source_collection and destination_collection: give both UUIDs "
+                '(app.globus.org/collections), or method = "inline"'
+            )
+        return self
+
+
+def _no_secrets(given: Json) -> Json:
+    for key, value in given.items():
+        if _SECRET.search(key):
+            raise ValueError(f"'{key}' looks like a secret, which has no place in this file; set it in the environment")
+        _no_secret_in(key, value)
+    return given
+
+
+def _no_secret_in(key: str, value: Any) -> None:
+    if isinstance(value, dict):
+        _no_secrets(value)
+    elif isinstance(value, list):
+        for each in value:
+            _no_secret_in(key, each)
+    elif isinstance(value, str) and _PASSWORD_IN_URL.search(value):
+        raise ValueError(f"'{key}' holds a password, which has no place in this file; set it in the environment")
+
+
+class LocalLimits(Limits):
+    """The same for this machine, where a task costs nothing, and a large tile on the processor may take its time."""
+
+    max_task_bytes: PositiveInt = 2**31
+    max_tiles_per_task: PositiveInt = 8
+    deadline_s: PositiveFloat = 4 * 3600.0
+    first_deadline_s: PositiveFloat = 4 * 3600.0
+
+
+class LocalEndpoint(Frozen):
+    """This machine: a process a core, or a GPU.
+
+    Attributes
+    ----------
+    workers : processes; by default one a GPU, else one a core
+    limits : what may be asked of it at once
+    """
+
+    workers: PositiveInt | None = Field(default=None, examples=[4])
+    limits: LocalLimits = LocalLimits()
+
+
+class GlobusEndpoint(Frozen):
+    """A Globus Compute endpoint.
+
+    Attributes
+    ----------
+    uuid : of the endpoint
+    functions : name of each registered function -> its UUID
+    functions_file : functions.json as `mhfd register` writes it, instead
+    user_endpoint_config : what the endpoint's template asks for (account, queue, ...), passed on as it is
+    data : folders that the endpoint can read
+    transfer : how tiles get there
+    limits : what may be asked of it at once
+    codec : how pixels are packed into a task; "auto" packs when there is more than fits into one
+    low_latency : look for results every few milliseconds, not every half second
+    amqp_port : of the encrypted result stream; 443 passes nearly every firewall
+    serializers : of results, import paths; JSON unless the endpoint's administrators say otherwise
+    fallback : "local" scores here what the endpoint, being offline, does not
+    """
+
+    uuid: UUID
+    functions: dict[str, UUID] = Field(default={}, examples=[{"score_inline": "c407ae80-b31f-447a-9fa6-124098492057"}])
+    functions_file: HerePath | None = Field(default=None, examples=["functions.json"])
+    user_endpoint_config: Annotated[Json, AfterValidator(_no_secrets)] = Field(
+        default={}, examples=[{"account": "m1234"}]
+    )
+    data: tuple[DataMapping, ...] = ()
+    transfer: TransferEntry | None = None
+    limits: Limits = Limits()
+    codec: CODECS = "auto"
+    low_latency: bool = True
+    amqp_port: PositiveInt = 443
+    serializers: tuple[str, ...] = ("globus_compute_sdk.serialize.JSONData",)
+    fallback: Literal["local", "none"] = "none"

@@ -1,0 +1,145 @@
+"""TOML text -> `Config`, or all that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_origin
+
+from pydantic import ValidationError
+
+from mhfd_client.config.base import ConfigError, Frozen, Problem, default_path, model_in, nearest
+from mhfd_client.config.endpoint import GlobusEndpoint, LocalEndpoint
+from mhfd_client.config.model import Config
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def load_config(path: str | os.PathLike[str] | None = None) -> Config:
+    """Read the configuration; without a file where none was named there is just `local`.
+
+    Raises
+    ------
+    ConfigError
+        A file that was named is not there, is no TOML, or says what is not understood.
+    """
+    named = path is not None or bool(os.environ.get("MHFD_CONFIG"))
+    file = Path(path) if path is not None else default_path()
+    try:
+        text = read_text(file)
+    except FileNotFoundError as error:
+        if named:
+            raise ConfigError(f"the configuration {file} does not exist; check --config and MHFD_CONFIG") from error
+        return Config()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"the configuration {file} cannot be read: save it as UTF-8 ({error})") from error
+    except OSError as error:
+        raise ConfigError(f"the configuration {file} cannot be read: {error}") from error
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        hint = "; write Windows paths in single quotes, 'C:\\em'" if "\\" in text else ""
+        raise ConfigError(f"{file} is no valid TOML: {error}{hint}") from error
+    try:
+        return parse_config(given, str(file), file.absolute().parent)
+    except ConfigError as error:
+        found = [replace(each, line=line_of(text, each.place)) for each in error.problems]
+        raise ConfigError.about(str(file), found) from error
+
+
+def read_text(file: Path) -> str:
+    return file.read_text(encoding="utf-8-sig")  # Windows' editor may put a mark in front
+
+
+def parse_config(given: Mapping[str, Any], source: str = "the configuration", folder: Path | None = None) -> Config:
+    """`Config` from what a TOML file holds; relative files are taken from `folder`.
+
+    Raises
+    ------
+    ConfigError
+        names each key that is wrong.
+    """
+    given = dict(given)
+    endpoints = given.get("endpoints", {})
+    if not isinstance(endpoints, Mapping):
+        raise ConfigError.about(source, [Problem(("endpoints",), "endpoints must be tables, [endpoints.NAME]")])
+    if "local" in given:  # not known under this name outside
+        raise ConfigError.about(source, [Problem(("local",), "write [endpoints.local], not [local]")])
+    rest = {name: _with_lists(entry) for name, entry in endpoints.items() if name != "local"}
+    if "local" in endpoints:
+        given["local"] = endpoints["local"]
+    try:
+        return Config.model_validate({**given, "endpoints": rest}, context={"folder": folder, "source": source})
+    except ValidationError as error:
+        raise ConfigError.about(source, list(problems(error))) from error
+
+
+def _with_lists(entry: Any) -> Any:
+    """One mapping may be written without a list around it."""
+    if isinstance(entry, Mapping) and isinstance(entry.get("data"), Mapping):
+        return {**entry, "data": [entry["data"]]}
+    return entry
+
+
+def problems(error: ValidationError, model: type[Frozen] = Config) -> Iterator[Problem]:
+    """What pydantic found, as sentences, each with its place in the file."""
+    for each in error.errors(include_input=False, include_url=False):  # what was given may be a secret
+        place = ("endpoints", *each["loc"]) if each["loc"][:1] == ("local",) else each["loc"]
+        key = ".".join(str(part) for part in place if not isinstance(part, int))
+        message = each["msg"].removeprefix("Value error, ")
+        if each["type"] == "extra_forbidden":
+            yield Problem(place, f"unknown key '{key}'; {nearest(str(place[-1]), known_keys(place[:-1], model))}")
+        else:
+            yield Problem(place, f"{key}: {message}" if key else message)
+
+
+def known_keys(place: tuple[int | str, ...], model: type[Frozen] = Config) -> list[str]:
+    """The keys of the table at this place of the file."""
+    name_follows = False
+    for part in place:
+        if isinstance(part, int):
+            continue
+        if name_follows:  # [endpoints.NAME]
+            model = LocalEndpoint if model is GlobusEndpoint and part == "local" else model
+            name_follows = False
+        else:
+            annotation = model.model_fields[part].annotation
+            model = model_in(annotation) or model
+            name_follows = get_origin(annotation) is dict
+    return [key for key in model.model_fields if (model, key) != (Config, "local")]
+
+
+def line_of(text: str, place: tuple[int | str, ...]) -> int | None:
+    """The line at which the file speaks of a key, or of the table that should hold it."""
+    lines = text.splitlines()
+    while place:
+        names = [part for part in place if isinstance(part, str)]
+        for number, line in enumerate(lines, start=1):
+            if names and names[-1] in line and _says(lines, number, place):
+                return number
+        place = place[:-1]
+    return None
+
+
+def _says(lines: list[str], number: int, place: tuple[int | str, ...]) -> bool:
+    """Whether the file up to this line, and the rest of the value that begins on it, has such a key."""
+    for end in range(number, len(lines) + 1):
+        try:
+            found: Any = tomllib.loads("\n".join(lines[:end]))
+        except tomllib.TOMLDecodeError:
+            continue  # in the middle of a value
+        for part in place:
+            if isinstance(part, int) and not isinstance(found, list):
+                continue  # one mapping without a list around it
+            try:
+                found = found[part]
+            except (LookupError, TypeError):
+                return False
+        return True
+    return False

@@ -1,0 +1,103 @@
+"""How one microscope is watched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt, ValidationInfo, field_validator
+
+from mhfd.contract import FocusParams, MhfdError
+from mhfd_client.config.base import Frozen, HerePath, Json, Seconds, SecondsOrZero
+
+LAYOUTS = Literal["auto", "plain", "regex", "sbemimage", "atlas", "multisem"]
+ORDERS = Literal["fresh", "newest", "oldest"]
+
+EXAMPLE_PATTERN = r"s(?P<section>\d+)_r(?P<row>\d+)_c(?P<col>\d+)\.tif"
+
+
+def _measure(given: Json) -> Json:
+    FocusParams.from_dict(given)
+    return given
+
+
+def _pattern(pattern: str) -> str:
+    from mhfd_client.layout.pattern import compile_pattern
+
+    _as_value_error(compile_pattern, pattern)
+    return pattern
+
+
+def _listen(address: str) -> str:
+    from mhfd_client.hook import parse_listen
+
+    _as_value_error(parse_listen, address)
+    return address
+
+
+def _as_value_error(check: Callable[[str], object], value: str) -> None:
+    """For pydantic, which collects no others."""
+    try:
+        check(value)
+    except MhfdError as error:
+        raise ValueError(str(error)) from error
+
+
+def _marker(marker: str) -> str:
+    if "{name}" not in marker or re.search(r"[/\\]", marker):
+        raise ValueError("write the marker's file name with {name} for the tile's, like {name}.done")
+    return marker
+
+
+class Profile(Frozen):
+    r"""How a folder is watched, and where its tiles are scored.
+
+    Attributes
+    ----------
+    endpoint : where tiles are scored: local, a name under [endpoints], or a UUID
+    layout : whose names the files have; "auto" looks at the folder
+    pattern : with layout "regex": a regular expression with the groups section, grid, row, col, tile, or some of them
+    params : how tiles are measured, the keys of docs/measure.md
+    folder : what `mhfd watch` watches when it is given no folder
+    poll_s : seconds between two looks at the folder
+    settle_s : a file is finished when it has not changed for so many seconds
+    stall_s : a file that is not finished after so many seconds without a change is listed as stalled
+    marker : the microscope writes this file when a tile is finished; {name} is the tile's file name
+    exclude : patterns of files and folders that are no tiles
+    order : which tiles go first: "fresh" those of the last `fresh_s` seconds, then the oldest; "newest"; "oldest"
+    fresh_s : see `order`
+    listen : address at which the microscope can tell of a finished tile
+    fallback : "local" scores here while the endpoint is offline, "none" waits; by default as the endpoint says
+    log_dir : folder for log files
+    log_days : log files are kept for so many days
+    """
+
+    endpoint: str = Field(default="local", min_length=1)
+    layout: LAYOUTS = "auto"
+    pattern: Annotated[str, AfterValidator(_pattern)] | None = Field(
+        default=None, validate_default=True, examples=[EXAMPLE_PATTERN]
+    )
+    params: Annotated[Json, AfterValidator(_measure)] = Field(default={}, examples=[{"n_scales": 16}])
+    folder: HerePath | None = Field(default=None, examples=["D:\\em"])
+    poll_s: Seconds = 5.0
+    settle_s: SecondsOrZero = 2.0
+    stall_s: Seconds = 600.0
+    marker: Annotated[str, AfterValidator(_marker)] | None = Field(default=None, examples=["{name}.done"])
+    exclude: tuple[str, ...] = Field(default=(), examples=[["*_preview.tif", "overviews"]])
+    order: ORDERS = "fresh"
+    fresh_s: SecondsOrZero = 120.0
+    listen: Annotated[str, AfterValidator(_listen)] | None = Field(default=None, examples=["127.0.0.1:8765"])
+    fallback: Literal["local", "none"] | None = Field(default=None, examples=["local"])
+    log_dir: HerePath | None = Field(default=None, examples=["logs"])
+    log_days: PositiveInt = 14
+
+    @field_validator("pattern")
+    @classmethod
+    def _with_regex(cls, pattern: str | None, info: ValidationInfo) -> str | None:
+        layout = info.data.get("layout")  # absent when there is something wrong with it
+        if layout == "regex" and pattern is None:
+            raise ValueError(f"layout \"regex\" needs a pattern, such as pattern = '{EXAMPLE_PATTERN}'")
+        if layout not in ("regex", None) and pattern is not None:
+            raise ValueError(f'a pattern is for layout "regex", not "{layout}": change layout, or drop pattern')
+        return pattern

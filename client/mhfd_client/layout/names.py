@@ -1,0 +1,48 @@
+"""What all layouts share: the Protocol, the error, and how names are taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from mhfd.contract import MhfdError
+from mhfd_client.layout.position import Position
+
+
+class LayoutError(MhfdError):
+    """The layout cannot be used; the message says what is wrong and shows what would be right."""
+
+    exit_code = 78
+
+
+class Layout(Protocol):
+    """How one kind of microscope names its files. A path is relative to the run's root, with "/" on every platform."""
+
+    name: str
+
+    def position(self, path: str) -> Position | None:
+        """Where the tile lies; None for an image that is no tile of the run (overview, thumbnail, preview)."""
+
+    def taken(self, path: str) -> str:
+        """When it was taken, "" where the name is silent: of two tiles of one position the greater is the later."""
+
+    def listed(self, root: Path) -> Iterable[str] | None:
+        """Tiles that the microscope's own lists have gained since the last call (the first call: all of them).
+
+        A name may come twice; a line that is still being written comes next time. None: there is no such list.
+        """
+
+
+def split(path: str) -> tuple[str, str]:
+    """Folder and name; pathlib would take most of the time that is spent on a name."""
+    folder, _, name = path.rpartition("/")
+    return folder, name
+
+
+def number(digits: str | None) -> int | None:
+    """The number; None where there is none, and for one too long to count anything (a date and time, an id)."""
+    if digits is None or not digits.isdecimal():
+        return None
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= 9 else None

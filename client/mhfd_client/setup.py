@@ -1,0 +1,166 @@
+"""What `mhfd init` writes: five answers -> a configuration that explains itself."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from mhfd_client.config.base import ConfigError, Frozen, default_path
+from mhfd_client.config.describe import TABLES, keys
+from mhfd_client.config.endpoint import METHODS
+from mhfd_client.config.load import load_config
+from mhfd_client.config.profile import LAYOUTS
+from mhfd_client.config.toml import toml, toml_key
+
+HEADER = """\
+# How mhfd watches this microscope, and where its tiles are scored. What begins with "# " and a key is a default or an
+# example: take the mark away to change it. Relative files are taken from the folder of this one. See what holds:
+# mhfd config show. Look for mistakes: mhfd config validate. Secrets have no place here.
+"""
+
+COMMENT_COLUMN = 36
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How tiles get to an endpoint.
+
+    Attributes
+    ----------
+    endpoint_root : with "shared": the watched folder as the endpoint names it; with "globus": the destination as the
+        endpoint's workers name it, None when they know
+    """
+
+    method: METHODS = "inline"
+    endpoint_root: str | None = None
+    source_collection: UUID | None = None
+    destination_collection: UUID | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a person has to say before anything can be watched.
+
+    Attributes
+    ----------
+    folder : what the microscope writes to
+    endpoint : what the entry is to be called; "local" is this machine
+    uuid : of the endpoint; None for this machine
+    functions_file : of the endpoint, from the configuration's folder
+    ledger : None for the usual place
+    """
+
+    folder: Path
+    layout: LAYOUTS = "auto"
+    pattern: str | None = None
+    endpoint: str = "local"
+    uuid: UUID | None = None
+    functions_file: str = "functions.json"
+    way: Way = Way()
+    ledger: str | None = None
+    profile: str = "microscope"
+
+
+def configuration(answers: Answers) -> str:
+    """The text of the file: every key of every table that matters, with what it means.
+
+    Raises
+    ------
+    ConfigError
+        A name is such that a text file cannot hold it.
+    """
+    try:
+        return "\n".join([HEADER, *_tables(answers)])
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _tables(answers: Answers) -> Iterator[str]:
+    yield _table("", {"profile": answers.profile, "ledger": answers.ledger})
+    watched = {"endpoint": answers.endpoint, "layout": answers.layout, "pattern": answers.pattern}
+    yield _table("profiles.NAME", {**watched, "folder": answers.folder}, answers.profile)
+    if answers.uuid is not None:
+        entry = {"uuid": answers.uuid, "functions_file": answers.functions_file}
+        yield _table("endpoints.NAME", entry, answers.endpoint)
+        way = answers.way
+        transfer: dict[str, Any] = {"method": way.method}
+        if way.method == "shared":
+            data = {"local_root": answers.folder, "root": way.endpoint_root}
+            yield _table("endpoints.NAME.data", data, answers.endpoint)
+        else:
+            transfer |= {key: getattr(way, key) for key in ("source_collection", "destination_collection")}
+            transfer |= {"endpoint_root": way.endpoint_root}
+        yield _table("endpoints.NAME.transfer", transfer, answers.endpoint)
+        yield _table("endpoints.NAME.limits", {}, answers.endpoint)
+    yield _table("endpoints.local", {})
+
+
+def _table(kind: str, values: Mapping[str, Any], name: str = "") -> str:
+    model: type[Frozen] = TABLES[kind]
+    heading = [f"[{kind.replace('NAME', toml_key(name))}]"] if kind else []
+    return "\n".join([*heading, *_lines(model, values)]) + "\n"
+
+
+def _lines(model: type[Frozen], values: Mapping[str, Any]) -> Iterator[str]:
+    for key in keys(model):
+        value = values.get(key.name)
+        said = value is not None and value != key.default
+        shown = value if said else key.example if key.default is None else key.default
+        yield f"{'' if said else '# '}{key.name} = {toml(shown)}".ljust(COMMENT_COLUMN) + f"  # {key.text}"
+
+
+def refuse_existing(file: Path, *, force: bool) -> None:
+    """Nothing that somebody wrote is replaced unasked."""
+    if file.exists() and not force:
+        raise ConfigError(f"{file} exists: change it there, or have it replaced with --force (a copy is kept)")
+
+
+def write(file: Path, text: str, *, force: bool = False) -> Path | None:
+    """Write a configuration that has been found to load; the copy of what was there before, if anything was.
+
+    Raises
+    ------
+    ConfigError
+        The file exists, and `force` was not said; or the text does not load, and nothing was changed.
+    """
+    refuse_existing(file, force=force)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.name}.new")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="\n")
+        load_config(draft)
+        backup = _copy(file) if file.exists() else None
+        draft.replace(file)
+    finally:
+        draft.unlink(missing_ok=True)
+    return backup
+
+
+def _copy(file: Path) -> Path:
+    names = (file.with_name(f"{file.name}.bak{number or ''}") for number in count())
+    backup = next(each for each in names if not each.exists())
+    shutil.copy2(file, backup)
+    return backup
+
+
+def next_commands(answers: Answers, file: Path) -> Iterator[str]:
+    """What to type next, ready to be copied."""
+    functions = file.parent / answers.functions_file
+    if answers.uuid is not None and not functions.exists():
+        yield f"{_command('mhfd', 'register', '--file', str(functions))}  # or put there the one that you were given"
+    where = [] if file == default_path() else ["--config", str(file)]
+    at = [] if answers.uuid is None else ["--endpoint", answers.endpoint]
+    yield _command("mhfd", "doctor", *at, *where)
+    yield _command("mhfd", "watch", *where)
+
+
+def _command(*words: str) -> str:
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
