@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Iterator
 
 from mhfd.images import IMAGE_SUFFIXES
+from mhfd_client.paths import natural_order
 
 
 def find_tiles(names: Iterable[str]) -> list[str]:
@@ -56,8 +56,3 @@ def _walk(folder: str) -> Iterator[str]:
 def _is_tile(name: str) -> bool:
     base = os.path.basename(name)
     return not base.startswith(".") and os.path.splitext(base)[1].lower() in IMAGE_SUFFIXES
-
-
-def natural_order(name: str) -> list[tuple[bool, int, str]]:
-    """Sort key that puts tile 2 before tile 10."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]

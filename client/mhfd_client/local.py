@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from mhfd_client.compute import Json, NotPermittedError, Reply, Status, TaskFailedError, TaskLostError, WorkerDiedError
@@ -230,6 +230,15 @@ def _begin(environment: dict[str, str]) -> None:
     """First thing in a new worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
     os.environ.update(environment)
+    threading.Thread(target=_end_with_parent, name="mhfd-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot tell its workers, which would wait for tasks for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _call(function: str, arguments: Json) -> Json:

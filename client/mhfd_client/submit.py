@@ -8,7 +8,7 @@ in a parcel in flight. It leaves with a row or an exception in its future, so no
 what happens                what is done
 ==========================  =======================================================================================
 task lost, not sent         sent again, after a pause that doubles; given up after `patience_s`
-task lost after arrival     sent again; the second time halved
+task lost after arrival     sent again; the second time halved; a lone tile is given up after the sixth
 worker died, task failed    halved, until the tile to blame stands alone: tried once more, then a failed row
 payload or result too big   halved; a lone tile becomes a failed row
 deadline passed             the endpoint is asked what became of it; lost: see above; offline: told, and waited for
@@ -56,6 +56,8 @@ DEADLINE_FACTOR = 5.0
 DURATIONS_KEPT = 200
 FAILURES_IN_A_ROW = 16
 TRIES_OF_A_LONE_TILE = 2
+LOSSES_TO_HALVE = 2
+LOSSES_OF_A_LONE_TILE = 6  # the endpoint, not the tile, is the likelier cause
 STATE_SCHEMA = 1
 ASK_S = 10.0  # for an answer of our own thread, which never waits for anything
 
@@ -314,7 +316,7 @@ class Dispatcher:
         if error.sent:
             log.warning("%s; %d tiles are sent again", error, len(parcel.tiles))
             parcel.losses += 1
-            if parcel.losses >= TRIES_OF_A_LONE_TILE:
+            if parcel.losses >= (LOSSES_TO_HALVE if len(parcel.tiles) > 1 else LOSSES_OF_A_LONE_TILE):
                 self._divide(parcel, "worker_lost", str(error))
             else:
                 self._again.appendleft(parcel)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +87,29 @@ def test_script_without_a_main_guard_is_not_run_again_in_the_workers(tmp_path: P
 def _empty(folder: Path) -> Path:
     (folder / "config.toml").write_text("")
     return folder / "config.toml"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="what is killed there cannot be watched by its number")
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, signal\n"
+        "from mhfd_client.local import LocalCompute\n"
+        "if __name__ == '__main__':\n"
+        "    compute = LocalCompute(1)\n"
+        "    print(compute.submit('describe', {}).result(30)['pid'], flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    worker = int(subprocess.run([sys.executable, script], capture_output=True, check=False, timeout=60).stdout)
+    end_s = time.monotonic() + 10
+    while is_running(worker):
+        assert time.monotonic() < end_s, "the worker lives on"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -39,7 +39,7 @@ class Limits(Frozen):
     max_task_bytes: PositiveInt = 9_500_000
     max_tiles_per_task: PositiveInt = 64
     tasks_in_flight: PositiveInt = 16
-    requests_per_10_s: PositiveInt = 15
+    requests_per_10_s: PositiveInt = 18
     inline_below_bytes: int = Field(default=65_536, ge=0)
     deadline_s: PositiveFloat = 120.0
     first_deadline_s: PositiveFloat = 600.0

@@ -1,0 +1,259 @@
+"""One file -> finished, not yet, or never; see `Gate`."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mhfd.contract import ErrorCode, MhfdError, TileError
+from mhfd.images import DEFAULT_MAX_PIXELS
+from mhfd_client.gate.pages import BlankEndError, PageFacts, ends_in_zeros, read_pages
+from mhfd_client.gate.writers import is_locked, refuse_writers
+from mhfd_client.paths import for_system, is_away
+
+if TYPE_CHECKING:
+    from mhfd_client.ledger.model import SeenFile
+
+Reason = Literal[
+    "growing",  # its size or time is not what the scan saw
+    "settling",  # it has not been still for long enough
+    "marker",  # the file that says so is not there
+    "empty",  # zero bytes
+    "locked",  # a program has it open for writing (Windows)
+    "truncated",  # it ends before its pixels do
+    "zero_tail",  # it ends in zeros: its room was reserved, and is not filled yet
+    "unreadable",  # it does not decode, but has only just been written
+    "denied",  # this user may not read it
+    "no_memory",  # not enough of it free now
+    "gone",  # it is not there
+    "away",  # the share or drive is out of reach
+]
+
+REMEMBERED = 65_536  # files looked at
+AWAY_S = 5.0
+AGAIN_S = 60.0
+SHORT_BYTES = 512  # what is shorter has not even its header
+DOUBTFUL = 3  # times settle_s, until what does not decode counts as damaged
+
+_NOT_THE_FILE: dict[ErrorCode, Reason] = {"not_found": "gone", "permission_denied": "denied", "read_failed": "away"}
+_MORE_BYTES: dict[ErrorCode, Reason] = {
+    "truncated": "truncated", "empty_file": "empty", "out_of_memory": "no_memory",
+}  # fmt: skip
+_PLACE = re.compile(r"\{(name|stem)\}")
+
+
+class MarkerError(MhfdError):
+    """No file can be found by this pattern."""
+
+    exit_code = 78
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateRules:
+    """When a file counts as finished.
+
+    Attributes
+    ----------
+    settle_s : its size and time must be the same at two looks so far apart
+    stall_s : waiting longer than that without a change, it is to be told of; it is the caller who does
+    marker : name of a file beside it that appears when it is finished, like "{name}.done" or "{stem}.ok"; replaces
+        the wait of settle_s
+    max_pixels : larger tiles are refused before they are read
+    """
+
+    settle_s: float = 2.0
+    stall_s: float = 600.0
+    marker: str | None = None
+    max_pixels: int = DEFAULT_MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.marker is not None and (not _PLACE.search(self.marker) or re.search(r"[/\\]", self.marker)):
+            raise MarkerError(
+                f"marker must be a file's name with {{name}} or {{stem}} in it, like '{{name}}.done', "
+                f"not {self.marker!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Nobody writes it any more, and all of it was read."""
+
+    pages: tuple[PageFacts, ...]
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """It may yet become a tile.
+
+    Attributes
+    ----------
+    again_s : look again after so long, or when it has changed
+    unchanged_s : for how long it has not changed, as far as this process saw; 0 where it cannot be seen
+    """
+
+    reason: Reason
+    message: str
+    again_s: float
+    unchanged_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """It is as finished as it will be, and no tile."""
+
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True)
+class _State:
+    """What changes when a file is written."""
+
+    size: int
+    mtime_ns: int
+
+
+class Gate:
+    """Decides whether a file is finished. May be used from several threads, for different files.
+
+    Only `clock`, which nobody sets, measures time. Times of files are compared with each other and not with now, so
+    clocks may be wrong, and be put right.
+
+    Parameters
+    ----------
+    refuse_writers : raises OSError while another program has a file open for writing
+    """
+
+    def __init__(
+        self,
+        rules: GateRules,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        refuse_writers: Callable[[Path], None] = refuse_writers,
+    ) -> None:
+        self._rules, self._clock, self._refuse_writers = rules, clock, refuse_writers
+        self._since: OrderedDict[Path, tuple[_State, float]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def note(self, file: Path, seen: SeenFile) -> None:
+        """Take what a scan saw for the first look; `examine` then has to wait less, or not at all."""
+        self._unchanged_s(file, _State(seen.size, seen.mtime_ns))
+
+    def examine(self, file: Path, seen: SeenFile, *, accepted: bool = False) -> Finished | NotYet | Unreadable:
+        """Look at a file, and into it if it has settled.
+
+        Parameters
+        ----------
+        seen : what the scan saw; if that is no longer so, the next scan has to come first
+        accepted : somebody said that it will not become more: take it, or leave it for good
+        """
+        system_file = Path(for_system(file))
+        try:
+            state = _state(system_file)
+            unchanged_s = self._unchanged_s(file, state)
+            answer = self._still_written(system_file, state, seen, unchanged_s, accepted) or self._read(
+                system_file, unchanged_s, accepted
+            )
+            if _state(system_file) != state:
+                answer = self._wait("growing", f"{file} changed while it was read", 0.0)
+        except OSError as error:
+            return self._out_of_reach(file, error)
+        if not isinstance(answer, NotYet):
+            with self._lock:
+                self._since.pop(file, None)
+        return answer
+
+    def _unchanged_s(self, file: Path, state: _State) -> float:
+        now = self._clock()
+        with self._lock:
+            known, since = self._since.pop(file, (state, now))
+            self._since[file] = state, since if known == state else now
+            if len(self._since) > REMEMBERED:
+                self._since.popitem(last=False)
+        return now - since if known == state else 0.0
+
+    def _still_written(
+        self, file: Path, state: _State, seen: SeenFile, unchanged_s: float, accepted: bool
+    ) -> NotYet | Unreadable | None:
+        """What speaks against looking into it."""
+        if state != _State(seen.size, seen.mtime_ns):
+            return self._wait("growing", f"{file} has changed since the last scan", unchanged_s)
+        settled = unchanged_s >= self._rules.settle_s
+        if self._rules.marker and not accepted:
+            marker = _beside(file, self._rules.marker)
+            try:
+                # One that is older was put there for an earlier acquisition, or by a copy: then time decides, too.
+                settled |= marker.stat().st_mtime_ns >= state.mtime_ns
+            except FileNotFoundError:
+                return self._wait("marker", f"{file} waits for {marker.name}, which marks it as finished", unchanged_s)
+        if not settled:
+            left_s = self._rules.settle_s - unchanged_s
+            return NotYet("settling", f"{file} was written a moment ago", left_s, unchanged_s)
+        if not state.size:
+            message = f"{file} is empty; take the tile again"
+            return Unreadable("empty_file", message) if accepted else self._wait("empty", message, unchanged_s)
+        return None
+
+    def _read(self, file: Path, unchanged_s: float, accepted: bool) -> Finished | NotYet | Unreadable:
+        try:
+            self._refuse_writers(file)
+            return Finished(read_pages(file, self._rules.max_pixels, blank_ok=accepted))
+        except BlankEndError as error:
+            return self._wait("zero_tail", str(error), unchanged_s)
+        except TileError as error:
+            reason = self._why_wait(file, error, unchanged_s, accepted)
+            return self._wait(reason, error.message, unchanged_s) if reason else Unreadable(error.code, error.message)
+        except OSError as error:
+            if not is_locked(error):
+                raise
+            return self._wait("locked", f"{file} is open in the program that writes it", unchanged_s)
+
+    def _why_wait(self, file: Path, error: TileError, unchanged_s: float, accepted: bool) -> Reason | None:
+        """What may make a tile of it yet; None: nothing."""
+        cause = error.__cause__
+        if isinstance(cause, OSError) and is_locked(cause):
+            return "locked"
+        if error.code == "read_failed" and not isinstance(cause, OSError):  # a large page, read by rows
+            return "growing"
+        if reason := _NOT_THE_FILE.get(error.code):
+            return reason
+        if accepted:
+            return None
+        if reason := _MORE_BYTES.get(error.code):
+            return reason
+        if file.stat().st_size < SHORT_BYTES:
+            return "truncated"
+        if ends_in_zeros(file):
+            return "zero_tail"
+        return "unreadable" if unchanged_s < DOUBTFUL * self._rules.settle_s else None
+
+    def _wait(self, reason: Reason, message: str, unchanged_s: float) -> NotYet:
+        """The longer it has waited, the less often it is worth a look."""
+        again_s = max(self._rules.settle_s, min(unchanged_s / 2, AGAIN_S))
+        return NotYet(reason, message, again_s, unchanged_s)
+
+    def _out_of_reach(self, file: Path, error: OSError) -> NotYet:
+        with self._lock:
+            self._since.pop(file, None)  # the time away is not time without a change
+        if is_away(error):
+            return NotYet("away", f"{file} is out of reach ({error.strerror or error}): check the share", AWAY_S)
+        if isinstance(error, PermissionError):
+            return NotYet("denied", f"{file} may not be read by this user; change its permissions", AWAY_S)
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            return NotYet("gone", f"{file} is not there any more", AWAY_S)
+        return NotYet("away", f"{file} cannot be looked at ({error.strerror or error})", AWAY_S)
+
+
+def _state(file: Path) -> _State:
+    told = file.stat()
+    return _State(told.st_size, told.st_mtime_ns)
+
+
+def _beside(file: Path, pattern: str) -> Path:
+    return file.with_name(_PLACE.sub(lambda place: str(getattr(file, place[1])), pattern))

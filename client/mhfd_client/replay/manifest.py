@@ -1,0 +1,118 @@
+"""What a replay did: which file was written when, and what it should hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from mhfd_client.replay.plan import ReplayPlan
+from mhfd_client.replay.writing import Step, hash_file, replay
+
+Json = dict[str, Any]
+
+SCHEMA = 1
+
+
+@dataclass
+class Manifest:
+    """The account of a replay, file by file, as `note` is told its steps.
+
+    A file's `state` is "whole", "unfinished" (left so on purpose, or a list that was still growing), or "removed"
+    (it was half-written when the replay was interrupted). `reacquired`: a second take replaced a different first.
+    """
+
+    plan: ReplayPlan
+    into: Path
+    began: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    entries: dict[str, Json] = field(default_factory=dict)
+    last_s: float = 0.0
+
+    def note(self, step: Step) -> None:
+        entry = self.entries.setdefault(
+            step.path,
+            {
+                "path": step.path, "kind": "tile" if step.is_tile else "other", "style": step.style,
+                "state": "unfinished", "size": None, "sha256": None, "reacquired": False, "takes": [],
+            },
+        )  # fmt: skip
+        self.last_s = step.at_s
+        takes: list[Json] = entry["takes"]
+        if step.take == len(takes):
+            takes.append({"began": self._time(step.at_s), "ended": None, "size": None, "sha256": None})
+        if step.sha256 is not None:
+            takes[-1].update(ended=self._time(step.at_s), size=step.size, sha256=step.sha256)
+            state = "whole" if step.what == "finished" else "unfinished"
+            reacquired = len({take["sha256"] for take in takes}) > 1
+            entry.update(size=step.size, sha256=step.sha256, state=state, reacquired=reacquired)
+
+    def to_dict(self, *, interrupted: bool = False) -> Json:
+        """All of it as plain JSON types; what an interruption cut short is told by what is on the disk."""
+        return {
+            "schema": SCHEMA,
+            "run": str(self.plan.run),
+            "into": str(self.into),
+            "seed": self.plan.seed,
+            "began": self._time(0.0),
+            "ended": self._time(self.last_s),
+            "interrupted": interrupted,
+            "files": [self._settled(entry) for entry in self.entries.values()],
+        }
+
+    def _settled(self, entry: Json) -> Json:
+        file = self.into / entry["path"]
+        if entry["takes"][-1]["sha256"] is not None:
+            return entry
+        if not file.exists():
+            return {**entry, "state": "removed", "size": None, "sha256": None}
+        if entry["sha256"] is None:
+            return {**entry, "size": file.stat().st_size, "sha256": hash_file(file)}
+        return entry  # the second take was under another name: the first is still there
+
+    def _time(self, at_s: float) -> str:
+        moment = self.began + timedelta(seconds=at_s)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def manifest_path(into: Path) -> Path:
+    """Where the manifest goes by default: beside the folder, so that nothing but the run is in it."""
+    into = into.resolve()
+    return into.with_name(into.name + ".replay.json")
+
+
+def run_replay(
+    plan: ReplayPlan, into: Path, manifest: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> Json:
+    """Replay the whole run and write the manifest, also when it is cut short.
+
+    Parameters
+    ----------
+    manifest : file; by default `manifest_path(into)`
+    progress : called with the number of tiles written and the number in all
+
+    Returns
+    -------
+    The manifest; "interrupted" is true when Ctrl-C came in between.
+    """
+    account, interrupted = Manifest(plan, into), True
+    steps, tiles, total = replay(plan, into), 0, plan.n_tiles
+    try:
+        for step in steps:
+            account.note(step)
+            tiles += step.is_tile and step.take == 0 and step.sha256 is not None
+            if progress is not None:
+                progress(tiles, total)
+        interrupted = False
+    except KeyboardInterrupt:
+        pass  # the manifest says so
+    finally:
+        steps.close()
+        told = account.to_dict(interrupted=interrupted)
+        if account.entries:  # not when it was refused from the start
+            file = manifest or manifest_path(into)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    return told

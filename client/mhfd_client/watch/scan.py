@@ -1,0 +1,322 @@
+"""One pass over a folder and all below it, in which nothing is missed and nothing is lost.
+
+Between two scans one number a folder is kept. It tells whether the folder's listing is still the same, which for all
+but the youngest folders of a run it is: then there is nothing to compare, and the ledger is not asked.
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import re
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mhfd.contract import MhfdError
+from mhfd.images import IMAGE_SUFFIXES
+from mhfd_client.ledger.model import Known, SeenFile
+from mhfd_client.paths import for_system, is_away, natural_order
+
+LANDMARKS = 64  # names by which a root is known again
+
+
+class ShareAwayError(MhfdError):
+    """The watched folder is out of reach, which says nothing of the tiles in it."""
+
+    exit_code = 69
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What one folder holds.
+
+    Attributes
+    ----------
+    path : relative to the root, "" for the root itself
+    files : the tiles directly in it, in no particular order; none when not `fresh`
+    fresh : False when the listing is that of the last scan: nothing to compare
+    complete : False when a file could not be looked at, or vanished meanwhile: what is not listed may yet be there
+    """
+
+    path: str
+    files: tuple[SeenFile, ...]
+    fresh: bool
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """A folder that cannot be read now, so that nothing in it counts as gone; or a name that cannot be taken up."""
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How a folder differs from what the ledger knows of it; files in natural order, names relative to the root.
+
+    Attributes
+    ----------
+    changed : known with another size or time, gone meanwhile or not
+    back : as they were before they were gone
+    """
+
+    new: tuple[SeenFile, ...] = ()
+    changed: tuple[SeenFile, ...] = ()
+    gone: tuple[str, ...] = ()
+    back: tuple[SeenFile, ...] = ()
+
+
+def compare(folder: Folder, known: Mapping[str, Known]) -> Changes:
+    """What has changed in a folder.
+
+    Parameters
+    ----------
+    known : what the ledger has for it, by the name of the file alone
+    """
+    if not folder.fresh:
+        return Changes()
+    new, changed, back = [], [], []
+    listed = set()
+    for file in folder.files:
+        name = file.path.rpartition("/")[2]
+        listed.add(name)
+        was = known.get(name)
+        if was is None:
+            new.append(file)
+        elif (was.size, was.mtime_ns) != (file.size, file.mtime_ns):
+            changed.append(file)
+        elif was.gone:
+            back.append(file)
+    lost = [name for name, was in known.items() if not was.gone and name not in listed] if folder.complete else []
+    gone = tuple(_join(folder.path, name) for name in sorted(lost, key=natural_order))
+    return Changes(_in_order(new), _in_order(changed), gone, _in_order(back))
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name may be a tile. Copies under way ("x.tif.part") have another suffix."""
+    return not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+
+
+@dataclass
+class _Listing:
+    """One folder as read, before it is decided what of it matters: (name, size, mtime_ns) of each image."""
+
+    found: list[tuple[str, int, int]] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    nameless: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    error: OSError | None = None
+    vanished: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return not (self.error or self.vanished)
+
+
+class Scanner:
+    """Looks through a folder again and again; each scan holds one folder at a time.
+
+    Parameters
+    ----------
+    root : what is watched
+    is_tile : whether the image of this relative path is a tile of the run, not an overview, a thumbnail or the like
+    exclude : patterns, in which * stands for anything, "/" too; one without "/" is of a file's or folder's name, else
+        of its path relative to the root
+    seen_before : tiles were seen here by an earlier process: an empty root is then a share that is not mounted
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        is_tile: Callable[[str], bool],
+        exclude: Sequence[str] = (),
+        seen_before: bool = False,
+    ) -> None:
+        self._root, self._is_tile, self._exclude = root.absolute(), is_tile, _Exclude(exclude)
+        self._seen_before = seen_before
+        self._signatures: dict[str, int | None] = {}  # None: to be given whole
+        self._device: int | None = None
+        self._landmarks: frozenset[str] = frozenset()
+
+    def scan(self) -> Iterator[Folder | Unlisted]:
+        """One pass: the root, then each folder before those in it, in natural order.
+
+        A folder counts as told when the next one is asked for: if the caller fails in between, the next scan gives it
+        whole again. One that is no longer there is given once, at the end, without files. What has vanished before
+        the first scan of this process is for the caller to find, among the folders that the ledger knows.
+
+        Raises
+        ------
+        ShareAwayError
+            The root cannot be listed, or is not the folder it was.
+        """
+        visited: set[str] = set()
+        unread: list[str] = []
+        waiting = [""]
+        while waiting:
+            path = waiting.pop()
+            try:
+                listing = self._list(path)
+            except FileNotFoundError:  # since its parent was listed; whether for good the next scan tells
+                self._still_there()
+                unread.append(path)
+                continue
+            except OSError as error:
+                if is_away(error):
+                    self._still_there()
+                unread.append(path)
+                yield Unlisted(path, f"{self._root / path} cannot be listed: {error.strerror or error}")
+                continue
+            visited.add(path)
+            if not listing.complete:  # a folder may be among what could not be looked at
+                unread.append(path)
+            yield from self._tell(path, listing)
+            waiting += [_join(path, name) for name in sorted(listing.folders, key=natural_order, reverse=True)]
+        for path in [path for path in self._signatures if path not in visited and not _is_below(path, unread)]:
+            yield Folder(path, (), fresh=True)
+            del self._signatures[path]
+
+    def forget(self) -> None:
+        """Give every folder whole in the next scan, as in the first."""
+        self._signatures = dict.fromkeys(self._signatures)
+
+    def _tell(self, path: str, listing: _Listing) -> Iterator[Folder | Unlisted]:
+        for name in listing.nameless:
+            yield Unlisted(
+                _join(path, name), f"{name!r} in {self._root / path} is no valid UTF-8: rename it, else it is left out"
+            )
+        if listing.error:
+            yield Unlisted(path, f"some files in {self._root / path} cannot be looked at: {listing.error}")
+        signature = sum(map(hash, listing.found))  # whatever the order, which file systems are free to change
+        if listing.complete and self._signatures.get(path) == signature:
+            yield Folder(path, (), fresh=False)
+            return
+        files = (SeenFile(_join(path, name), size, mtime_ns) for name, size, mtime_ns in listing.found)
+        yield Folder(
+            path, tuple(file for file in files if self._is_tile(file.path)), fresh=True, complete=listing.complete
+        )
+        self._signatures[path] = signature if listing.complete else None
+
+    def _list(self, path: str) -> _Listing:
+        listing = _Listing()
+        try:
+            with os.scandir(self._at(path)) as entries:
+                for entry in entries:
+                    self._sort_in(path, entry, listing)
+        except OSError as error:
+            if not path:
+                raise ShareAwayError(
+                    f"{self._root} cannot be listed ({error.strerror or error}): check the folder, or the share"
+                ) from error
+            raise
+        if not path:
+            self._check_root(listing.names)
+        return listing
+
+    def _sort_in(self, path: str, entry: os.DirEntry[str], listing: _Listing) -> None:
+        name = entry.name
+        if not path:
+            listing.names.append(name)
+        if name.startswith(".") or self._exclude.covers(name, _join(path, name)):
+            return
+        try:
+            is_folder = entry.is_dir()
+            if not (is_folder or is_image_name(name)):
+                return
+            if not _is_text(name):
+                listing.nameless.append(os.fsencode(name).decode(errors="backslashreplace"))
+            elif is_folder:
+                if not (_is_link(entry) and self._leads_back(_join(path, name))):
+                    listing.folders.append(name)
+            elif stat.S_ISREG((state := entry.stat()).st_mode):
+                listing.found.append((name, state.st_size, state.st_mtime_ns))
+        except FileNotFoundError:
+            listing.vanished |= not entry.is_symlink()  # a link that leads nowhere is no file
+        except OSError as error:
+            if error.errno != errno.ELOOP:  # nor is a link to itself
+                listing.error = error
+
+    def _check_root(self, names: list[str]) -> None:
+        """Refuse what a share leaves behind when it goes: an empty folder, or another disk in the same place."""
+        try:
+            device = Path(self._at("")).stat().st_dev
+        except OSError as error:
+            raise ShareAwayError(f"{self._root} went away: check the folder, or the share") from error
+        if self._seen_before and not names:
+            raise ShareAwayError(
+                f"{self._root} is empty, though there were tiles in it: check that the share or disk is mounted"
+            )
+        if self._landmarks and device != self._device and self._landmarks.isdisjoint(names):
+            raise ShareAwayError(
+                f"{self._root} is another disk than before: check what is mounted there, or start the watch again"
+            )
+        self._device, self._landmarks = device, frozenset(names[:LANDMARKS])
+        self._seen_before |= bool(names)
+
+    def _still_there(self) -> None:
+        """What cannot be found may be a part of a share that goes this very moment."""
+        try:
+            with os.scandir(self._at("")) as entries:
+                self._check_root([entry.name for entry, _ in zip(entries, range(LANDMARKS), strict=False)])
+        except OSError as error:
+            raise ShareAwayError(f"{self._root} went away ({error.strerror or error}): check the share") from error
+
+    def _leads_back(self, path: str) -> bool:
+        """Whether a link leads to a folder that it lies in: following it would never end."""
+        target = Path(self._at(path)).stat()
+        real = Path(os.path.realpath(self._root)) / path
+        return any(os.path.samestat(target, parent.stat()) for parent in real.parents)
+
+    def _at(self, path: str) -> str:
+        return for_system(self._root / path)
+
+
+class _Exclude:
+    """Patterns of what is left out, compiled; Windows tells no capitals from small letters."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._of_names = _compile([each for each in patterns if "/" not in each])
+        self._of_paths = _compile([each for each in patterns if "/" in each])
+
+    def covers(self, name: str, path: str) -> bool:
+        return bool((self._of_names and self._of_names.match(name)) or (self._of_paths and self._of_paths.match(path)))
+
+
+def _compile(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    flags = re.IGNORECASE if sys.platform == "win32" else 0
+    return re.compile("|".join(map(fnmatch.translate, patterns)), flags) if patterns else None
+
+
+def _is_link(entry: os.DirEntry[str]) -> bool:
+    if entry.is_symlink():
+        return True
+    # Python before 3.12 does not know Windows' junctions, but like links they carry a tag.
+    return sys.platform == "win32" and bool(entry.stat(follow_symlinks=False).st_reparse_tag)
+
+
+def _in_order(files: list[SeenFile]) -> tuple[SeenFile, ...]:
+    return tuple(sorted(files, key=lambda file: natural_order(file.path)))
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _is_below(path: str, folders: Iterable[str]) -> bool:
+    return any(not folder or path == folder or path.startswith(f"{folder}/") for folder in folders)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can be stored: bytes that are no UTF-8, or half a surrogate pair on Windows, cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

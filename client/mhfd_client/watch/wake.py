@@ -1,0 +1,206 @@
+"""Events of the file system, taken as a bell: something may have changed, so look now. What it was, the scan finds."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from mhfd_client.watch.scan import is_image_name
+
+log = logging.getLogger(__name__)
+
+TRY_AGAIN_S = 600.0  # after the system refused
+MEND_S = 10.0  # after watching had begun, so that what fails at once is not begun all the time
+
+# Not that files were read, which the gate does all the time; nor, where closing is told, each piece that is written.
+_EVENTS: list[type[FileSystemEvent]] = [
+    FileCreatedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent,
+    FileClosedEvent if sys.platform == "linux" else FileModifiedEvent,
+]  # fmt: skip
+
+# File systems of Linux that other machines write to: inotify tells only what this one does.
+_SHARED = {
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "beegfs", "ceph", "davfs", "fuse.sshfs", "fuse.glusterfs",
+    "fuse.rclone", "gpfs", "lustre", "ncpfs", "virtiofs", "vboxsf",
+}  # fmt: skip
+
+
+class Waker:
+    """A bell that rings when something changes below a folder, as far as the platform tells.
+
+    It mends itself: where watching has ended, or the folder has come back, it begins anew. Without events there is one
+    notice, and `wait` is a plain pause. To be used by one thread, but for `ring`.
+
+    Parameters
+    ----------
+    wakes : whether a change of the file of this name is worth a scan
+    notice : is told, in a sentence, once, why there are no events
+    observer : makes what watches
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        wakes: Callable[[str], bool] = is_image_name,
+        notice: Callable[[str], None] = log.warning,
+        observer: Callable[[], BaseObserver] = Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._root, self._wakes, self._notice, self._new_observer = root.absolute(), wakes, notice, observer
+        self._clock = clock
+        self._bell = threading.Event()
+        self._observer: BaseObserver | None = None
+        self._identity: tuple[int, int] | None = None
+        self._not_before = 0.0
+        self._told = False
+        self._mend()
+        self._bell.clear()
+
+    @property
+    def has_events(self) -> bool:
+        """Whether changes are told, or only found by looking."""
+        return self._observer is not None and _is_running(self._observer)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the bell, but not longer than that; whether it rang since the last time."""
+        self._mend()
+        rang = self._bell.wait(timeout_s)
+        self._bell.clear()
+        return rang
+
+    def ring(self) -> None:
+        """End the wait, from any thread."""
+        self._bell.set()
+
+    def close(self) -> None:
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            _end(observer)
+
+    def __enter__(self) -> Waker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _mend(self) -> None:
+        identity = _identity(self._root)
+        if self.has_events and identity == self._identity:
+            return
+        self.close()
+        if identity is None or (identity == self._identity and self._clock() < self._not_before):
+            return
+        self._identity, self._not_before = identity, self._clock() + TRY_AGAIN_S
+        if reason := _why_silent(self._root):
+            self._tell(reason)
+            return
+        try:
+            self._observer = self._begin()
+        # Each platform has its own ways to fail, and watchdog adds some; none may stop the scans.
+        except Exception as error:
+            self._tell(_explain(error))
+            return
+        self._not_before = self._clock() + MEND_S
+        self.ring()  # for what happened in between
+
+    def _begin(self) -> BaseObserver:
+        observer = self._new_observer()
+        observer.schedule(_Handler(self._on_event), str(self._root), recursive=True, event_filter=_EVENTS)
+        try:
+            observer.start()
+        except BaseException:
+            _end(observer)
+            raise
+        return observer
+
+    def _on_event(self, event: FileSystemEvent) -> None:
+        names = (os.path.basename(os.fsdecode(path)) for path in (event.src_path, event.dest_path))  # noqa: PTH119
+        if event.is_directory or any(name and self._wakes(name) for name in names):
+            self.ring()
+
+    def _tell(self, reason: str) -> None:
+        if not self._told:
+            self._told = True
+            self._notice(f"Changes below {self._root} are found by looking every few seconds: {reason}")
+
+
+class _Handler(FileSystemEventHandler):
+    def __init__(self, on_event: Callable[[FileSystemEvent], None]) -> None:
+        self._on_event = on_event
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        self._on_event(event)
+
+
+def _is_running(observer: BaseObserver) -> bool:
+    return observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
+
+
+def _end(observer: BaseObserver) -> None:
+    observer.stop()
+    if observer.is_alive():
+        observer.join(timeout=5.0)
+
+
+def _identity(root: Path) -> tuple[int, int] | None:
+    try:
+        state = root.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
+
+
+def _explain(error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if sys.platform == "linux" and number in (errno.ENOSPC, errno.EMFILE):
+        what = "max_user_watches" if number == errno.ENOSPC else "max_user_instances"
+        return (
+            f"this system watches no more {'folders' if number == errno.ENOSPC else 'programs'}. "
+            f"An administrator can raise the limit: sysctl fs.inotify.{what} shows it, and sets it with =NUMBER"
+        )
+    return f"the system does not watch this folder ({error})"
+
+
+def _why_silent(root: Path) -> str | None:
+    """Why the platform would tell nothing, without an error, of what other machines write there."""
+    kind = file_system(root) if sys.platform == "linux" else None
+    if kind not in _SHARED:
+        return None
+    return f"it is on a network share ({kind}), which does not tell what other machines write"
+
+
+def file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """The type of file system a folder lies on, on Linux; None where that is not known."""
+    try:
+        place, lines = folder.resolve(), mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    kind, depth = None, -1
+    for line in lines:
+        # "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": the fifth is the mount point
+        before, _, after = line.partition(" - ")
+        point = Path(before.split(" ")[4].replace(r"\040", " ").replace(r"\011", "\t").replace(r"\134", "\\"))
+        if place.is_relative_to(point) and len(point.parts) >= depth:  # of two in the same place, the later one
+            kind, depth = after.split(" ")[0], len(point.parts)
+    return kind
