@@ -51,6 +51,27 @@ def test_the_score_commands_of_the_readme_run(run: Path, line: str) -> None:
     assert CliRunner().invoke(main, command[1:]).exit_code == 0
 
 
+def watched(page: str) -> list[str]:
+    """The commands around a watch, in the order in which the page gives them."""
+    names = tuple(f"mhfd {name} " for name in ("init", "watch", "status", "export", "retry", "replay"))
+    text = "\n".join(re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL))
+    return [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith(names)]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/microscope.md"])
+def test_the_commands_around_a_watch_run(run: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    monkeypatch.setenv("MHFD_LEDGER", str(run / "ledger.db"))
+    monkeypatch.setenv("MHFD_CONFIG", str(run / "config.toml"))
+    monkeypatch.setenv("MHFD_SETTLE_S", "0.1")
+    for command in watched(page):
+        if command == "mhfd init":
+            command += " --folder run --yes"  # nobody is there to be asked
+        if command.startswith("mhfd watch") and "--dry-run" not in command:
+            command += " --once"  # else it would not end
+        done = CliRunner().invoke(main, command.split()[1:])
+        assert done.exit_code == 0, f"{command}: {done.output}"
+
+
 @pytest.mark.parametrize("target", re.findall(r"^make (\w+)", blocks("sh"), flags=re.MULTILINE))
 def test_the_make_targets_of_the_readme_exist(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)

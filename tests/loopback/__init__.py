@@ -9,6 +9,7 @@ service.py     the web service: REST, task groups, functions, sign-in
 amqp.py        the service's connection to the broker; relay.py: the clients', which a test can cut
 broker.py      RabbitMQ in a temporary folder
 endpoint.py    a real endpoint in a temporary home, and how to kill its parts
+transfer.py    Globus Transfer, a process of its own: transfer_service.py, transfer_state.py, transfer_work.py
 guard.py       nothing that is started outlives the tests
 stack.py       `Loopback`: all of it, and the environment that leads a client there
 =============  ===================================================================================================

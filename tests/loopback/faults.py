@@ -30,7 +30,33 @@ class Refusal:
 
 
 @dataclass
-class Faults:
+class Refusals:
+    """Requests that are not answered as they should be; and how faults are ended, whichever service has them."""
+
+    refusals: list[Refusal] = field(default_factory=list)
+
+    def refuse(
+        self, status: int, *, times: int = 1, kind: str | None = "submit", retry_after_s: int | None = None
+    ) -> None:
+        """Answer the next `times` requests of `kind` (a route's name; None: any) with `status`."""
+        self.refusals.append(Refusal(status, times, kind, retry_after_s))
+
+    def clear(self) -> None:
+        fresh = type(self)()
+        for each in fields(self):
+            setattr(self, each.name, getattr(fresh, each.name))
+
+    def take_refusal(self, kind: str) -> Refusal | None:
+        """The refusal that a request of `kind` has to meet now, counted down."""
+        for refusal in self.refusals:
+            if refusal.kind in (None, kind) and refusal.times > 0:
+                refusal.times -= 1
+                return refusal
+        return None
+
+
+@dataclass
+class Faults(Refusals):
     """The service misbehaves as these say, from the next request or message on; `clear()` ends all of it.
 
     Attributes
@@ -52,26 +78,38 @@ class Faults:
     duplicate_results: int = 0
     requests_per_10_s: int | None = None
     payload_bytes: int = 10_000_000
-    refusals: list[Refusal] = field(default_factory=list)
 
-    def refuse(
-        self, status: int, *, times: int = 1, kind: str | None = "submit", retry_after_s: int | None = None
-    ) -> None:
-        """Answer the next `times` requests of `kind` (a route's name, see service.py; None: any) with `status`."""
-        self.refusals.append(Refusal(status, times, kind, retry_after_s))
 
-    def clear(self) -> None:
-        fresh = Faults()
-        for each in fields(self):
-            setattr(self, each.name, getattr(fresh, each.name))
+@dataclass
+class TransferFaults(Refusals):
+    """What goes wrong in Globus Transfer, from the next request or file on. Names are patterns ("*/t7.tif").
 
-    def take_refusal(self, kind: str) -> Refusal | None:
-        """The refusal that a request of `kind` has to meet now, counted down."""
-        for refusal in self.refusals:
-            if refusal.kind in (None, kind) and refusal.times > 0:
-                refusal.times -= 1
-                return refusal
-        return None
+    Attributes
+    ----------
+    denied : sources that may not be read
+    denied_destinations : places that may not be written to
+    corrupt_once : files of which the first copy has a wrong byte
+    corrupt : files of which every copy has
+    quota_bytes : what a destination holds at most
+    bytes_per_s : how fast each file is copied; None: as fast as it goes
+    paused : what the destination's administrator said when pausing all tasks
+    disconnected : the source's Globus Connect Personal is not running
+    suspended : credentials expired; tasks are INACTIVE
+    hanging : no file gets any further
+    deaf : deadlines and cancelling have no effect
+    """
+
+    denied: list[str] = field(default_factory=list)
+    denied_destinations: list[str] = field(default_factory=list)
+    corrupt_once: list[str] = field(default_factory=list)
+    corrupt: list[str] = field(default_factory=list)
+    quota_bytes: int | None = None
+    bytes_per_s: float | None = None
+    paused: str | None = None
+    disconnected: bool = False
+    suspended: bool = False
+    hanging: bool = False
+    deaf: bool = False
 
 
 @dataclass(frozen=True)

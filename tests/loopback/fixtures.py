@@ -1,4 +1,4 @@
-"""The fixture `loopback`; a conftest.py imports from here what it needs."""
+"""The fixtures `loopback` and `transfer_service`; a conftest.py imports from here what it needs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import pytest
 
 if TYPE_CHECKING:
     from loopback.stack import Loopback
+    from loopback.transfer import Transfer
 
 PACKAGES = ("globus_compute_sdk", "globus_compute_endpoint", "starlette", "uvicorn", "orjson")
+TRANSFER_PACKAGES = ("globus_compute_sdk", "psutil", "starlette", "uvicorn")
 SDK_LEAVES = "unclosed (<socket|database)"  # it closes neither its clients' connections nor its store of tokens
 
 
@@ -60,6 +62,39 @@ def loopback(loopback_session: Loopback, monkeypatch: pytest.MonkeyPatch) -> Ite
     _collect()
 
 
+@pytest.fixture(scope="session")
+def transfer_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Transfer]:
+    """Globus Transfer alone, once for all tests of this process; tests themselves take `transfer_service`."""
+    if sys.platform != "linux":
+        pytest.skip("What guards the processes of the loopback is for Linux only.")
+    if lacking := [name for name in TRANSFER_PACKAGES if importlib.util.find_spec(name) is None]:
+        lack = f"Globus Transfer here needs {', '.join(lacking)}. Install them with: pip install 'mhfd[loopback]'"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{lack} (CI runs every test.)")
+        pytest.skip(lack)
+    from loopback.transfer import Transfer
+
+    service = Transfer(tmp_path_factory.mktemp("transfer"))
+    service.start()
+    yield service
+    service.kill()
+    _collect()
+
+
+@pytest.fixture
+def transfer_service(transfer_session: Transfer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Transfer]:
+    """Globus Transfer, running and without faults and tasks, the environment leading to it."""
+    for name in [name for name in os.environ if name.startswith("GLOBUS_")]:
+        monkeypatch.delenv(name)
+    for name, value in transfer_session.environment.items():
+        monkeypatch.setenv(name, value)
+    yield transfer_session
+    if not transfer_session.running():
+        transfer_session.start()
+    transfer_session.calm()
+    _collect()
+
+
 def _collect() -> None:
     """Remove what the SDK leaves now, not during some later test."""
     with warnings.catch_warnings():
@@ -70,7 +105,7 @@ def _collect() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Allow during the test, too, what `_collect` removes."""
     for item in items:
-        if "loopback" in getattr(item, "fixturenames", ()):
+        if {"loopback", "transfer_service"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.filterwarnings(f"ignore:{SDK_LEAVES}:ResourceWarning"))
 
 

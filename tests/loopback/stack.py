@@ -18,6 +18,7 @@ from loopback.broker import Broker, wait_until
 from loopback.endpoint import Endpoint
 from loopback.faults import Faults, Stats
 from loopback.service import Service
+from loopback.transfer import Transfer
 
 if TYPE_CHECKING:
     import globus_compute_sdk
@@ -36,6 +37,7 @@ class Loopback:
     environment : variables that lead the Compute SDK, in this process or another, to the service
     faults, stats : what goes wrong on purpose, and the requests that came in
     broker, service, endpoint : the parts, to stop, start and kill
+    transfer : Globus Transfer, which starts when it is first asked for
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Loopback:
             self.service.start()
             undo.callback(self.service.stop)
             home = folder / "home"
+            self._transfer = Transfer(folder / "transfer")
+            undo.callback(self._transfer.kill)
             self.environment = self._environment(home / "client")
             self.endpoint = Endpoint(
                 home, self.environment, source=endpoint_folder, worker_environment=worker_environment
@@ -65,6 +69,12 @@ class Loopback:
     @property
     def stats(self) -> Stats:
         return self.service.stats
+
+    @property
+    def transfer(self) -> Transfer:
+        if not self._transfer.running():
+            self._transfer.start()
+        return self._transfer
 
     @property
     def endpoint_id(self) -> str:
@@ -118,6 +128,7 @@ class Loopback:
 
     def _calm(self) -> None:
         self.faults.clear()
+        self._transfer.calm()
         self.service.accept_tokens()
         self.service.relay.refusing = False
         self.close_executors()
@@ -126,9 +137,10 @@ class Loopback:
         return {
             "GLOBUS_SDK_ENVIRONMENT": "local",  # http://localhost:5000 ...
             "http_proxy": self.service.url,  # ... which is here
-            "no_proxy": "",
-            "NO_PROXY": "",
+            "no_proxy": "127.0.0.1",
+            "NO_PROXY": "127.0.0.1",
             "GLOBUS_SDK_SERVICE_URL_AUTH": f"{self.service.url}/",
+            "GLOBUS_SDK_SERVICE_URL_TRANSFER": f"{self._transfer.url}/",
             "GLOBUS_COMPUTE_CLIENT_ID": str(uuid.uuid4()),
             "GLOBUS_COMPUTE_CLIENT_SECRET": "loopback",
             "GLOBUS_COMPUTE_USER_DIR": str(compute_dir),  # tokens

@@ -1,0 +1,205 @@
+"""`mhfd watch`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mhfd.contract import MhfdError
+from mhfd_client.cli.options import EXIT_FAILED_TILES, EXIT_INTERRUPTED, EXIT_OK, FOLDER, config_option
+
+if TYPE_CHECKING:
+    from mhfd.contract import FocusResult
+    from mhfd_client.config import Config, Settings
+    from mhfd_client.ledger import Summary
+    from mhfd_client.pipeline import Pipeline, Results
+
+LAYOUTS = ("auto", "plain", "regex", "sbemimage", "atlas", "multisem")
+log = logging.getLogger(__name__)
+
+ORDERS = ("fresh", "newest", "oldest")
+
+
+@click.command()
+@click.argument("folder", type=FOLDER, required=False, metavar="[DIR]")
+@click.option("--endpoint", help="Where tiles are scored.  [default: the profile's, else local]")
+@click.option("--profile", help="Which [profiles.NAME] of the configuration.  [default: the configuration's]")
+@click.option("--ledger", help="File or postgresql:// URL that keeps what is known.  [default: the configuration's]")
+@click.option("--once", is_flag=True, help="End when everything in the folder is scored, failed or stalled.")
+@click.option("--wait-for-folder", is_flag=True, help="Begin when the folder is there.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--order", type=click.Choice(ORDERS), help="Which tiles go first.  [default: fresh]")
+@click.option("--layout", type=click.Choice(LAYOUTS), help="Whose names the files have.  [default: auto]")
+@click.option("--pattern", help="With --layout regex: how the files are named.")
+@click.option("--listen", metavar="HOST:PORT", help="Where the microscope can tell of finished tiles.")
+@click.option("--log-dir", type=FOLDER, help="Write log files to this folder.")
+@click.option("--quiet", is_flag=True, help="Do not name tiles to look at; `mhfd status` does.")
+@config_option
+def watch(
+    folder: Path | None,
+    profile: str | None,
+    once: bool,
+    wait_for_folder: bool,
+    dry_run: bool,
+    quiet: bool,
+    config_file: Path | None,
+    **flags: Any,
+) -> None:
+    """Score a microscope's folder DIR as it fills, and keep what is known of each tile.
+
+    The folder is only read. Start it again after whatever has happened: nothing is lost, nothing is scored twice.
+    Ctrl-C ends when tiles under way are stored, a second one at once.
+
+    Exit code: 0, or with --once 3 when tiles failed or are stalled; 75 another watch uses this ledger, 77 somebody has
+    to sign in, 78 bad configuration, 130 interrupted.
+    """
+    from mhfd_client.config import load_config, resolve
+    from mhfd_client.logs import start_logging
+
+    config = load_config(config_file)
+    given = {**flags, "folder": str(folder) if folder else None, "config": str(config_file) if config_file else None}
+    settings = resolve(config, profile, given)
+    if settings.profile.log_dir:
+        start_logging(settings.profile.log_dir, days=settings.profile.log_days)
+    try:
+        _run(config, settings, once=once, wait=wait_for_folder, dry_run=dry_run, quiet=quiet)
+    except MhfdError as error:
+        log.error("%s", error)  # a watch that the system started has nobody who reads its screen
+        raise
+
+
+def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run: bool, quiet: bool) -> None:
+    from mhfd_client import microscope
+
+    for notice in settings.notices:
+        _tell(notice)
+    chosen = settings.profile.folder
+    if chosen is None:
+        raise click.UsageError("name the folder to watch, or set it: `mhfd init`")
+    stop = _Stop()
+    with stop.on_signals():
+        if wait:
+            microscope.wait_for_folder(chosen, _tell, lambda: stop.asked)
+        if not stop.asked and not chosen.is_dir():
+            raise click.UsageError(f"{chosen} is no folder; --wait-for-folder waits until it is there")
+        if dry_run:
+            _print_plan(microscope.plan_watch(chosen, config, settings))
+            return
+        summary = None if stop.asked else _watch(chosen, config, settings, stop, once=once, quiet=quiet)
+    sys.exit(_exit_code(summary, stop, once=once))
+
+
+def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, once: bool, quiet: bool) -> Summary:
+    from mhfd_client.alerts import Alerts
+    from mhfd_client.microscope import open_watch
+
+    alerts = Alerts()
+
+    def on_results(results: Results) -> None:
+        if not quiet:
+            _print_alerts(alerts.add(result for _, result in results))
+
+    with open_watch(folder, config, settings, once=once, tell=_tell, on_results=on_results) as pipeline:
+        _tell(f"watching {folder}; scoring on {settings.profile.endpoint}; ledger {settings.ledger}")
+        stop.then(pipeline)
+        summary = pipeline.run()
+    _tell(_in_words(summary))
+    return summary
+
+
+class _Stop:
+    """Ctrl-C, or the system's wish to end: first in good order, the second time at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.interrupted = False
+        self._pipeline: Pipeline | None = None
+
+    def then(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        if self.asked:
+            pipeline.stop()
+
+    @contextmanager
+    def on_signals(self) -> Generator[None, None, None]:
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if sys.platform == "win32":
+            numbers.append(signal.SIGBREAK)  # closing the window
+        before = [(number, signal.signal(number, self._on_signal)) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in before:
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        again, self.asked = self.asked, True
+        self.interrupted |= number == signal.SIGINT
+        if self._pipeline is None:
+            if again:
+                raise KeyboardInterrupt
+            return
+        if again:
+            self._pipeline.leave()
+        else:
+            _tell("ending when tiles under way are stored; once more ends at once")
+            self._pipeline.stop()
+
+
+def _exit_code(summary: Summary | None, stop: _Stop, *, once: bool) -> int:
+    if stop.interrupted:
+        return EXIT_INTERRUPTED
+    if once and summary is not None and (summary.counts.get("failed") or summary.stalled):
+        return EXIT_FAILED_TILES
+    return EXIT_OK
+
+
+def _tell(sentence: str) -> None:
+    log.info("%s", sentence)
+    click.echo(sentence, err=True)
+
+
+def _print_alerts(rows: Iterable[FocusResult]) -> None:
+    for row in rows:
+        if row.error is not None:
+            click.echo(f"failed: {row.path}: {row.error.message}")
+        else:
+            assert row.verdict is not None
+            click.echo(f"{row.verdict.replace('_', ' ')}: {row.path} (focus score {row.focus_score:.3g})")
+
+
+def _print_plan(plan: Any) -> None:
+    lines: Sequence[tuple[str, object]] = (
+        ("folder", plan.folder),
+        ("names", plan.layout),
+        ("tiles", f"{plan.tiles}, of which the ledger knows {plan.known}"),
+        ("images that are no tiles", plan.passed_over),
+        ("scored on", plan.endpoint),
+        ("way there", plan.transfer),
+        ("ledger", plan.ledger),
+    )
+    for name, value in lines:
+        click.echo(f"{name + ':':26}{value}")
+
+
+def _in_words(summary: Summary) -> str:
+    counts = summary.counts
+    waiting = sum(counts.get(state, 0) for state in ("seen", "ready", "staged", "submitted")) - summary.stalled
+    parts = [f"{counts.get('scored', 0)} tiles scored"]
+    for count, what in (
+        (counts.get("failed", 0), "failed"),
+        (summary.stalled, "stalled"),
+        (waiting, "to be done"),
+        (summary.missing, "missing"),
+    ):
+        if count:
+            parts.append(f"{count} {what}")
+    return ", ".join(parts)

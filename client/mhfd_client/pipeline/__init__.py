@@ -1,0 +1,215 @@
+"""The line that a tile walks, from its folder to its row in the ledger.
+
+    Looking    folder -> seen                            looking.py    reconciling scan; events only wake it
+    Checking   seen -> ready                             checking.py   finished-file gate
+    Moving     ready -> staged                           moving.py     transfer
+    Scoring    staged -> submitted -> scored | failed    scoring.py    tasks out, rows in
+
+The ledger is the queue: each step, in a thread of its own, takes tiles in one state and leaves them in the next, in
+one short transaction. So no step waits for another, only what is in flight is in memory, and a process that dies at any
+line is made good by starting again. The folder is only ever read.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mhfd_client.client import Client
+from mhfd_client.gate import Gate, GateRules
+from mhfd_client.layout import Layout
+from mhfd_client.ledger import Ledger, Order, Run, Summary
+from mhfd_client.pipeline.board import Board
+from mhfd_client.pipeline.checking import Checking
+from mhfd_client.pipeline.looking import Looking
+from mhfd_client.pipeline.moving import Moving
+from mhfd_client.pipeline.runner import Bells, Runner
+from mhfd_client.pipeline.scoring import Results, Scoring
+from mhfd_client.transfer import Transfer
+from mhfd_client.watch import Scanner
+
+__all__ = ["Board", "Options", "Pipeline", "Results"]
+
+HEARTBEAT_S = 5.0
+TICK_S = 0.2
+JOIN_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How one run is watched; the keys of a profile (docs/configuration.md).
+
+    Attributes
+    ----------
+    once : end when everything in the folder is scored, failed or stalled
+    threads : that read files
+    drain_s : how long a stop waits for tiles that the endpoint has
+    """
+
+    poll_s: float = 5.0
+    settle_s: float = 2.0
+    stall_s: float = 600.0
+    marker: str | None = None
+    exclude: tuple[str, ...] = ()
+    order: Order = "fresh"
+    fresh_s: float = 120.0
+    once: bool = False
+    threads: int = 2
+    drain_s: float = 30.0
+
+
+class Pipeline:
+    """Watches one run. Whoever makes it holds the ledger's lease, and closes what it hands in.
+
+    Parameters
+    ----------
+    bell : rings when something changes in the folder
+    on_results : is given the rows as they are stored
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        ledger: Ledger,
+        layout: Layout,
+        transfer: Transfer,
+        client: Client,
+        options: Options,
+        board: Board,
+        *,
+        bell: Bells | None = None,
+        on_results: Callable[[Results], None] = lambda _: None,
+    ) -> None:
+        self._run = run
+        self._ledger = ledger
+        self._transfer = transfer
+        self._client = client
+        self._options = options
+        self._board = board
+        self._stop = threading.Event()
+        self._leave = threading.Event()
+        self._started_at = time.time()
+        self._heartbeat_s = 0.0
+
+        order, fresh_s = options.order, options.fresh_s
+        scanner = Scanner(
+            Path(run.root),
+            is_tile=lambda path: layout.position(path) is not None,
+            exclude=options.exclude,
+            seen_before=bool(ledger.folders(run.run_id)),
+        )
+        gate = Gate(GateRules(settle_s=options.settle_s, stall_s=options.stall_s, marker=options.marker))
+        self.looking = Looking(
+            run, ledger, scanner, gate, layout, board, poll_s=options.poll_s, on_found=lambda: self._checker.wake()
+        )
+        self.checking = Checking(
+            run,
+            ledger,
+            gate,
+            stall_s=options.stall_s,
+            order=order,
+            fresh_s=fresh_s,
+            threads=options.threads,
+            wake=lambda: self._checker.wake(),
+            on_ready=lambda: self._mover.wake(),
+        )
+        self.moving = Moving(
+            run, ledger, transfer, board, order=order, fresh_s=fresh_s, on_staged=lambda: self._scorer.wake()
+        )
+        self.scoring = Scoring(
+            run,
+            ledger,
+            client,
+            board,
+            order=order,
+            fresh_s=fresh_s,
+            wake=lambda: self._scorer.wake(),
+            on_results=on_results,
+        )
+        self._looker = Runner(self.looking, board, bell)
+        self._checker = Runner(self.checking, board)
+        self._mover = Runner(self.moving, board)
+        self._scorer = Runner(self.scoring, board)
+        self._runners = (self._looker, self._checker, self._mover, self._scorer)
+
+    # --- From any thread, and from signal handlers ----------------------------------------------------------------
+
+    def look(self) -> None:
+        """Something has happened in the folder: scan at once."""
+        self._looker.wake()
+
+    def stop(self) -> None:
+        """Take up nothing more, store what the endpoint still answers for a while, then end."""
+        self._stop.set()
+
+    def leave(self) -> None:
+        """End at once; the next start carries on."""
+        self._leave.set()
+        self._stop.set()
+
+    # --- The thread that waits --------------------------------------------------------------------------------------
+
+    def run(self) -> Summary:
+        """Watch until stopped; with `once`, until all is done. What is known at the end."""
+        for runner in self._runners:
+            runner.start()
+        try:
+            while not self._stop.wait(TICK_S):
+                self._heartbeat()
+                if self._options.once and self._all_done():
+                    break
+        finally:
+            self._end()
+        return self._ledger.summary(self._run.run_id)
+
+    def _all_done(self) -> bool:
+        if not self.looking.scans or self.looking.changes:
+            return False
+        return self._ledger.summary(self._run.run_id).to_do == 0
+
+    def _end(self) -> None:
+        """In the order of the line: what a step has begun is finished before its successor ends."""
+        for runner in (self._looker, self._checker, self._mover):
+            runner.stop()
+        self.scoring.drain()
+        deadline_s = time.monotonic() + self._options.drain_s
+        while self.scoring.under_way and time.monotonic() < deadline_s and not self._leave.wait(TICK_S):
+            self._heartbeat()
+        self._scorer.stop()
+        for runner in self._runners:
+            runner.join(0.0 if self._leave.is_set() else JOIN_S)
+        self.checking.close()
+        if not self._leave.is_set():
+            self.scoring.finish()
+            self.moving.finish()
+        self._heartbeat(ended=True)
+
+    def _heartbeat(self, *, ended: bool = False) -> None:
+        """What `mhfd status` shows of the process that watches."""
+        now_s = time.monotonic()
+        if not ended and now_s < self._heartbeat_s + HEARTBEAT_S:
+            return
+        self._heartbeat_s = now_s
+        status = {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "started_at": self._started_at,
+            "ended": ended,
+            "endpoint": self._client.endpoint,
+            "transfer": self._transfer.name,
+            "scans": self.looking.scans,
+            "last_scan_s_ago": now_s - self.looking.last_s if self.looking.scans else None,
+            "under_way": self.scoring.under_way,
+            "notices": [{"text": notice.text, "since": notice.since} for notice in self._board.notices()],
+        }
+        try:
+            self._ledger.heartbeat(self._run.run_id, status, time.time())
+        except Exception as error:  # a full disk, say: the steps tell it; the watch goes on
+            self._board.put("heartbeat", f"the ledger cannot be written: {error}")
+        else:
+            self._board.clear("heartbeat")

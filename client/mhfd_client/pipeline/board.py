@@ -1,0 +1,50 @@
+"""What a person should know at this moment: one sentence a matter, told when it changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One matter as it stands; `since` in Unix seconds."""
+
+    text: str
+    since: float
+
+
+class Board:
+    """The notices in force, by matter. All methods may be called from any thread.
+
+    Parameters
+    ----------
+    tell : is given a sentence whenever a matter begins or changes, and when it is over
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._notices: dict[str, Notice] = {}
+        self._lock = threading.Lock()
+
+    def put(self, matter: str, text: str) -> None:
+        """The matter stands like this; told if it did not stand like this before."""
+        with self._lock:
+            before = self._notices.get(matter)
+            if before is not None and before.text == text:
+                return
+            self._notices[matter] = Notice(text, before.since if before else time.time())
+        self._tell(text)
+
+    def clear(self, matter: str, text: str | None = None) -> None:
+        """The matter is over; `text` says so."""
+        with self._lock:
+            before = self._notices.pop(matter, None)
+        if before is not None and text is not None:
+            self._tell(text)
+
+    def notices(self) -> list[Notice]:
+        with self._lock:
+            return sorted(self._notices.values(), key=lambda notice: notice.since)

@@ -1,0 +1,103 @@
+"""A step of the pipeline in a thread of its own: done again whenever it is woken, and however often it fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Protocol
+
+from mhfd.contract import MhfdError
+from mhfd_client.pipeline.board import Board
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+
+
+class Step(Protocol):
+    """Moves tiles one state further."""
+
+    @property
+    def name(self) -> str: ...
+
+    def step(self) -> float:
+        """Do what can be done now; seconds after which to look again if nobody wakes it before."""
+        ...
+
+
+class Bell:
+    """Something has happened."""
+
+    def __init__(self) -> None:
+        self._rung = threading.Event()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the bell, but not longer than that; whether it rang since the last time."""
+        rang = self._rung.wait(timeout_s)
+        self._rung.clear()
+        return rang
+
+    def ring(self) -> None:
+        """May be called from any thread."""
+        self._rung.set()
+
+
+class Bells(Protocol):
+    """`Bell`, or the one that a change in a folder rings (`mhfd_client.watch.Waker`)."""
+
+    def wait(self, timeout_s: float) -> bool: ...
+
+    def ring(self) -> None: ...
+
+
+class Runner:
+    """Runs a step until it is stopped. What the step raises is told, and the step is tried again after a pause.
+
+    A full disk, a database that restarts, a fault of ours: none of them ends a watch that is to run for a week, for
+    the ledger says at every moment what remains to be done.
+    """
+
+    def __init__(self, step: Step, board: Board, bell: Bells | None = None) -> None:
+        self._step = step
+        self._board = board
+        self._bell: Bells = bell or Bell()
+        self._stopping = False
+        self._pause_s = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"mhfd-{step.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is something to do. May be called from any thread."""
+        self._bell.ring()
+
+    def stop(self) -> None:
+        """Do not begin the step again."""
+        self._stopping = True
+        self._bell.ring()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the step to end; whether it has. One that hangs on a dead share is left behind."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._bell.wait(self._once())
+
+    def _once(self) -> float:
+        matter = f"step {self._step.name}"
+        try:
+            wait_s = self._step.step()
+        except Exception as error:  # the boundary of the thread: nothing may end it
+            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
+            if not isinstance(error, MhfdError | OSError):
+                log.exception("the step '%s'", self._step.name)
+            self._board.put(matter, f"{self._step.name}: {error or type(error).__name__}; trying again")
+            return self._pause_s
+        if self._pause_s:
+            self._pause_s = 0.0
+            self._board.clear(matter, f"{self._step.name}: goes on")
+        return wait_s

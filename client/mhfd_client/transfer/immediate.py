@@ -1,0 +1,48 @@
+"""What the ways have in common that move nothing: each file is decided as soon as it is handed over."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+
+from mhfd_client.transfer import Arrived, Json, NotSent, Outgoing
+
+ROOM = 10_000  # files; not a limit of anything, the ledger is the queue
+
+
+class Immediate:
+    """A `Transfer` without a way.
+
+    Parameters
+    ----------
+    decide : whether the endpoint gets the file as it is
+    """
+
+    def __init__(self, decide: Callable[[Outgoing], Arrived | NotSent]) -> None:
+        self._decide = decide
+        self._decided: list[Arrived | NotSent] = []
+
+    def connect(self, *, interactive: bool | None = None) -> None:
+        """There is nobody to ask."""
+
+    def room(self) -> int:
+        return ROOM
+
+    def ticket(self) -> str:
+        return str(uuid.uuid4())
+
+    def send(self, ticket: str, files: Sequence[Outgoing]) -> None:
+        self._decided += map(self._decide, files)
+
+    def poll(self) -> list[Arrived | NotSent]:
+        decided, self._decided = self._decided, []
+        return decided
+
+    def clean(self, places: Sequence[Json]) -> None:
+        """There are no copies."""
+
+    def notices(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        """Nothing is held."""

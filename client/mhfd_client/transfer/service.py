@@ -1,0 +1,297 @@
+"""Globus Transfer's requests: each waits for the token bucket, is made once, and its failure says what to do.
+
+Trying again is the affair of whoever asks (globus.py): the SDK's own retries pass no bucket, sleep, and cut a
+Retry-After down to ten seconds. Imports the SDKs: 0.7 s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from globus_sdk import (
+    AuthAPIError,
+    DeleteData,
+    GlobusAPIError,
+    GlobusError,
+    NetworkError,
+    TransferClient,
+    TransferData,
+)
+from globus_sdk.token_storage import TokenValidationError
+from globus_sdk.transport import RetryCheckCollection
+from globus_sdk.transport.default_retry_checks import check_expired_authorization
+
+from mhfd_client import sdk
+from mhfd_client.compute import SignInNeededError
+from mhfd_client.pacing import TokenBucket
+from mhfd_client.transfer import (
+    Json,
+    TransferError,
+    TransferRefusedError,
+    TransferSignInError,
+    TransferUnreachableError,
+)
+
+TIMEOUT_S = 30.0
+CLOCK_S = 1.0  # as exactly as the service's clock is known: its answers have whole seconds
+
+Listing = Literal["successful_transfers", "skipped_errors"]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What the tasks of one run have in common.
+
+    Attributes
+    ----------
+    source, destination : UUIDs of collections
+    label : what the tasks are called in Globus's lists
+    deadline_s : after which Globus ends a task
+    """
+
+    source: str
+    destination: str
+    label: str
+    deadline_s: float
+
+
+class NotFoundError(TransferRefusedError):
+    """The service knows no such task, or a collection no such folder."""
+
+
+class TicketError(TransferRefusedError):
+    """The service did not give out this submission id, or has forgotten it."""
+
+
+class BusyError(TransferUnreachableError):
+    """The same files are on their way in another task."""
+
+
+class Service:
+    """Signed in, for one endpoint of the configuration.
+
+    Parameters
+    ----------
+    endpoint : whose configuration asks for the transfer; for the command that signs in
+    bucket : of requests
+    """
+
+    def __init__(self, endpoint: UUID, bucket: TokenBucket, *, interactive: bool) -> None:
+        self.bucket = bucket
+        self._command = f"python -m mhfd_client.transfer {endpoint}"
+        self._ahead_s = 0.0  # of the service's clock before ours
+        self._app = self._guarded(lambda: sdk.sign_in(interactive=interactive))
+        self._client = TransferClient(app=self._app)
+        self._client.retry_config.max_retries = 1
+        self._client.retry_config.checks = RetryCheckCollection()
+        self._client.retry_config.checks.register_check(check_expired_authorization)
+        self._client.transport.http_timeout = TIMEOUT_S
+        try:
+            self.log_in(interactive=interactive)
+        except TransferError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._client.close()
+        self._app.close()
+
+    # --- Signing in -----------------------------------------------------------------------------------------------
+
+    def log_in(self, *, interactive: bool, anew: bool = False) -> None:
+        """For the scopes that the app has come to require."""
+        login = sdk._Login  # asks on the terminal, or not
+        login.interactive = interactive
+        try:
+            self._guarded(lambda: self._app.login(force=anew))  # does nothing while the stored tokens will do
+        finally:
+            login.interactive = False
+
+    def look(self, collection: str, path: str, *, interactive: bool) -> Json:
+        """List one entry of a folder, which asks for consent to the collection where that is needed.
+
+        Raises
+        ------
+        NotFoundError
+            There is no such folder.
+        TransferError
+            The collection cannot be used.
+        """
+        try:
+            return self.ask(lambda: self._client.operation_ls(collection, path=path, limit=1))
+        except TransferSignInError as error:
+            if not _wants_consent(error.__cause__):
+                raise
+        self._client.add_app_data_access_scope(collection)
+        self.log_in(interactive=interactive, anew=True)
+        return self.ask(lambda: self._client.operation_ls(collection, path=path, limit=1))
+
+    # --- Requests -------------------------------------------------------------------------------------------------
+
+    def submission_id(self) -> str:
+        return str(self.ask(self._client.get_submission_id)["value"])
+
+    def submit(self, submission: str, pairs: Iterable[tuple[str, str]], about: Submission) -> tuple[str, bool]:
+        """Have files copied, (source, destination) each: the task's id, and whether it is a new one.
+
+        Raises
+        ------
+        TicketError
+            The submission id is good for nothing any more.
+        BusyError
+            The same files are on their way already.
+        """
+        document = TransferData(
+            about.source,
+            about.destination,
+            submission_id=submission,
+            sync_level="checksum",
+            verify_checksum=True,
+            skip_source_errors=True,  # one file that is gone does not stop the others
+            fail_on_quota_errors=True,  # known at once, not at the deadline
+            **self._options(about),
+        )
+        for source, destination in pairs:
+            document.add_item(source, destination)
+        answer = self.ask(lambda: self._client.submit_transfer(document))
+        return str(answer["task_id"]), answer["code"] != "Duplicate"
+
+    def delete(self, files: Iterable[str], about: Submission) -> str:
+        """Have files removed from the destination, those that are there: the task's id."""
+        submission = self.submission_id()
+        document = DeleteData(about.destination, submission_id=submission, ignore_missing=True, **self._options(about))
+        for file in files:
+            document.add_item(file)
+        return str(self.ask(lambda: self._client.submit_delete(document))["task_id"])
+
+    def _options(self, about: Submission) -> dict[str, Any]:
+        then = datetime.fromtimestamp(time.time() + self._ahead_s + CLOCK_S + about.deadline_s, timezone.utc)
+        deadline = then.isoformat(timespec="seconds")  # by the service's clock: that of a microscope may be wrong
+        quiet = {f"notify_on_{event}": False for event in ("succeeded", "failed", "inactive")}
+        return {"label": about.label, "deadline": deadline, **quiet}
+
+    def task(self, task_id: str) -> Json:
+        return self.ask(lambda: self._client.get_task(task_id))
+
+    def cancel(self, task_id: str) -> None:
+        self.ask(lambda: self._client.cancel_task(task_id))
+
+    def page(self, listing: Listing, task_id: str, marker: str | None) -> Json:
+        """One page of a listing, from `marker` on: {"DATA", "next_marker"}."""
+        listings: dict[Listing, Callable[..., Any]] = {
+            "successful_transfers": self._client.task_successful_transfers,
+            "skipped_errors": self._client.task_skipped_errors,
+        }
+        more = {} if marker is None else {"marker": marker}
+        return self.ask(lambda: listings[listing](task_id, **more))
+
+    def trouble(self, task_id: str) -> str:
+        """What went wrong last, in Globus's words."""
+        query = {"filter": "is_error:1"}
+        found = self.ask(lambda: self._client.task_event_list(task_id, limit=1, query_params=query))["DATA"]
+        return f"{found[0]['description']}: {_short(found[0]['details'])}" if found else ""
+
+    def pause_message(self, task_id: str) -> str:
+        """Who paused the task, and what they say about it."""
+        found = self.ask(lambda: self._client.task_pause_info(task_id))
+        told = [f"the {side}: {found[f'{side}_pause_message']}" for side in SIDES if found.get(f"{side}_pause_message")]
+        told += [f"a rule: {rule['message']}" for rule in found.get("pause_rules") or () if rule.get("message")]
+        return "; ".join(told)
+
+    def seconds_until(self, moment: str) -> float:
+        """From now on, by the service's clock."""
+        then = datetime.fromisoformat(moment.replace(" ", "T").replace("Z", "+00:00"))
+        then = then if then.tzinfo else then.replace(tzinfo=timezone.utc)
+        return then.timestamp() - time.time() - self._ahead_s
+
+    def ask(self, request: Callable[[], Any]) -> Json:
+        """The answer, as plain data.
+
+        Raises
+        ------
+        TransferError
+            What it means that there is none.
+        """
+        if (wait_s := self.bucket.delay_s()) > TIMEOUT_S:
+            raise TransferUnreachableError("Globus Transfer asked to be left alone for a while", after_s=wait_s)
+        self.bucket.take()
+        answer = self._guarded(request)
+        if not isinstance(answer.data, dict):  # a proxy's or a hotel's page
+            raise TransferUnreachableError("something other than Globus Transfer answered; check network and proxy")
+        if date := answer.headers.get("Date"):
+            self._ahead_s = parsedate_to_datetime(date).timestamp() - time.time()
+        return answer.data
+
+    def _guarded(self, request: Callable[[], Any]) -> Any:
+        try:
+            return request()
+        except (GlobusError, SignInNeededError, ValueError) as error:
+            judged = self._judged(error)
+            if isinstance(judged, TransferUnreachableError):
+                self.bucket.hold(judged.after_s)
+            raise judged from error
+
+    def _judged(self, error: Exception) -> TransferError:
+        """What a failed request means, by the service's status and code."""
+        reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, NetworkError):
+            return TransferUnreachableError(f"Globus Transfer is out of reach ({reason})")
+        if isinstance(error, ValueError) and not isinstance(error, TokenValidationError):  # of the environment, say
+            return TransferRefusedError(f"Globus Transfer cannot be used as things are set up ({reason})")
+        if not isinstance(error, GlobusAPIError):
+            return self._sign_in(reason)
+        status, code = error.http_status, str(error.code or "")
+        reason = f"{status} {code}: {error.message}"
+        if status == 429 or (status >= 500 and not code.startswith("ExternalError")):
+            return TransferUnreachableError(f"Globus Transfer is not available ({reason})", after_s=_retry_after(error))
+        if status == 401 or _wants_consent(error) or error.info.authorization_parameters:
+            return self._sign_in(reason)
+        if isinstance(error, AuthAPIError):
+            return self._sign_in(reason)
+        if status == 409:
+            return BusyError(f"the same files are on their way already ({reason})")
+        if "GCDisconnected" in code or "NotConnected" in code:
+            return TransferUnreachableError(f"Globus Connect Personal is not running: start it ({reason})")
+        if "PermissionDenied" in code or status == 403:
+            return TransferRefusedError(
+                f"Globus may not use this folder or collection ({reason}): with Globus Connect Personal, allow the "
+                "folder under Options > Access; otherwise ask the collection's administrator"
+            )
+        if status == 404:
+            return NotFoundError(f"Globus knows no such collection, folder or task ({reason}); check the configuration")
+        if status >= 500:
+            return TransferUnreachableError(f"the collection does not answer ({reason})")
+        if "submission" in (error.message or "").lower():
+            return TicketError(reason)
+        return TransferRefusedError(f"Globus Transfer refuses the request ({reason})")
+
+    def _sign_in(self, reason: str) -> TransferSignInError:
+        return TransferSignInError(
+            f"Globus wants you to sign in, or to consent to mhfd's using a collection: run `{self._command}` in a "
+            "terminal, or set GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET for a program that nobody "
+            f"attends ({reason})"
+        )
+
+
+SIDES = ("source", "destination")
+
+
+def _wants_consent(error: BaseException | None) -> bool:
+    return isinstance(error, GlobusAPIError) and (bool(error.info.consent_required) or error.code == "ConsentRequired")
+
+
+def _retry_after(error: GlobusAPIError) -> float:
+    try:
+        return max(0.0, float(error.headers.get("Retry-After", 0) if error.headers else 0))
+    except ValueError:  # a date; our own pause has to do
+        return 0.0
+
+
+def _short(details: str) -> str:
+    return " ".join(str(details).split())[:200]

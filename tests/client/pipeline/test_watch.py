@@ -1,0 +1,284 @@
+"""What a watch makes of a folder, from the first scan to the ledger, on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+import mhfd
+from mhfd_client.config import Config, load_config, parse_config, resolve
+from mhfd_client.ledger import LedgerBusyError, TileRow, open_ledger
+from mhfd_client.microscope import open_watch
+from mhfd_client.pipeline import Pipeline
+from phantoms import as_uint8, texture
+
+SIDE_PX = 64
+END_S = 60.0
+PROFILE = {"poll_s": 0.5, "settle_s": 0.2, "stall_s": 600.0, "params": {"n_scales": 4, "max_t": 5.0}}
+
+
+def tile(number: int) -> NDArray[np.uint8]:
+    return as_uint8(texture((SIDE_PX, SIDE_PX), np.random.default_rng(number)))
+
+
+def write(folder: Path, name: str, pixels: NDArray[Any]) -> Path:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(file, pixels)
+    return file
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Four tiles in two sections."""
+    for k in range(4):
+        write(tmp_path / "run", f"s{k // 2:04d}/s{k // 2:04d}_r0_c{k % 2}.tif", tile(k))
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def config() -> Config:
+    return parse_config({"profile": "p", "profiles": {"p": PROFILE}, "endpoints": {"local": {"workers": 1}}})
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+Watch = Callable[..., list[str]]
+
+
+def watch_once(folder: Path, config: Config, ledger: Path, **flags: Any) -> list[str]:
+    """`mhfd watch --once` without its process; what it told."""
+    told: list[str] = []
+    settings = resolve(config, None, {"ledger": str(ledger), **flags}, environ={})
+    with open_watch(folder, config, settings, once=True, tell=told.append) as pipeline:
+        pipeline.run()
+    return told
+
+
+@contextmanager
+def watching(folder: Path, config: Config, ledger: Path, **flags: Any) -> Iterator[Pipeline]:
+    """A watch that goes on while the block does its work."""
+    settings = resolve(config, None, {"ledger": str(ledger), **flags}, environ={})
+    with open_watch(folder, config, settings, once=False, tell=lambda _: None) as pipeline:
+        thread = threading.Thread(target=pipeline.run)
+        thread.start()
+        try:
+            yield pipeline
+        finally:
+            pipeline.stop()
+            thread.join(END_S)
+
+
+def rows(ledger: Path, *, live: bool = True) -> dict[str, TileRow]:
+    with open_ledger(ledger, readonly=True) as opened:
+        found = opened.rows(opened.find_run().run_id)
+        return {row.name: row for row in found if not live or row.superseded_by is None}
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + END_S
+    while not true():
+        assert time.monotonic() < end_s, "it never came true"
+        time.sleep(0.05)
+
+
+def states(ledger: Path) -> dict[str, str]:
+    return {name: row.state for name, row in rows(ledger).items()}
+
+
+# ------------------------------------------------------------------------------------------------------- the whole line
+
+
+def test_every_tile_has_the_numbers_of_scoring_it_here(run: Path, config: Config, ledger: Path) -> None:
+    watch_once(run, config, ledger)
+    found = {name: (row.result or {})["features"] for name, row in rows(ledger).items()}
+    params = mhfd.FocusParams(**PROFILE["params"])  # type: ignore[arg-type]
+    assert found == {
+        f"s{k // 2:04d}/s{k // 2:04d}_r0_c{k % 2}.tif": mhfd.score(tile(k), params).features for k in range(4)
+    }
+
+
+def test_pages_of_a_file_are_tiles_of_their_own(tmp_path: Path, config: Config, ledger: Path) -> None:
+    write(tmp_path / "run", "stack.tif", np.stack([tile(0), tile(1)]))
+    watch_once(tmp_path / "run", config, ledger)
+    assert states(ledger) == {"stack.tif#page=0": "scored", "stack.tif#page=1": "scored"}
+
+
+def test_bad_tile_is_a_failed_row_and_stops_nothing(run: Path, config: Config, ledger: Path) -> None:
+    write(run, "s0000/s0000_r0_c2.tif", np.stack([tile(0), tile(1), tile(2)], axis=-1))
+    watch_once(run, config, ledger)
+    assert sorted(states(ledger).values()) == ["failed"] + ["scored"] * 4
+    assert rows(ledger)["s0000/s0000_r0_c2.tif"].error_code == "colour"
+
+
+def test_second_watch_finds_nothing_to_do(run: Path, config: Config, ledger: Path) -> None:
+    watch_once(run, config, ledger)
+    before = rows(ledger)
+    watch_once(run, config, ledger)
+    assert rows(ledger) == before
+
+
+def test_touched_file_is_not_scored_again(run: Path, config: Config, ledger: Path) -> None:
+    watch_once(run, config, ledger)
+    os.utime(run / "s0000/s0000_r0_c0.tif")
+    watch_once(run, config, ledger)
+    again = rows(ledger)["s0000/s0000_r0_c0.tif"]
+    assert (again.generation, again.state, again.attempts) == (2, "scored", 0)
+
+
+def test_tile_taken_again_supersedes_the_old_one(run: Path, config: Config, ledger: Path) -> None:
+    watch_once(run, config, ledger)
+    write(run, "s0000/s0000_r0_c0.tif", tile(9))
+    watch_once(run, config, ledger)
+    row = rows(ledger)["s0000/s0000_r0_c0.tif"]
+    assert row.generation == 2
+    params = mhfd.FocusParams(**PROFILE["params"])  # type: ignore[arg-type]
+    assert (row.result or {})["features"] == mhfd.score(tile(9), params).features
+
+
+def test_tile_that_is_cut_is_stalled_not_scored(run: Path, config: Config, ledger: Path) -> None:
+    file = write(run, "s0001/s0001_r0_c2.tif", tile(7))
+    file.write_bytes(file.read_bytes()[:-100])
+    watch_once(run, config, ledger)
+    row = rows(ledger)["s0001/s0001_r0_c2.tif"]
+    assert (row.state, row.reason) == ("seen", "truncated")
+    assert row.stalled_at is not None
+
+
+def test_missing_tile_of_the_grid_is_listed(run: Path, config: Config, ledger: Path) -> None:
+    (run / "s0000/s0000_r0_c1.tif").unlink()
+    for section in (2, 3):
+        for col in range(2):
+            write(run, f"s{section:04d}/s{section:04d}_r0_c{col}.tif", tile(10 * section + col))
+    watch_once(run, config, ledger)
+    with open_ledger(ledger, readonly=True) as opened:
+        (missing,) = opened.missing(opened.find_run().run_id)
+    assert missing.position is not None
+    assert (missing.position.section, missing.position.row, missing.position.col) == (0, 0, 1)
+
+
+# ------------------------------------------------------------------------------------------------------- while it runs
+
+
+def test_tile_is_scored_when_its_last_byte_is_written(run: Path, config: Config, ledger: Path) -> None:
+    whole = write(run.parent, "whole.tif", tile(5)).read_bytes()
+    target = run / "s0002/s0002_r0_c0.tif"
+    target.parent.mkdir()
+    with watching(run, config, ledger):
+        target.write_bytes(whole[:1000])
+        wait_until(lambda: len(states(ledger)) == 5)
+        assert states(ledger)["s0002/s0002_r0_c0.tif"] == "seen"
+        with target.open("ab") as file:
+            file.write(whole[1000:])
+        wait_until(lambda: states(ledger)["s0002/s0002_r0_c0.tif"] == "scored")
+
+
+def test_folder_that_vanishes_and_returns_loses_nothing(run: Path, config: Config, ledger: Path) -> None:
+    with watching(run, config, ledger):
+        wait_until(lambda: list(states(ledger).values()) == ["scored"] * 4)
+        run.rename(run.with_name("away"))
+        time.sleep(1.0)
+        run.with_name("away").rename(run)
+        write(run, "s0003/s0003_r0_c0.tif", tile(8))
+        wait_until(lambda: list(states(ledger).values()) == ["scored"] * 5)
+    assert all(row.gone_at is None and row.generation == 1 for row in rows(ledger).values())
+
+
+def test_only_one_watch_works_on_a_run(run: Path, config: Config, ledger: Path) -> None:
+    with watching(run, config, ledger), pytest.raises(LedgerBusyError, match=str(os.getpid())):
+        watch_once(run, config, ledger)
+
+
+def test_stop_stores_what_is_under_way(run: Path, config: Config, ledger: Path) -> None:
+    with watching(run, config, ledger):
+        wait_until(lambda: "submitted" in states(ledger).values() or "scored" in states(ledger).values())
+    assert "submitted" not in states(ledger).values()
+
+
+def test_stop_tells_that_nobody_watches_any_more(run: Path, config: Config, ledger: Path) -> None:
+    watch_once(run, config, ledger)
+    with open_ledger(ledger, readonly=True) as opened:
+        heartbeat = opened.summary(opened.find_run().run_id).heartbeat
+    assert heartbeat is not None
+    assert heartbeat["ended"] is True
+
+
+# ------------------------------------------------------------------------------------------- killed, at any line at all
+
+KILLED = """
+import os, sys
+from mhfd_client.cli import main
+from mhfd_client.ledger import sqlite
+
+left = int(sys.argv.pop(1))
+def counted(commit):
+    def run(self, *arguments):
+        global left
+        left -= 1
+        if left == 0:
+            os._exit(9)  # before the transaction is complete
+        commit(self, *arguments)
+        if left == 1 and {after}:
+            os._exit(9)
+    return run
+
+sqlite.SQLiteDatabase.commit = counted(sqlite.SQLiteDatabase.commit)
+main()
+"""
+
+
+@pytest.mark.parametrize("commits", [3, 6, 8, 10, 12, 14])
+def test_killed_at_any_transaction_and_begun_again_ends_the_same(run: Path, ledger: Path, commits: int) -> None:
+    config = run.parent / "config.toml"
+    config.write_text(
+        "profile = 'p'\n[endpoints.local]\nworkers = 1\n"
+        "[profiles.p]\npoll_s = 0.5\nsettle_s = 0.2\nparams = {n_scales = 4, max_t = 5.0}\n"
+    )
+    script = run.parent / "killed.py"
+    script.write_text(KILLED.replace("{after}", str(commits % 4 == 0)))
+    arguments = ["watch", str(run), "--once", "--ledger", str(ledger), "--config", str(config)]
+    command = [sys.executable, str(script), str(commits), *arguments]
+    log = run.parent / "killed.log"
+    with log.open("wb") as told:
+        killed = subprocess.run(command, stdout=told, stderr=told, timeout=END_S, check=False)
+    assert killed.returncode == 9, log.read_text()
+    watch_once(run, load_config(config), ledger)
+    assert {(row.state, row.generation) for row in rows(ledger, live=False).values()} == {("scored", 1)}
+    assert len(rows(ledger)) == 4
+
+
+def test_ledger_of_another_folder_is_a_run_of_its_own(run: Path, config: Config, ledger: Path) -> None:
+    other = run.parent / "other"
+    shutil.copytree(run, other)
+    watch_once(run, config, ledger)
+    watch_once(other, config, ledger)
+    with open_ledger(ledger, readonly=True) as opened:
+        assert [Path(each.root).name for each in opened.runs()] == ["other", "run"]
+
+
+def test_status_as_json_of_a_watched_run(run: Path, config: Config, ledger: Path) -> None:
+    from click.testing import CliRunner
+
+    from mhfd_client.cli import main
+
+    watch_once(run, config, ledger)
+    result = CliRunner().invoke(main, ["status", str(run), "--ledger", str(ledger), "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["counts"]["scored"] == 4
