@@ -5,22 +5,22 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/installed
 
-.PHONY: demo test loopback rabbitmq lint types check wheel clean
+.PHONY: demo test soak loopback services lint types check wheel clean
 
 demo: $(STAMP)  ## simulate a run, score it, show verdicts against the truth, write demo/report.html
 	$(BIN)/mhfd demo --out demo
 
-test: $(STAMP) rabbitmq  ## all tests, on all cores
+test: $(STAMP) services  ## all tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-loopback: $(STAMP) rabbitmq  ## Globus Compute's services on this machine, to try `--endpoint loopback`
+soak: $(STAMP) services  ## watch 10^4 tiles while everything is killed, 20 times over; about 40 minutes
+	$(BIN)/python benchmarks/soak.py
+
+loopback: $(STAMP) services  ## Globus Compute's services on this machine, to try `--endpoint loopback`
 	PYTHONPATH=tests $(BIN)/python -m loopback
 
-rabbitmq:  # installed where that is possible; where not, the tests that need it are skipped
-	@command -v rabbitmq-server >/dev/null || test -x /usr/lib/rabbitmq/bin/rabbitmq-server || \
-	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq rabbitmq-server >/dev/null; } || \
-	echo "RabbitMQ is not installed: the tests over the loopback will be skipped"
+services:  # installed where that is possible; where not, the tests that need them are skipped
+	@tests/install_services
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -107,6 +107,8 @@ class Looking:
                 if position is not None:
                     grid.add(position)
             self._on_found()
+        if any(self._layout.taken(file.path) for file in found.new):
+            self._ledger.supersede_earlier(self._run.run_id, folder.path, self._layout.taken)
         if found.gone:
             self._ledger.mark_gone(self._run.run_id, found.gone, now)
         return len(found.new) + len(found.changed) + len(found.back) + len(found.gone)

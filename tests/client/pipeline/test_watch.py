@@ -153,6 +153,22 @@ def test_tile_taken_again_supersedes_the_old_one(run: Path, config: Config, ledg
     assert (row.result or {})["features"] == mhfd.score(tile(9), params).features
 
 
+def test_tile_taken_again_under_a_later_name_supersedes_the_old_one(
+    tmp_path: Path, config: Config, ledger: Path
+) -> None:
+    run = tmp_path / "run"
+    for col in (1, 2):
+        write(run, f"Tile_r1-c{col}_S_000_1752450056.tif", tile(col))
+    watch_once(run, config, ledger)
+    write(run, "Tile_r1-c1_S_000_1752459999.tif", tile(7))
+    watch_once(run, config, ledger)
+    watch_once(run, config, ledger)  # which must not take the old one for new
+    assert states(ledger) == {
+        "Tile_r1-c2_S_000_1752450056.tif": "scored",
+        "Tile_r1-c1_S_000_1752459999.tif": "scored",
+    }
+
+
 def test_tile_that_is_cut_is_stalled_not_scored(run: Path, config: Config, ledger: Path) -> None:
     file = write(run, "s0001/s0001_r0_c2.tif", tile(7))
     file.write_bytes(file.read_bytes()[:-100])

@@ -1,0 +1,229 @@
+"""`mhfd status`, `export`, `retry` and `recover`: what the ledger knows, and what can be done about it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mhfd_client.cli.options import EXIT_OK, FOLDER, Command, config_option, with_options
+
+if TYPE_CHECKING:
+    from mhfd_client.ledger import Json, Ledger, Run
+
+STATES = ("seen", "ready", "staged", "submitted", "scored", "failed")
+FOLLOW_S = 2.0
+UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+
+
+class Since(click.ParamType):
+    """A moment: a date, a date and time (local, unless it says otherwise), or so long ago: 90s, 30min, 2h, 3d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        ago = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)", str(value))
+        if ago:
+            return time.time() - float(ago[1]) * UNITS_S[ago[2]]
+        try:
+            return datetime.fromisoformat(str(value)).timestamp()
+        except ValueError:
+            self.fail(f"{value!r} is no time; write it like 2026-01-31, 2026-01-31T14:30, or 2h", param, ctx)
+
+
+def run_options(command: Command) -> Command:
+    """Which ledger, which run."""
+    options: list[Callable[[Command], Command]] = [
+        click.argument("folder", type=FOLDER, required=False, metavar="[DIR]"),
+        click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]"),
+        config_option,
+    ]
+    return with_options(command, options)
+
+
+def _opened(where: str | None, config_file: Path | None, *, readonly: bool) -> Ledger:
+    from mhfd_client.config import ledger_path, load_config
+    from mhfd_client.ledger import open_ledger
+
+    return open_ledger(ledger_path(load_config(config_file), where), readonly=readonly)
+
+
+def _run(ledger: Ledger, folder: Path | None) -> Run:
+    return ledger.find_run(None if folder is None else str(folder))
+
+
+@click.command()
+@run_options
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object and nothing else.")
+@click.option("--follow", "--watch", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--all", "show_all", is_flag=True, help="List every stalled, missing and failed tile, not 20 of each.")
+def status(
+    folder: Path | None, where: str | None, config_file: Path | None, as_json: bool, follow: bool, show_all: bool
+) -> None:
+    """What is known of the run in folder DIR, or of that opened last. Anybody may ask at any moment.
+
+    Exit code: 0, whatever the tiles are like; 69 the ledger is out of reach, 78 there is none, or no such run.
+    """
+    from mhfd_client import output
+    from mhfd_client.status import read_status
+
+    with _opened(where, config_file, readonly=True) as ledger:
+        run = _run(ledger, folder)
+
+        def now() -> Json:
+            return read_status(ledger, run, time.time(), None if show_all else 20)
+
+        if follow:
+            _follow(now, as_json=as_json)
+        elif as_json:
+            output.print_plain(now())
+        else:
+            _print(now())
+
+
+def _follow(now: Callable[[], Json], *, as_json: bool) -> None:
+    """On a terminal one picture that changes; else one after the other."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from mhfd_client import output
+
+    console = Console()
+    try:
+        if as_json or not console.is_terminal:
+            for found in _again(now):
+                output.print_plain(found) if as_json else _print(found)
+                sys.stdout.flush()
+            return
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            for found in _again(now):
+                live.update(_picture(found), refresh=True)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_OK)
+
+
+def _again(now: Callable[[], Json]) -> Iterator[Json]:
+    while True:
+        yield now()
+        time.sleep(FOLLOW_S)
+
+
+def _picture(found: Json) -> Any:
+    from rich.text import Text
+
+    from mhfd_client.status import lines
+
+    return Text("\n").join(lines(found))
+
+
+def _print(found: Json) -> None:
+    from rich.console import Console
+
+    Console().print(_picture(found), soft_wrap=True, highlight=False)
+
+
+@click.command()
+@run_options
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True)
+@click.option("--out", default="-", show_default=True, help="File to write; - is standard output.")
+@click.option("--where", "states", multiple=True, type=click.Choice(STATES), help="Only tiles in this state.")
+@click.option("--since", type=Since(), help="Only results since a time, like 2026-01-31T14:30, or since 2h ago.")
+def export(
+    folder: Path | None,
+    where: str | None,
+    config_file: Path | None,
+    form: Any,
+    out: str,
+    states: tuple[Any, ...],
+    since: float | None,
+) -> None:
+    """Results of the run in folder DIR as a table, with verdicts. By default of all tiles that have one.
+
+    "jsonl" is one result a line, as `mhfd score --json` prints them. Exit code: 0; 69 the ledger is out of reach, 75
+    the file cannot be written, 78 there is no ledger, or no such run.
+    """
+    from mhfd_client.export import HAVE_RESULTS, written
+    from mhfd_client.export import export as write
+
+    lacking = sorted(set(states) - set(HAVE_RESULTS))
+    if form == "jsonl" and lacking:
+        raise click.UsageError(f"jsonl holds results, and tiles that are {lacking[0]} have none; use --format csv")
+    with _opened(where, config_file, readonly=True) as ledger:
+        run = _run(ledger, folder)
+        options: Any = {"states": states or HAVE_RESULTS, "since": since}
+        if out == "-":
+            write(ledger, run, click.get_binary_stream("stdout"), form, **options)
+            return
+        with written(Path(out)) as file:
+            n = write(ledger, run, file, form, **options)
+    click.echo(f"{n} tiles in {out}", err=True)
+
+
+@click.command()
+@run_options
+@click.option("--failed", is_flag=True, help="Score failed tiles again.")
+@click.option("--stalled", is_flag=True, help="Take stalled files as they are, although they look unfinished.")
+@click.option("--code", "codes", multiple=True, help="Only failures with this code, as `mhfd status` names it.")
+@click.option("--tile", "paths", multiple=True, help="Only this tile, as `mhfd status` names it.")
+def retry(
+    folder: Path | None,
+    where: str | None,
+    config_file: Path | None,
+    failed: bool,
+    stalled: bool,
+    codes: tuple[str, ...],
+    paths: tuple[str, ...],
+) -> None:
+    """Have tiles of the run in folder DIR taken up again: by the watch that is running, or the next one.
+
+    Exit code: 0, also when there is nothing to do; 69 the ledger is out of reach, 78 there is no such run.
+    """
+    if not failed and not stalled:
+        raise click.UsageError("say which: --failed, --stalled, or both")
+    with _opened(where, config_file, readonly=False) as ledger:
+        run = _run(ledger, folder)
+        n = ledger.retry(run.run_id, failed=failed, stalled=stalled, codes=codes or None, paths=paths or None)
+    click.echo(f"{n} tiles of {run.root} are to be done again", err=True)
+
+
+@click.command()
+@click.argument("spools", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="SPOOL...")
+@click.option("--run", "folder", type=FOLDER, metavar="DIR", help="Of this folder.  [default: the run opened last]")
+@click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object and nothing else.")
+@config_option
+def recover(
+    spools: tuple[Path, ...], folder: Path | None, where: str | None, as_json: bool, config_file: Path | None
+) -> None:
+    """Take results from an endpoint's spool: folders, or files, on a shared disk or copied here.
+
+    For tiles that were scored and whose results did not come back. Exit code: 0, also when nothing fits; 69 the ledger
+    is out of reach, 78 there is no such run.
+    """
+    from dataclasses import asdict
+
+    from mhfd_client import output
+
+    with _opened(where, config_file, readonly=False) as ledger:
+        run = _run(ledger, folder)
+        report = ledger.recover(run.run_id, _spooled(spools), time.time())
+    if as_json:
+        output.print_plain(asdict(report))
+        return
+    click.echo(
+        f"{report.stored} results stored, {report.known} were known, {report.unmatched} belong to no tile of "
+        f"{run.root}, {report.failed} are failures, {report.unreadable} cannot be read"
+    )
+
+
+def _spooled(spools: tuple[Path, ...]) -> Iterator[Json]:
+    from mhfd.worker.rows import read_lines, read_spool
+
+    for spool in spools:
+        yield from read_spool(spool) if spool.is_dir() else read_lines(spool)

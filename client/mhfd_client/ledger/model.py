@@ -1,0 +1,213 @@
+"""What the ledger keeps, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from mhfd.contract import FocusParams, MhfdError, page_path
+from mhfd_client.layout.position import Position
+
+Json: TypeAlias = dict[str, Any]
+
+State = Literal["seen", "ready", "staged", "submitted", "scored", "failed"]
+Queue = Literal["seen", "stalled", "ready", "sending", "staged", "submitted", "failed", "gone"]
+Order = Literal["fresh", "newest", "oldest"]
+
+UNFINISHED: tuple[State, ...] = ("seen", "ready", "staged", "submitted")
+
+
+class LedgerError(MhfdError):
+    """The ledger cannot be used as asked; the message says what to do."""
+
+    exit_code = 78
+
+
+class LedgerFormatError(LedgerError):
+    """What is there is no ledger, is damaged, or was written by a newer mhfd."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The database is out of reach; later calls try again."""
+
+    exit_code = 69
+
+
+class LedgerBusyError(LedgerError):
+    """Somebody else is at work on it."""
+
+    exit_code = 75
+
+
+class LedgerFullError(LedgerError):
+    """There is no room for more. Nothing of the call was stored; the same call works once there is room."""
+
+    exit_code = 75
+
+
+@dataclass(frozen=True)
+class SeenFile:
+    """A file as a scan found it; `path` is relative to the run's root, with "/" on every platform."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the ledger knows of a file: the newest generation."""
+
+    size: int
+    mtime_ns: int
+    state: State
+    gone: bool
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A tile that should be there and is not.
+
+    Attributes
+    ----------
+    name : of its file, or None where only its position is known
+    since : when it was first noted (Unix seconds); filled in by the ledger
+    """
+
+    name: str | None
+    position: Position | None
+    why: str
+    since: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One folder, scored with one set of parameters."""
+
+    run_id: int
+    root: str
+    params: FocusParams
+    params_sha256: str
+    layout: str
+    endpoint: str
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TileRow:
+    """One tile: one page of one generation of one file. Times are Unix seconds.
+
+    Attributes
+    ----------
+    path : of the file, relative to the run's root
+    page, pages : which one, of how many; 0 of 1 until the file was looked into
+    generation : 1, and one more each time the file was taken again
+    reason : why a tile in state seen waits
+    accepted : take the file as it is, even if it looks unfinished
+    shape : (rows, cols) of the pixels
+    position : None where the name tells nothing
+    seen_at, changed_at, state_at : found first; size or time changed; came into its state
+    gone_at : since when the file is not there any more
+    stalled_at : since when it counts as one that will not be finished
+    superseded_by : tile_id of the first page of the next generation
+    attempts, task_id : how often it was submitted, and as which task the last time
+    ticket, place : of the transfer, and where the copy is for the endpoint
+    scored_at, result : when its result came, and the result: `FocusResult.to_dict()`, failed ones too
+    """
+
+    tile_id: int
+    run_id: int
+    path: str
+    page: int
+    pages: int
+    generation: int
+    state: State
+    reason: str | None
+    accepted: bool
+    size: int
+    mtime_ns: int
+    tile_sha256: str | None
+    shape: tuple[int, int] | None
+    position: Position | None
+    seen_at: float
+    changed_at: float
+    state_at: float
+    gone_at: float | None
+    stalled_at: float | None
+    superseded_by: int | None
+    attempts: int
+    ticket: str | None
+    place: Json | None
+    task_id: str | None
+    error_code: str | None
+    error_message: str | None
+    scored_at: float | None
+    result: Json | None
+
+    @property
+    def name(self) -> str:
+        """The tile's public name: `path`, with "#page=k" when the file has several pages."""
+        return public_name(self.path, self.page, self.pages)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A run in numbers. `counts`, `gone` and `superseded` together are all its rows.
+
+    Attributes
+    ----------
+    counts : tiles by state, those that `gone` and `superseded` count left out
+    gone : tiles whose file vanished before they were submitted
+    superseded : earlier generations of tiles that were taken again
+    stalled : of the tiles in state seen, those that are no longer waited for
+    sending : of the tiles in state ready, those that a transfer has
+    missing : tiles that should be there
+    waiting_since : when the tile was seen that has waited longest
+    last_scored_at : when the last result came
+    recent, window_s : so many results came in the last so many seconds
+    heartbeat, heartbeat_at : the pipeline's last sign of life
+    """
+
+    run_id: int
+    counts: Mapping[State, int]
+    gone: int
+    superseded: int
+    stalled: int
+    sending: int
+    missing: int
+    waiting_since: float | None
+    last_scored_at: float | None
+    recent: int
+    window_s: float
+    heartbeat: Json | None
+    heartbeat_at: float | None
+
+    @property
+    def to_do(self) -> int:
+        """Tiles on their way to a result."""
+        return sum(self.counts.get(state, 0) for state in UNFINISHED) - self.stalled
+
+
+@dataclass(frozen=True)
+class RecoverReport:
+    """What became of the lines of a spool.
+
+    Attributes
+    ----------
+    stored : tiles that got their result from it
+    known : lines whose result was there already
+    unmatched : lines of tiles that this run does not have, or not with these pixels and parameters
+    failed : lines of tiles that the endpoint could not score; those are left to a new attempt
+    unreadable : lines that are no result which this mhfd reads
+    """
+
+    stored: int = 0
+    known: int = 0
+    unmatched: int = 0
+    failed: int = 0
+    unreadable: int = 0
+
+
+def public_name(path: str, page: int, pages: int) -> str:
+    return path if pages == 1 else page_path(path, page)

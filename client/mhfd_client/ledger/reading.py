@@ -1,0 +1,176 @@
+"""Reading: a run in numbers, its rows as a stream, and what the pipeline asks besides."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from mhfd_client.layout.position import Position
+from mhfd_client.ledger.core import POSITION, TILE_ROWS, Core, listed, parted, position_of, tile_row
+from mhfd_client.ledger.model import Queue, State, Summary, TileRow
+
+Measured = tuple[float | None, float | None, float | None]
+
+ROWS_AT_ONCE = 1000
+NAMES_AT_ONCE = 1000
+WINDOW_S = 300.0
+WAITING: tuple[Queue, ...] = ("seen", "ready", "sending", "staged", "submitted")
+
+
+class Reading(Core):
+    """The part of `Ledger` that looks at all of a run."""
+
+    def get(self, tile_ids: Collection[int]) -> list[TileRow]:
+        """These rows, as far as they exist, by number."""
+        return self._tiles("t.tile_id IN @ids ORDER BY t.tile_id", listed(tile_ids))
+
+    def summary(self, run_id: int, now: float | None = None, window_s: float = WINDOW_S) -> Summary:
+        """A run in numbers, quickly, however long it is."""
+        now = time.time() if now is None else now
+        counts: Counter[State] = Counter()
+        gone = superseded = stalled = 0
+        for state, is_gone, is_stalled, is_superseded, n in self._ask(
+            "SELECT state, gone, stalled, superseded, n FROM counter WHERE run_id = ?", run_id
+        ):
+            if is_superseded:
+                superseded += n
+            elif is_gone and state in ("seen", "ready", "staged"):
+                gone += n
+            else:
+                counts[state] += n
+                stalled += n if is_stalled else 0
+        last = self._ask("SELECT scored_at FROM result WHERE run_id = ? ORDER BY scored_at DESC LIMIT 1", run_id)
+        heartbeat, heartbeat_at = self._noted(run_id, "heartbeat") or (None, None)
+        return Summary(
+            run_id=run_id,
+            counts=counts,
+            gone=gone,
+            superseded=superseded,
+            stalled=stalled,
+            sending=self.sending_count(run_id),
+            missing=self._count("SELECT COUNT(*) FROM missing WHERE run_id = ?", run_id),
+            waiting_since=self._waiting_since(run_id),
+            last_scored_at=last[0][0] if last else None,
+            recent=self._count(
+                "SELECT COUNT(*) FROM result WHERE run_id = ? AND scored_at >= ?", run_id, now - window_s
+            ),
+            window_s=window_s,
+            heartbeat=heartbeat,
+            heartbeat_at=heartbeat_at,
+        )
+
+    def _waiting_since(self, run_id: int) -> float | None:
+        oldest = [
+            self._ask("SELECT seen_at FROM tile WHERE run_id = ? AND queue = ? ORDER BY seen_at LIMIT 1", run_id, queue)
+            for queue in WAITING
+        ]
+        return min((found[0][0] for found in oldest if found), default=None)
+
+    def sending_count(self, run_id: int) -> int:
+        """Tiles that a transfer has."""
+        return self._count("SELECT COUNT(*) FROM tile WHERE run_id = ? AND queue = 'sending'", run_id)
+
+    def rows(
+        self,
+        run_id: int,
+        *,
+        states: Collection[State] | None = None,
+        since: float | None = None,
+        after: int = 0,
+        limit: int | None = None,
+        generations: bool = False,
+    ) -> Iterator[TileRow]:
+        """The rows of a run as they are when the first is read, by number, a thousand at a time in memory.
+
+        Parameters
+        ----------
+        states : only these
+        since : only tiles with a result from that time on, in the order of their results
+        after : only tiles with a higher number
+        limit : so many at the most
+        generations : those superseded, too
+        """
+        by_time = since is not None
+        conditions = ["r.run_id = ?", "t.tile_id > ?"] if by_time else ["t.run_id = ?"]
+        values: list[Any] = [run_id, after] if by_time else [run_id]
+        if states is not None:
+            conditions.append("t.state IN @texts")
+            values.append(listed(sorted(states)))
+        if not generations:
+            conditions.append("t.superseded_by IS NULL")
+        # By key, not by OFFSET: the last page costs what the first does.
+        key = "r.scored_at, r.tile_id" if by_time else "t.tile_id"
+        last: tuple[Any, ...] = (since, 0) if by_time else (after,)
+        conditions.append(f"({key}) > ({', '.join('?' * len(last))})")
+        left = 2**62 if limit is None else limit
+        with self._database.snapshot() as database:
+            while left > 0:
+                n = min(left, ROWS_AT_ONCE)
+                sql = f"{TILE_ROWS} WHERE {' AND '.join(conditions)} ORDER BY {key} LIMIT ?"
+                page = [tile_row(record) for record in database.execute(sql, (*values, *last, n))]
+                yield from page
+                if len(page) < n:
+                    return
+                left -= n
+                last = (page[-1].scored_at, page[-1].tile_id) if by_time else (page[-1].tile_id,)
+
+    def measures(self, run_id: int, folder: str, at_most: int = 20_000) -> list[Measured]:
+        """(focus_score, content, anisotropy) of the scored tiles of a folder, each in its newest generation.
+
+        Of a folder with more than `at_most` files a part of them, evenly over its time.
+        """
+        n = self._count(
+            "SELECT COUNT(*) FROM folder AS f JOIN tile AS t ON t.folder_id = f.folder_id "
+            "WHERE f.run_id = ? AND f.path = ?",
+            run_id, folder,
+        )  # fmt: skip
+        found = self._ask(
+            "SELECT r.focus_score, r.content, r.anisotropy FROM folder AS f "
+            "JOIN tile AS t ON t.folder_id = f.folder_id JOIN result AS r ON r.tile_id = t.tile_id "
+            "WHERE f.run_id = ? AND f.path = ? AND t.tile_id % ? = 0 AND t.superseded_by IS NULL "
+            "AND r.status = 'scored'",
+            run_id, folder, -(-n // at_most) or 1,
+        )  # fmt: skip
+        return [(score, content, anisotropy) for score, content, anisotropy in found]
+
+    def positions(self, run_id: int) -> Iterator[Position]:
+        """Where the tiles seen so far lie, those that are gone included."""
+        last = 0
+        with self._database.snapshot() as database:
+            while page := database.execute(
+                f"SELECT tile_id, {', '.join(POSITION)} FROM tile WHERE run_id = ? AND tile_id > ? AND page = 0 "
+                "AND superseded_by IS NULL ORDER BY tile_id LIMIT ?",
+                (run_id, last, ROWS_AT_ONCE),
+            ):
+                for tile_id, *numbers in page:
+                    last = tile_id
+                    if (position := position_of(*numbers)) is not None:
+                        yield position
+
+    def unknown(self, run_id: int, paths: Collection[str]) -> list[str]:
+        """Those of the files that were never seen."""
+        folders: dict[str, set[str]] = {}
+        for path in paths:
+            folder, name = parted(path)
+            folders.setdefault(folder, set()).add(name)
+        return [
+            f"{folder}/{name}" if folder else name
+            for folder, names in folders.items()
+            for name in sorted(names - self._known_names(run_id, folder, sorted(names)))
+        ]
+
+    def _known_names(self, run_id: int, folder: str, names: list[str]) -> set[str]:
+        return {
+            name
+            for start in range(0, len(names), NAMES_AT_ONCE)
+            for (name,) in self._ask(
+                "SELECT t.name FROM folder AS f JOIN tile AS t ON t.folder_id = f.folder_id WHERE f.run_id = ? "
+                "AND f.path = ? AND t.name IN @texts AND t.page = 0",
+                run_id, folder, listed(names[start : start + NAMES_AT_ONCE]),
+            )
+        }  # fmt: skip
+
+    def _count(self, sql: str, *values: Any) -> int:
+        return int(self._ask(sql, *values)[0][0])

@@ -1,0 +1,171 @@
+"""Results: stored once, and only if they are of the pixels that the gate saw."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Literal, TypeVar
+
+from mhfd.contract import Failure, FocusResult, ParamsError, split_page
+from mhfd_client.ledger.core import dumps, listed, parted
+from mhfd_client.ledger.model import Json, RecoverReport, TileRow
+from mhfd_client.ledger.steps import Steps
+
+T = TypeVar("T")
+Scored = tuple[int, FocusResult]
+
+REPLACED_TIMES = 3
+"""A tile that the endpoint saw with other pixels so often is given up: it reads another file than we do."""
+
+LINES_AT_ONCE = 500
+
+_COLUMNS = (
+    "tile_id", "run_id", "scored_at", "status", "features", "features_per_mpx", "focus_score", "noise", "content",
+    "anisotropy", "mhfd", "device", "json",
+)  # fmt: skip
+_STORE = (
+    f"INSERT INTO result ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
+    f"ON CONFLICT (tile_id) DO UPDATE SET {', '.join(f'{each} = excluded.{each}' for each in _COLUMNS[1:])}"
+)
+
+
+class Results(Steps):
+    """The part of `Ledger` that keeps results."""
+
+    def store(self, results: Sequence[Scored], now: float) -> list[int]:
+        """-> scored or failed; the ids of those that this changed.
+
+        What is scored stays as it is; what failed may still be scored. A result of other pixels than the gate saw is
+        not stored: if the tile was submitted, its file was replaced meanwhile, and it is looked at again.
+        """
+        with self.transaction():
+            rows = {row.tile_id: row for row in self._tiles("t.tile_id IN @ids", listed([i for i, _ in results]))}
+            accepted: dict[int, FocusResult] = {}
+            replaced: list[int] = []
+            for tile_id, result in results:
+                row = rows.get(tile_id)
+                fate = "ignored" if row is None else _fate(row, result)
+                if fate == "stored":
+                    accepted[tile_id] = result
+                elif fate == "given up":
+                    accepted[tile_id] = _given_up(result)
+                elif fate == "replaced":
+                    replaced.append(tile_id)
+            self._keep([(rows[tile_id], result) for tile_id, result in accepted.items()], now)
+            self._end_attempts([(tile_id, "the file was replaced meanwhile", None) for tile_id in replaced], now)
+            self._look_again(replaced, "replaced", now)
+        return list(accepted)
+
+    def _keep(self, stored: Sequence[tuple[TileRow, FocusResult]], now: float) -> None:
+        self._many(_STORE, [_record(row, result, now) for row, result in stored])
+        self._many(
+            "UPDATE tile SET state = ?, reason = NULL, stalled_at = NULL, ticket = NULL, error_code = ?, "
+            "error_message = ?, state_at = ? WHERE tile_id = ?",
+            [(r.status, r.error and r.error.code, r.error and r.error.message, now, row.tile_id) for row, r in stored],
+        )
+        self._end_attempts([(row.tile_id, r.status, r.provenance.device) for row, r in stored], now)
+
+    def recover(self, run_id: int, lines: Iterable[Json], now: float) -> RecoverReport:
+        """Take results from an endpoint's spool (`mhfd.worker.rows.read_spool`), or from rows alone.
+
+        A line belongs to the tiles with its pixels that have no result yet, by their hash; to that of its name if it
+        is among them.
+        """
+        ((params_sha256,),) = self._ask("SELECT params_sha256 FROM run WHERE run_id = ?", run_id)
+        total: Counter[str] = Counter()
+        for batch in _batches(lines, LINES_AT_ONCE):
+            found: list[FocusResult] = []
+            for line in batch:
+                kind, result = _spooled(line, params_sha256)
+                if result is None:
+                    total[kind] += 1
+                else:
+                    found.append(result)
+            total.update(self._recover(run_id, found, now))
+        return RecoverReport(**total)
+
+    def _recover(self, run_id: int, found: Sequence[FocusResult], now: float) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        with self.transaction():
+            hashes = listed(sorted({str(each.provenance.tile_sha256) for each in found}))
+            lacking: dict[str | None, dict[str, TileRow]] = {}
+            for row in self._tiles("t.tile_sha256 IN @texts AND t.state <> 'scored' AND t.run_id = ?", hashes, run_id):
+                lacking.setdefault(row.tile_sha256, {})[row.name] = row
+            stored: list[Scored] = []
+            left: list[FocusResult] = []
+            for result in found:
+                tiles = lacking.get(result.provenance.tile_sha256, {})
+                names = [result.path] if result.path in tiles else list(tiles)
+                stored += [(tiles.pop(name).tile_id, replace(result, path=name)) for name in names]
+                if not names:
+                    left.append(result)
+            counts["stored"] = len(self.store(stored, now))
+            for result in left:
+                counts["known" if self._is_known(run_id, result) else "unmatched"] += 1
+        return counts
+
+    def _is_known(self, run_id: int, result: FocusResult) -> bool:
+        path, page = split_page(result.path)
+        return bool(
+            self._ask(
+                "SELECT 1 FROM tile AS t JOIN folder AS f ON f.folder_id = t.folder_id WHERE f.run_id = ? "
+                "AND f.path = ? AND t.name = ? AND t.page = ? AND t.state = 'scored' AND t.tile_sha256 = ?",
+                run_id, *parted(path), page, result.provenance.tile_sha256,
+            )
+        )  # fmt: skip
+
+
+def _fate(row: TileRow, result: FocusResult) -> Literal["stored", "ignored", "replaced", "given up"]:
+    if row.state == "scored":
+        return "ignored"
+    if result.status == "failed":
+        return "ignored" if row.state == "failed" else "stored"
+    if row.tile_sha256 == result.provenance.tile_sha256:
+        return "stored"
+    if row.state != "submitted":  # the late answer to an earlier attempt
+        return "ignored"
+    return "given up" if row.attempts >= REPLACED_TIMES else "replaced"
+
+
+def _given_up(result: FocusResult) -> FocusResult:
+    message = (
+        f"the endpoint read other pixels than this machine, {REPLACED_TIMES} times; see whether both mean the same "
+        "file (the endpoint's `data` or `transfer` in the configuration), then `mhfd retry --failed`"
+    )
+    return FocusResult(
+        path=result.path,
+        status="failed",
+        error=Failure(code="read_failed", message=message),
+        provenance=replace(result.provenance, tile_sha256=None),
+    )
+
+
+def _record(row: TileRow, result: FocusResult, now: float) -> tuple[object, ...]:
+    measures = (
+        result.features, result.features_per_mpx, result.focus_score, result.noise, result.content, result.anisotropy
+    )  # fmt: skip
+    about = result.provenance
+    return (
+        row.tile_id, row.run_id, now, result.status, *measures, about.mhfd, about.device, dumps(result.to_dict())
+    )  # fmt: skip
+
+
+def _spooled(line: Json, params_sha256: str) -> tuple[str, FocusResult | None]:
+    """The scored result of a line; where there is none, what the line counts as."""
+    try:
+        result = FocusResult.from_dict(line.get("row", line))
+    except (ParamsError, TypeError, KeyError, AttributeError):
+        return "unreadable", None
+    if result.status == "failed":
+        return "failed", None
+    if result.provenance.params_sha256 != params_sha256:
+        return "unmatched", None
+    return "", result
+
+
+def _batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(values)
+    while batch := list(islice(rest, size)):
+        yield batch

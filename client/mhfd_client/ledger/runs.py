@@ -1,0 +1,166 @@
+"""Runs: which there are, who works on one, and what that one leaves for its successor."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+
+from mhfd.contract import FocusParams
+from mhfd_client.ledger.core import POSITION, Core, dumps, numbers_of, position_of
+from mhfd_client.ledger.database import Record
+from mhfd_client.ledger.model import Json, LedgerBusyError, LedgerError, Missing, Run
+
+_RUNS = "SELECT run_id, root, params, params_sha256, layout, endpoint, created_at FROM run"
+
+
+class Runs(Core):
+    """The part of `Ledger` about runs as a whole."""
+
+    def open_run(self, root: str, params: FocusParams, *, layout: str, endpoint: str, now: float | None = None) -> Run:
+        """The run of this folder and these parameters, a new one if need be; layout and endpoint may change."""
+        now = time.time() if now is None else now
+        with self.transaction():
+            known = next((r for r in self.runs() if _same(r.root, root) and r.params_sha256 == params.sha256), None)
+            changed = (layout, endpoint, dumps(params.to_dict()), now)
+            if known is None:
+                ((run_id,),) = self._ask(
+                    "INSERT INTO run (layout, endpoint, params, opened_at, root, params_sha256, created_at) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING run_id",
+                    *changed, _root(root), params.sha256, now,
+                )  # fmt: skip
+                return self.find_run(run_id)
+            self._do(
+                "UPDATE run SET layout = ?, endpoint = ?, params = ?, opened_at = ? WHERE run_id = ?",
+                *changed, known.run_id,
+            )  # fmt: skip
+            return self.find_run(known.run_id)
+
+    def runs(self) -> list[Run]:
+        """All of them, that which was opened last first."""
+        return [_run(record) for record in self._ask(f"{_RUNS} ORDER BY opened_at DESC, run_id DESC")]
+
+    def find_run(self, which: str | int | None = None) -> Run:
+        """The run of a folder (of several that which was opened last), or of a number; None: that opened last.
+
+        Raises
+        ------
+        LedgerError
+            There is none.
+        """
+        runs = self.runs()
+        for run in runs:
+            if which is None or which == run.run_id or (isinstance(which, str) and _same(run.root, which)):
+                return run
+        if not runs:
+            raise LedgerError(f"{self.name} has no runs yet: `mhfd watch DIR` begins one; --ledger names another")
+        folders = ", ".join(dict.fromkeys(run.root for run in runs[:5]))
+        raise LedgerError(f"{self.name} has no run of {which}; it has runs of {folders}")
+
+    @contextmanager
+    def lease(self, run_id: int) -> Generator[None, None, None]:
+        """The exclusive right to run a pipeline on a run; it ends with the block, or with the process.
+
+        Raises
+        ------
+        LedgerBusyError
+            Another process has it; the message says which.
+        """
+        lease = self._database.lease(run_id)
+        if lease is None:
+            raise self._busy(run_id)
+        self._leases[run_id] = lease
+        try:
+            self._note(run_id, "lease", {"host": platform.node(), "pid": os.getpid()}, time.time())
+            yield
+        finally:
+            del self._leases[run_id]
+            with suppress(LedgerError):  # the note alone is no lease
+                self._note(run_id, "lease", None, time.time())
+            lease.release()
+
+    def _busy(self, run_id: int) -> LedgerBusyError:
+        holder, since = self._noted(run_id, "lease") or ({}, time.time())
+        return LedgerBusyError(
+            f"process {holder.get('pid', '?')} on {holder.get('host', '?')} works on this run since "
+            f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(since))}; end that one first, or watch another folder"
+        )
+
+    def heartbeat(self, run_id: int, status: Json, now: float) -> None:
+        """Who works on it and how it goes; `mhfd status` shows the keys that status.py reads.
+
+        Raises
+        ------
+        LedgerBusyError
+            The lease was lost while the database was away, and somebody else has it now.
+        """
+        lease = self._leases.get(run_id)
+        if lease is not None and not lease.renew():
+            raise self._busy(run_id)
+        self._note(run_id, "heartbeat", status, now)
+
+    def save_resume(self, run_id: int, state: Json | None) -> None:
+        """What a client needs to go on with the tasks in flight; each attempt gets to know its task."""
+        with self.transaction():
+            self._note(run_id, "resume", state, time.time())
+            tasks = (state or {}).get("tasks", [])
+            known = [(task["task_id"], tile.get("tag")) for task in tasks for tile in task["tiles"] if task["task_id"]]
+            self._many(
+                "UPDATE attempt SET task_id = ? WHERE tile_id = ? AND ended_at IS NULL "
+                "AND (task_id IS NULL OR task_id <> ?)",
+                [(task_id, int(tag), task_id) for task_id, tag in known if tag],
+            )
+
+    def resume(self, run_id: int) -> Json | None:
+        """What `save_resume` was given last."""
+        found = self._noted(run_id, "resume")
+        return found[0] if found else None
+
+    def set_missing(self, run_id: int, missing: Sequence[Missing], now: float) -> None:
+        """These are missing now, and no others; those that were before keep the time of their first note."""
+        wanted = {_item(each): each for each in missing}
+        with self.transaction():
+            known = {_item(each): each for each in self.missing(run_id)}
+            ended = [item for item, each in known.items() if item not in wanted or wanted[item].why != each.why]
+            begun = [item for item, each in wanted.items() if item not in known or known[item].why != each.why]
+            self._many("DELETE FROM missing WHERE run_id = ? AND item = ?", [(run_id, item) for item in ended])
+            self._many(
+                f"INSERT INTO missing (run_id, item, name, why, noted_at, {', '.join(POSITION)}) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (run_id, item, each.name, each.why, since.since if since else now, *numbers_of(each.position))
+                    for item in begun
+                    for each, since in [(wanted[item], known.get(item))]
+                ],
+            )
+
+    def missing(self, run_id: int, limit: int | None = None) -> list[Missing]:
+        """In the order in which they were noted."""
+        found = self._ask(
+            f"SELECT name, why, noted_at, {', '.join(POSITION)} FROM missing WHERE run_id = ? "
+            f"ORDER BY noted_at, {', '.join(POSITION)}, item LIMIT ?",
+            run_id, 2**62 if limit is None else limit,
+        )  # fmt: skip
+        return [Missing(name, position_of(*numbers), why, noted_at) for name, why, noted_at, *numbers in found]
+
+
+def _item(missing: Missing) -> str:
+    """What tells one missing tile from another."""
+    return missing.name or str(numbers_of(missing.position))
+
+
+def _run(record: Record) -> Run:
+    run_id, root, params, *rest = record
+    return Run(run_id, root, FocusParams.from_dict(json.loads(params)), *rest)
+
+
+def _root(root: str) -> str:
+    return os.path.abspath(root)  # noqa: PTH100  (Path.absolute leaves "..")
+
+
+def _same(known: str, root: str) -> bool:
+    """By whatever link it is named, and without regard to case where the system has none."""
+    return os.path.normcase(known) in (os.path.normcase(_root(root)), os.path.normcase(os.path.realpath(root)))

@@ -1,0 +1,132 @@
+"""A ledger in a file, and one in PostgreSQL: the same tests run on both."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mhfd._version import __version__
+from mhfd.contract import Failure, FocusParams, FocusResult, Provenance
+from mhfd_client.layout.position import Position
+from mhfd_client.ledger import Ledger, Run, SeenFile, open_ledger
+from postgres import Postgres, postgres
+
+__all__ = ["postgres"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty ledger."""
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.db")
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.without_schema("mhfd")
+
+
+@pytest.fixture
+def ledger(where: str) -> Iterator[Ledger]:
+    with open_ledger(where) as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(ledger: Ledger, tmp_path: Path) -> Run:
+    return ledger.open_run(str(tmp_path), FocusParams(), layout="auto", endpoint="local", now=0.0)
+
+
+@pytest.fixture
+def walk(ledger: Ledger, run: Run) -> Callable[..., int]:
+    """Bring one file of one page as far as a state; its tile_id."""
+
+    def walk(path: str, state: str, *, pixels: str = "p", now: float = 100.0, size: int = 10, mtime: int = 1) -> int:
+        ledger.see(run.run_id, [(SeenFile(path, size, mtime), Position(section=1, row=0, col=0))], now)
+        (row,) = [row for row in ledger.rows(run.run_id, states=["seen"]) if row.path == path]
+        steps: dict[str, Callable[[], object]] = {
+            "ready": lambda: ledger.finish(row.tile_id, [(pixels, (4, 4))], now),
+            "staged": lambda: ledger.stage([(row.tile_id, None)], now),
+            "submitted": lambda: ledger.submit([row.tile_id], "local", now),
+            "scored": lambda: ledger.store([(row.tile_id, scored(path, pixels))], now),
+        }
+        if state == "failed":
+            ledger.store([(row.tile_id, failed(path))], now)
+        for name, step in steps.items():
+            if state in ("seen", "failed"):
+                break
+            step()
+            if name == state:
+                break
+        return row.tile_id
+
+    return walk
+
+
+def scored(path: str, pixels: str, score: float = 2.0, device: str = "cpu") -> FocusResult:
+    about = Provenance(
+        mhfd=__version__, params_sha256=FocusParams().sha256, backend="numpy", device=device, tile_sha256=pixels
+    )
+    return FocusResult(
+        path=path, status="scored", provenance=about, shape=(4, 4), dtype="uint8", features=3, features_per_mpx=3.0,
+        features_by_scale=(3,), scales_px=(1.0,), focus_score=score, noise=0.01, content=0.9, anisotropy=0.1,
+        saturated=0.0, vollath_f4=0.001,
+    )  # fmt: skip
+
+
+def failed(path: str, code: str = "not_an_image") -> FocusResult:
+    about = Provenance(mhfd=__version__, params_sha256=FocusParams().sha256, backend="none", device="not sent")
+    error = Failure(code=code, message=f"{path} is no image")  # type: ignore[arg-type]
+    return FocusResult(path=path, status="failed", error=error, verdict="failed", provenance=about)
+
+
+@pytest.fixture
+def make_scored() -> Callable[..., FocusResult]:
+    return scored
+
+
+@pytest.fixture
+def make_failed() -> Callable[..., FocusResult]:
+    return failed
+
+
+def check(ledger: Ledger) -> None:
+    """What holds in every ledger at every moment."""
+    ask = ledger._ask
+    counted = Counter[tuple[object, ...]]()
+    for *key, n in ask("SELECT run_id, state, gone, stalled, superseded, n FROM counter"):
+        counted[tuple(key)] = n
+    found = Counter(
+        (run_id, state, int(gone is not None), int(stalled is not None), int(newer is not None))
+        for run_id, state, gone, stalled, newer in ask(
+            "SELECT run_id, state, gone_at, stalled_at, superseded_by FROM tile"
+        )
+    )
+    assert +counted == found
+    assert not ask(
+        "SELECT t.tile_id FROM tile AS t LEFT JOIN result AS r ON r.tile_id = t.tile_id "
+        "WHERE (t.state IN ('scored', 'failed')) <> (r.tile_id IS NOT NULL) OR r.status <> t.state"
+    ), "a row has a result exactly when it is scored or failed"
+    assert not ask(
+        "SELECT t.tile_id FROM tile AS t LEFT JOIN attempt AS a ON a.tile_id = t.tile_id AND a.ended_at IS NULL "
+        "WHERE (t.state = 'submitted') <> (a.tile_id IS NOT NULL)"
+    ), "an attempt is open exactly while the tile is submitted"
+    assert not ask(
+        "SELECT t.folder_id, t.name FROM tile AS t WHERE t.superseded_by IS NULL AND t.page = 0 "
+        "GROUP BY t.folder_id, t.name HAVING COUNT(*) > 1"
+    ), "a file has one newest generation"
+    assert not ask(
+        "SELECT t.folder_id, t.name, t.generation FROM tile AS t "
+        "GROUP BY t.folder_id, t.name, t.generation HAVING COUNT(*) <> MAX(t.pages) OR MIN(t.pages) <> MAX(t.pages)"
+    ), "all pages of a file are there, or none but the first"
+    for tile_sha256, text in ask(
+        "SELECT t.tile_sha256, r.json FROM tile AS t JOIN result AS r ON r.tile_id = t.tile_id "
+        "WHERE r.status = 'scored'"
+    ):
+        assert json.loads(text)["provenance"]["tile_sha256"] == tile_sha256
+
+
+@pytest.fixture
+def sound() -> Callable[[Ledger], None]:
+    return check
