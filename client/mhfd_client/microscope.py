@@ -74,7 +74,7 @@ def open_watch(
         params = FocusParams.from_dict(profile.params)
         run = ledger.open_run(str(root), params, layout=layout.name, endpoint=profile.endpoint)
         open_parts.enter_context(ledger.lease(run.run_id))
-        entry = _patient(config, settings)
+        entry = _patient(config, settings, once=once)
         board = Board(tell)
         client = Client(
             profile.endpoint,
@@ -95,6 +95,7 @@ def open_watch(
             order=profile.order,
             fresh_s=profile.fresh_s,
             once=once,
+            patience_s=entry.limits.patience_s,
         )
         bell = None if once else open_parts.enter_context(Waker(root, notice=tell))
         pipeline = Pipeline(run, ledger, layout, transfer, client, options, board, bell=bell, on_results=on_results)
@@ -109,7 +110,7 @@ def plan_watch(folder: Path, config: Config, settings: Settings) -> Plan:
     root = folder.resolve()
     layout = _layout(root, settings)
     endpoint = settings.profile.endpoint
-    transfer = open_transfer(_patient(config, settings), root=root, run="dry")
+    transfer = open_transfer(_patient(config, settings, once=True), root=root, run="dry")
     tiles = [file.path for each in _folders(root, layout, settings) for file in each.files]
     images = [file.path for each in _folders(root, None, settings) for file in each.files]
     return Plan(
@@ -138,11 +139,12 @@ def _layout(root: Path, settings: Settings) -> Layout:
     return open_layout(name, root=root, pattern=profile.pattern)
 
 
-def _patient(config: Config, settings: Settings) -> GlobusEndpoint | LocalEndpoint:
-    """The endpoint's entry, as somebody uses it who never gives up; with the profile's fallback."""
+def _patient(config: Config, settings: Settings, *, once: bool) -> GlobusEndpoint | LocalEndpoint:
+    """The endpoint's entry, with the profile's fallback, and patience without end unless it is `once`."""
     entry = config.endpoint(settings.profile.endpoint)
-    limits = entry.limits.model_copy(update={"patience_s": ENDLESS_S})
-    changes: dict[str, object] = {"limits": limits}
+    changes: dict[str, object] = {}
+    if not once:
+        changes["limits"] = entry.limits.model_copy(update={"patience_s": ENDLESS_S})
     if settings.profile.fallback is not None and isinstance(entry, GlobusEndpoint):
         changes["fallback"] = settings.profile.fallback
     return entry.model_copy(update=changes)

@@ -16,14 +16,15 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mhfd.contract import MhfdError
 from mhfd_client.client import Client
 from mhfd_client.gate import Gate, GateRules
 from mhfd_client.layout import Layout
-from mhfd_client.ledger import Ledger, Order, Run, Summary
+from mhfd_client.ledger import Ledger, Order, Run, State, Summary
 from mhfd_client.pipeline.board import Board
 from mhfd_client.pipeline.checking import Checking
 from mhfd_client.pipeline.looking import Looking
@@ -33,7 +34,7 @@ from mhfd_client.pipeline.scoring import Results, Scoring
 from mhfd_client.transfer import Transfer
 from mhfd_client.watch import Scanner
 
-__all__ = ["Board", "Options", "Pipeline", "Results"]
+__all__ = ["Board", "Options", "Pipeline", "Results", "StandstillError"]
 
 HEARTBEAT_S = 5.0
 TICK_S = 0.2
@@ -49,6 +50,7 @@ class Options:
     once : end when everything in the folder is scored, failed or stalled
     threads : that read files
     drain_s : how long a stop waits for tiles that the endpoint has
+    patience_s : with `once`, how long nothing may move before the rest is left to the next start
     """
 
     poll_s: float = 5.0
@@ -61,6 +63,13 @@ class Options:
     once: bool = False
     threads: int = 2
     drain_s: float = 30.0
+    patience_s: float = 3600.0
+
+
+class StandstillError(MhfdError):
+    """Tiles are left, and nothing moves; the next start goes on with them."""
+
+    exit_code = 75
 
 
 class Pipeline:
@@ -95,6 +104,9 @@ class Pipeline:
         self._leave = threading.Event()
         self._started_at = time.time()
         self._heartbeat_s = 0.0
+        self._trouble: MhfdError | None = None
+        self._counts: Mapping[State, int] = {}
+        self._moved_s = time.monotonic()
 
         order, fresh_s = options.order, options.fresh_s
         scanner = Scanner(
@@ -129,6 +141,7 @@ class Pipeline:
             order=order,
             fresh_s=fresh_s,
             wake=lambda: self._scorer.wake(),
+            on_trouble=self._on_trouble,
             on_results=on_results,
         )
         self._looker = Runner(self.looking, board, bell)
@@ -155,22 +168,46 @@ class Pipeline:
     # --- The thread that waits --------------------------------------------------------------------------------------
 
     def run(self) -> Summary:
-        """Watch until stopped; with `once`, until all is done. What is known at the end."""
+        """Watch until stopped; with `once`, until all is done. What is known at the end.
+
+        Raises
+        ------
+        MhfdError
+            With `once`: the endpoint does not take what is left, or nothing has moved for `patience_s`.
+        """
         for runner in self._runners:
             runner.start()
         try:
             while not self._stop.wait(TICK_S):
                 self._heartbeat()
-                if self._options.once and self._all_done():
+                if self._options.once and self._is_over():
                     break
         finally:
             self._end()
+        if self._options.once and self._trouble is not None:
+            raise self._trouble
         return self._ledger.summary(self._run.run_id)
 
-    def _all_done(self) -> bool:
-        if not self.looking.scans or self.looking.changes:
-            return False
-        return self._ledger.summary(self._run.run_id).to_do == 0
+    def _is_over(self) -> bool:
+        """All is done, or no more can be done now."""
+        summary = self._ledger.summary(self._run.run_id)
+        if summary.counts != self._counts:
+            self._counts, self._moved_s = summary.counts, time.monotonic()
+        if summary.to_do == 0 and self.looking.scans and not self.looking.changes:
+            self._trouble = None
+            return True
+        if time.monotonic() - self._moved_s > self._options.patience_s:
+            reasons = (
+                "; ".join(notice.text for notice in self._board.notices()) or "see `mhfd status` and `mhfd doctor`"
+            )
+            self._trouble = StandstillError(
+                f"{summary.to_do} tiles are left, and none has moved for {self._options.patience_s:.0f} s: {reasons}. "
+                "Start the watch again to go on with them"
+            )
+        return self._trouble is not None
+
+    def _on_trouble(self, error: MhfdError) -> None:
+        self._trouble = error
 
     def _end(self) -> None:
         """In the order of the line: what a step has begun is finished before its successor ends."""

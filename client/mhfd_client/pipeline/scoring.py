@@ -43,6 +43,7 @@ class Scoring:
         order: Order,
         fresh_s: float,
         wake: Callable[[], None],
+        on_trouble: Callable[[MhfdError], None] = lambda _: None,
         on_results: Callable[[Results], None] = lambda _: None,
     ) -> None:
         self._run = run
@@ -52,6 +53,7 @@ class Scoring:
         self._order: Order = order
         self._fresh_s = fresh_s
         self._wake = wake
+        self._on_trouble = on_trouble
         self._on_results = on_results
         self._under_way: dict[int, tuple[TileRow, Tile]] = {}
         self._done: SimpleQueue[int] = SimpleQueue()
@@ -198,3 +200,5 @@ class Scoring:
             self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
             self._not_before_s = now_s + self._pause_s
         self._board.put("endpoint", str(error) or type(error).__name__)
+        if isinstance(error, MhfdError):
+            self._on_trouble(error)
