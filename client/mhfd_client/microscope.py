@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mhfd.contract import FocusParams, MhfdError
@@ -14,7 +15,7 @@ from mhfd_client.client import Client
 from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, Settings
 from mhfd_client.hook import Hook
 from mhfd_client.layout import Layout, detect, open_layout
-from mhfd_client.ledger import LedgerError, open_ledger
+from mhfd_client.ledger import Json, Ledger, LedgerError, Run, open_ledger
 from mhfd_client.pipeline import Board, Options, Pipeline, Results
 from mhfd_client.transfer import open_transfer
 from mhfd_client.watch import Folder, Scanner, Waker
@@ -79,13 +80,14 @@ def open_watch(
         client = Client(
             profile.endpoint,
             config=_with(config, profile.endpoint, entry),
-            on_state=lambda state: ledger.save_resume(run.run_id, state),
-            on_notice=tell,
+            on_state=partial(_save_state, ledger, run, board),
+            on_notice=partial(board.put, "endpoint"),
         )
         open_parts.callback(client.close, 0.0)
         transfer = open_transfer(entry, root=root, run=f"run{run.run_id}-{run.params_sha256[:8]}")
         open_parts.callback(transfer.close)
-        _sign_in(client, transfer.connect, board)
+        _sign_in(client.connect, "endpoint", board)
+        _sign_in(transfer.connect, "transfer", board)
         options = Options(
             poll_s=min(profile.poll_s, max(MIN_POLL_S, profile.settle_s)) if once else profile.poll_s,
             settle_s=profile.settle_s,
@@ -103,6 +105,16 @@ def open_watch(
             hook = open_parts.enter_context(Hook(profile.listen, lambda path: pipeline.look()))
             tell(f"listening at {hook.url} for finished tiles")
         yield pipeline
+
+
+def _save_state(ledger: Ledger, run: Run, board: Board, state: Json) -> None:
+    """What is in flight, for the next start. Without it tiles are scored again, which is no reason to stop."""
+    try:
+        ledger.save_resume(run.run_id, state)
+    except LedgerError as error:
+        board.put("tasks in flight", str(error))
+    else:
+        board.clear("tasks in flight")
 
 
 def plan_watch(folder: Path, config: Config, settings: Settings) -> Plan:
@@ -156,15 +168,14 @@ def _with(config: Config, name: str, entry: GlobusEndpoint | LocalEndpoint) -> C
     return config.model_copy(update={"endpoints": {**config.endpoints, name: entry}})
 
 
-def _sign_in(client: Client, connect_transfer: Callable[[], None], board: Board) -> None:
-    """Now, while somebody may be there; an endpoint that is out of reach is no reason not to watch."""
+def _sign_in(connect: Callable[[], None], matter: str, board: Board) -> None:
+    """Now, while somebody may be there; a service that is out of reach is no reason not to watch."""
     try:
-        client.connect()
-        connect_transfer()
+        connect()
     except MhfdError as error:
         if getattr(error, "exit_code", None) in (EXIT_SIGN_IN, EXIT_CONFIG):
             raise
-        board.put("endpoint", str(error))
+        board.put(matter, str(error))
 
 
 def _folders(root: Path, layout: Layout | None, settings: Settings) -> Iterator[Folder]:

@@ -483,8 +483,12 @@ class Dispatcher:
         self._changed()
 
     def _changed(self) -> None:
-        if self._on_change is not None:
+        if self._on_change is None:
+            return
+        try:
             self._on_change(self._snapshot())
+        except Exception:  # somebody else's code; tiles matter more than the note of where they are
+            log.exception("the state of '%s' could not be kept", self._compute.name)
 
     def _snapshot(self) -> Json:
         sent = [(self._compute.task_id(reply), flight.parcel) for reply, flight in list(self._in_flight.items())]

@@ -455,3 +455,14 @@ def test_another_dispatcher_takes_up_what_was_in_flight(start: Start) -> None:
     taken_up = start(compute).resume(state)
     assert codes(taken_up) == {"t0": None, "t1": None, "t2": None, "t3": None}
     assert [name for names in compute.tasks for name in names] == ["t2", "t3"]  # sent again; the others were not
+
+
+def test_state_that_cannot_be_kept_stops_nothing() -> None:
+    def refuse(state: Json) -> None:
+        raise OSError("no room")
+
+    compute, given = ScriptedCompute(), tiles(5)
+    dispatcher = Dispatcher(compute, Packer("scripted", LocalEndpoint()), on_change=refuse)
+    dispatcher.put(given)
+    assert [row.status for row in results(given)] == ["scored"] * 5
+    dispatcher.close()

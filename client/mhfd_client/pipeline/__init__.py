@@ -24,7 +24,7 @@ from mhfd.contract import MhfdError
 from mhfd_client.client import Client
 from mhfd_client.gate import Gate, GateRules
 from mhfd_client.layout import Layout
-from mhfd_client.ledger import Ledger, Order, Run, State, Summary
+from mhfd_client.ledger import Ledger, LedgerBusyError, Order, Run, State, Summary
 from mhfd_client.pipeline.board import Board
 from mhfd_client.pipeline.checking import Checking
 from mhfd_client.pipeline.looking import Looking
@@ -173,7 +173,8 @@ class Pipeline:
         Raises
         ------
         MhfdError
-            With `once`: the endpoint does not take what is left, or nothing has moved for `patience_s`.
+            With `once`: the endpoint does not take what is left, or nothing has moved for `patience_s`. At any time:
+            another process has taken over the run, which only happens behind a database that was out of reach.
         """
         for runner in self._runners:
             runner.start()
@@ -184,7 +185,7 @@ class Pipeline:
                     break
         finally:
             self._end()
-        if self._options.once and self._trouble is not None:
+        if self._trouble is not None and (self._options.once or isinstance(self._trouble, LedgerBusyError)):
             raise self._trouble
         return self._ledger.summary(self._run.run_id)
 
@@ -246,6 +247,9 @@ class Pipeline:
         }
         try:
             self._ledger.heartbeat(self._run.run_id, status, time.time())
+        except LedgerBusyError as error:  # the database was away, and somebody else has taken the run over
+            self._trouble = error
+            self.leave()
         except Exception as error:  # a full disk, say: the steps tell it; the watch goes on
             self._board.put("heartbeat", f"the ledger cannot be written: {error}")
         else:

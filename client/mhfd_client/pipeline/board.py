@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+_NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,12 @@ class Board:
         self._lock = threading.Lock()
 
     def put(self, matter: str, text: str) -> None:
-        """The matter stands like this; told if it did not stand like this before."""
+        """The matter stands like this; told unless it stood so before, but for its numbers."""
         with self._lock:
             before = self._notices.get(matter)
-            if before is not None and before.text == text:
-                return
             self._notices[matter] = Notice(text, before.since if before else time.time())
-        self._tell(text)
+        if before is None or _NUMBER.sub("", before.text) != _NUMBER.sub("", text):
+            self._tell(text)
 
     def clear(self, matter: str, text: str | None = None) -> None:
         """The matter is over; `text` says so."""

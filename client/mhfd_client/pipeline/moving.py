@@ -53,7 +53,7 @@ class Moving:
         self._clean_s = time.monotonic()
 
     def step(self) -> float:
-        self._transfer.connect()
+        self._transfer.connect(interactive=False)
         if not self._resumed:  # of an earlier process: the service knows the tickets, nothing is moved twice
             for ticket, rows in self._ledger.tickets(self._run.run_id).items():
                 self._transfer.send(ticket, self._files(rows))
