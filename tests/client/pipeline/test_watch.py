@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -298,3 +299,16 @@ def test_status_as_json_of_a_watched_run(run: Path, config: Config, ledger: Path
     result = CliRunner().invoke(main, ["status", str(run), "--ledger", str(ledger), "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["counts"]["scored"] == 4
+
+
+def test_microscope_can_tell_of_a_finished_tile(run: Path, config: Config, ledger: Path) -> None:
+    told: list[str] = []
+    settings = resolve(config, None, {"ledger": str(ledger), "listen": "127.0.0.1:0"}, environ={})
+    with open_watch(run, config, settings, once=True, tell=told.append) as pipeline:
+        rung = threading.Event()
+        pipeline.look = rung.set  # type: ignore[method-assign]
+        (address,) = [each.split()[2] for each in told if each.startswith("listening at ")]
+        request = urllib.request.Request(f"{address}/project/p/stack/s/tile/completed", data=b'{"filename": "t.tif"}')
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+        assert rung.wait(END_S)
