@@ -102,7 +102,7 @@ def open_watch(
         bell = None if once else open_parts.enter_context(Waker(root, notice=tell))
         pipeline = Pipeline(run, ledger, layout, transfer, client, options, board, bell=bell, on_results=on_results)
         if profile.listen is not None:
-            hook = open_parts.enter_context(Hook(profile.listen, lambda path: pipeline.look()))
+            hook = open_parts.enter_context(Hook(profile.listen, lambda path: pipeline.look(path)))
             tell(f"listening at {hook.url} for finished tiles")
         yield pipeline
 

@@ -209,6 +209,21 @@ def test_the_time_of_the_file_may_lie_anywhere(tmp_path: Path, whole: dict[str, 
     assert watch.look(file) == whole["plain.tif"]
 
 
+def test_a_file_that_is_said_to_be_finished_need_not_settle(tmp_path: Path) -> None:
+    watch, file = Watch(), tmp_path / "t.tif"
+    tifffile.imwrite(file, GREY)
+    watch.gate.told(file)
+    assert isinstance(watch.look(file), Finished)
+
+
+def test_a_file_that_is_said_to_be_finished_must_be_whole(tmp_path: Path) -> None:
+    watch, file = Watch(), tmp_path / "t.tif"
+    tifffile.imwrite(file, GREY)
+    file.write_bytes(file.read_bytes()[:-100])
+    watch.gate.told(file)
+    assert reason(watch.look(file)) == "truncated"
+
+
 def test_a_file_that_changed_settles_anew(tmp_path: Path) -> None:
     watch, file = Watch(), write(tmp_path / "t.tif", WHOLE["plain.tif"])
     watch.look(file)

@@ -186,3 +186,33 @@ def test_tasks_in_flight_are_listened_for_after_a_restart(run: Path, loopback: L
         wait_until(lambda: all_scored(run, 3))
     assert numbers(run) == truth(run)
     assert loopback.stats.count("submit") == submitted
+
+
+# ------------------------------------------------------------------------------------- what the endpoint does not find
+
+
+def mounted_at(run: Path, mount: Path, loopback: Loopback) -> Config:
+    """The endpoint is told to read the run below `mount`."""
+    data = [{"local_root": str(run), "root": str(mount)}]
+    return configured(loopback, data=data, limits={"inline_below_bytes": 0})
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mhfd_client.pipeline.scoring.FIRST_PAUSE_S", 0.1)
+
+
+@pytest.mark.usefixtures("quickly")
+def test_disk_that_the_endpoint_lacks_for_a_while_fails_no_tile(run: Path, loopback: Loopback, tmp_path: Path) -> None:
+    mount = tmp_path / "mount"
+    with watching(run, mounted_at(run, mount, loopback), []):
+        wait_until(lambda: any(row.attempts > 1 for row in rows(run)))
+        mount.symlink_to(run)
+        wait_until(lambda: all_scored(run, 3))
+    assert numbers(run) == truth(run)
+
+
+@pytest.mark.usefixtures("quickly")
+def test_file_that_the_endpoint_never_finds_is_a_failed_row(run: Path, loopback: Loopback, tmp_path: Path) -> None:
+    watch_once(run, mounted_at(run, tmp_path / "mount", loopback))
+    assert {(row.state, row.error_code, row.attempts) for row in rows(run)} == {("failed", "not_found", 5)}

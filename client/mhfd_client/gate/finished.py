@@ -36,6 +36,7 @@ Reason = Literal[
 ]
 
 REMEMBERED = 65_536  # files looked at
+TOLD = 10_000  # files that are said to be finished, and were not looked at yet
 AWAY_S = 5.0
 AGAIN_S = 60.0
 SHORT_BYTES = 512  # what is shorter has not even its header
@@ -139,11 +140,19 @@ class Gate:
     ) -> None:
         self._rules, self._clock, self._refuse_writers = rules, clock, refuse_writers
         self._since: OrderedDict[Path, tuple[_State, float]] = OrderedDict()
+        self._told: OrderedDict[Path, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def note(self, file: Path, seen: SeenFile) -> None:
         """Take what a scan saw for the first look; `examine` then has to wait less, or not at all."""
         self._unchanged_s(file, _State(seen.size, seen.mtime_ns))
+
+    def told(self, file: Path) -> None:
+        """The microscope's program says that it has finished this file: it need not settle, but must be whole."""
+        with self._lock:
+            self._told[file] = None
+            if len(self._told) > TOLD:
+                self._told.popitem(last=False)
 
     def examine(self, file: Path, seen: SeenFile, *, accepted: bool = False) -> Finished | NotYet | Unreadable:
         """Look at a file, and into it if it has settled.
@@ -157,9 +166,9 @@ class Gate:
         try:
             state = _state(system_file)
             unchanged_s = self._unchanged_s(file, state)
-            answer = self._still_written(system_file, state, seen, unchanged_s, accepted) or self._read(
-                system_file, unchanged_s, accepted
-            )
+            answer = self._still_written(
+                system_file, state, seen, unchanged_s, accepted, file in self._told
+            ) or self._read(system_file, unchanged_s, accepted)
             if _state(system_file) != state:
                 answer = self._wait("growing", f"{file} changed while it was read", 0.0)
         except OSError as error:
@@ -167,6 +176,7 @@ class Gate:
         if not isinstance(answer, NotYet):
             with self._lock:
                 self._since.pop(file, None)
+                self._told.pop(file, None)
         return answer
 
     def _unchanged_s(self, file: Path, state: _State) -> float:
@@ -179,12 +189,12 @@ class Gate:
         return now - since if known == state else 0.0
 
     def _still_written(
-        self, file: Path, state: _State, seen: SeenFile, unchanged_s: float, accepted: bool
+        self, file: Path, state: _State, seen: SeenFile, unchanged_s: float, accepted: bool, told: bool
     ) -> NotYet | Unreadable | None:
         """What speaks against looking into it."""
         if state != _State(seen.size, seen.mtime_ns):
             return self._wait("growing", f"{file} has changed since the last scan", unchanged_s)
-        settled = unchanged_s >= self._rules.settle_s
+        settled = unchanged_s >= self._rules.settle_s or told
         if self._rules.marker and not accepted:
             marker = _beside(file, self._rules.marker)
             try:

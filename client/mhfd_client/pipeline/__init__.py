@@ -23,8 +23,10 @@ from pathlib import Path
 from mhfd.contract import MhfdError
 from mhfd_client.client import Client
 from mhfd_client.gate import Gate, GateRules
+from mhfd_client.hook import below
 from mhfd_client.layout import Layout
 from mhfd_client.ledger import Ledger, LedgerBusyError, Order, Run, State, Summary
+from mhfd_client.paths import to_local
 from mhfd_client.pipeline.board import Board
 from mhfd_client.pipeline.checking import Checking
 from mhfd_client.pipeline.looking import Looking
@@ -115,7 +117,7 @@ class Pipeline:
             exclude=options.exclude,
             seen_before=bool(ledger.folders(run.run_id)),
         )
-        gate = Gate(GateRules(settle_s=options.settle_s, stall_s=options.stall_s, marker=options.marker))
+        self._gate = gate = Gate(GateRules(settle_s=options.settle_s, stall_s=options.stall_s, marker=options.marker))
         self.looking = Looking(
             run, ledger, scanner, gate, layout, board, poll_s=options.poll_s, on_found=lambda: self._checker.wake()
         )
@@ -140,7 +142,9 @@ class Pipeline:
             board,
             order=order,
             fresh_s=fresh_s,
+            patient=not options.once,
             wake=lambda: self._scorer.wake(),
+            on_again=lambda: self._mover.wake(),
             on_trouble=self._on_trouble,
             on_results=on_results,
         )
@@ -152,8 +156,16 @@ class Pipeline:
 
     # --- From any thread, and from signal handlers ----------------------------------------------------------------
 
-    def look(self) -> None:
-        """Something has happened in the folder: scan at once."""
+    def look(self, finished: str | None = None) -> None:
+        """Something has happened in the folder: scan at once.
+
+        Parameters
+        ----------
+        finished : the file of which the microscope says so, if it does
+        """
+        path = None if finished is None else below(Path(self._run.root), finished)
+        if path is not None:
+            self._gate.told(to_local(Path(self._run.root), path))
         self._looker.wake()
 
     def stop(self) -> None:

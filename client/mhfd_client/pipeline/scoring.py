@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-from mhfd.contract import FocusResult, MhfdError
+from mhfd.contract import ErrorCode, FocusResult, MhfdError
 from mhfd_client.client import Client
 from mhfd_client.compute import ComputeError
 from mhfd_client.ledger import Ledger, Order, Run, TileRow
@@ -25,11 +26,24 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
 IDLE_S = 5.0
 AT_ONCE = 256  # rows in one transaction
 
-Results: TypeAlias = "Sequence[tuple[TileRow, FocusResult]]"
+NOT_THE_TILE: tuple[ErrorCode, ...] = ("not_found", "permission_denied", "read_failed", "device_failed")
+"""Why the endpoint could not score a tile that was whole and readable here: more likely its trouble than the tile's."""
+
+ATTEMPTS = 5
+
+Result: TypeAlias = "tuple[TileRow, FocusResult]"
+Results: TypeAlias = "Sequence[Result]"
+Again: TypeAlias = "tuple[TileRow, str, Literal['ready', 'staged']]"  # why, and how far it goes back
 
 
 class Scoring:
-    """Keeps the endpoint supplied, a window of tiles at a time, and stores each row before it forgets the tile."""
+    """Keeps the endpoint supplied, a window of tiles at a time, and stores each row before it forgets the tile.
+
+    Parameters
+    ----------
+    patient : tiles that the endpoint does not find fail only when it has found others since
+    on_again : is told when tiles went back to be moved again
+    """
 
     name = "scoring"
 
@@ -42,7 +56,9 @@ class Scoring:
         *,
         order: Order,
         fresh_s: float,
+        patient: bool,
         wake: Callable[[], None],
+        on_again: Callable[[], None] = lambda: None,
         on_trouble: Callable[[MhfdError], None] = lambda _: None,
         on_results: Callable[[Results], None] = lambda _: None,
     ) -> None:
@@ -52,10 +68,13 @@ class Scoring:
         self._board = board
         self._order: Order = order
         self._fresh_s = fresh_s
+        self._patient = patient
         self._wake = wake
+        self._on_again = on_again
         self._on_trouble = on_trouble
         self._on_results = on_results
-        self._under_way: dict[int, tuple[TileRow, Tile]] = {}
+        self._under_way: dict[int, tuple[TileRow, Tile, float]] = {}  # and since when
+        self._last_good_s = -math.inf
         self._done: SimpleQueue[int] = SimpleQueue()
         self._unstored: list[int] = []  # answers that the ledger has not yet
         self._pause_s = 0.0
@@ -121,7 +140,7 @@ class Scoring:
         )
 
     def _watch(self, row: TileRow, tile: Tile) -> None:
-        self._under_way[row.tile_id] = (row, tile)
+        self._under_way[row.tile_id] = (row, tile, time.monotonic())
         tile.future.add_done_callback(partial(self._on_done, row.tile_id))
 
     def _resume(self) -> None:
@@ -154,27 +173,52 @@ class Scoring:
 
     def _store(self) -> None:
         while self._gather():
-            results: list[tuple[TileRow, FocusResult]] = []
-            lost: dict[int, BaseException] = {}
-            for tile_id in self._unstored[:AT_ONCE]:
-                row, tile = self._under_way[tile_id]
-                if tile.future.cancelled():
-                    lost[tile_id] = CancelledError()
-                elif (error := tile.future.exception()) is not None:
-                    lost[tile_id] = error
-                else:
-                    results.append((row, tile.future.result()))
-            self._write(results, lost)
-            for tile_id in self._unstored[:AT_ONCE]:
+            batch = self._unstored[:AT_ONCE]
+            results, again, errors = self._sorted(batch)
+            now = time.time()
+            with self._ledger.transaction():
+                self._ledger.store([(row.tile_id, result) for row, result in results], now)
+                for row, why, state in again:
+                    self._ledger.back([row.tile_id], state, why, now)
+            for tile_id in batch:  # only now: had the ledger been full, they would be asked again
                 del self._under_way[tile_id]
-            del self._unstored[:AT_ONCE]
-            for error in lost.values():
-                if not isinstance(error, CancelledError):
-                    self._hold(error)
+            del self._unstored[: len(batch)]
+            for error in errors:
+                self._hold(error)
+            if again:
+                self._on_again()
             if results:
                 self._pause_s = 0.0
                 self._board.clear("endpoint", f"endpoint '{self._client.endpoint}' answers again")
                 self._on_results(results)
+            elif again and not errors:
+                self._pause(f"endpoint '{self._client.endpoint}': {again[0][1]}; trying again")
+
+    def _sorted(self, batch: Sequence[int]) -> tuple[list[Result], list[Again], list[BaseException]]:
+        """Results to keep, tiles to have scored again, and what is wrong with the endpoint."""
+        results: list[Result] = []
+        again: list[Again] = []
+        errors: list[BaseException] = []
+        for tile_id in batch:
+            row, tile, since_s = self._under_way[tile_id]
+            if tile.future.cancelled() or isinstance(error := tile.future.exception(), CancelledError):
+                continue  # we end: the next process asks for it
+            if error is not None:
+                again.append((row, str(error), "staged"))
+                errors.append(error)
+                continue
+            result = tile.future.result()
+            if result.error is None or result.error.code not in NOT_THE_TILE:
+                self._last_good_s = time.monotonic()
+            elif not self._is_given_up(row, since_s):
+                again.append((row, result.error.message, "ready"))
+                continue
+            results.append((row, result))
+        return results, again, errors
+
+    def _is_given_up(self, row: TileRow, since_s: float) -> bool:
+        """A tile is to blame when others have been scored since; before that, its file system may be away for hours."""
+        return row.attempts + 1 >= ATTEMPTS and (self._last_good_s > since_s or not self._patient)
 
     def _gather(self) -> bool:
         try:
@@ -183,22 +227,17 @@ class Scoring:
         except Empty:
             return bool(self._unstored)
 
-    def _write(self, results: Results, lost: dict[int, BaseException]) -> None:
-        now = time.time()
-        with self._ledger.transaction():
-            self._ledger.store([(row.tile_id, result) for row, result in results], now)
-            for tile_id, error in lost.items():
-                if not isinstance(error, CancelledError):  # cancelled: the next process asks for it
-                    self._ledger.back([tile_id], "staged", str(error), now)
-
     def _hold(self, error: BaseException) -> None:
         """The endpoint does not take tiles: wait, longer each time. Everything stays in the ledger."""
-        if not isinstance(error, MhfdError):
+        if isinstance(error, MhfdError):
+            self._on_trouble(error)
+        else:
             log.error("the endpoint '%s'", self._client.endpoint, exc_info=error)
+        self._pause(str(error) or type(error).__name__)
+
+    def _pause(self, why: str) -> None:
         now_s = time.monotonic()
         if now_s >= self._not_before_s:
             self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
             self._not_before_s = now_s + self._pause_s
-        self._board.put("endpoint", str(error) or type(error).__name__)
-        if isinstance(error, MhfdError):
-            self._on_trouble(error)
+        self._board.put("endpoint", why)

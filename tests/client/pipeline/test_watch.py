@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import shutil
 import subprocess
 import sys
@@ -305,10 +306,10 @@ def test_microscope_can_tell_of_a_finished_tile(run: Path, config: Config, ledge
     told: list[str] = []
     settings = resolve(config, None, {"ledger": str(ledger), "listen": "127.0.0.1:0"}, environ={})
     with open_watch(run, config, settings, once=True, tell=told.append) as pipeline:
-        rung = threading.Event()
-        pipeline.look = rung.set  # type: ignore[method-assign]
+        told_of: queue.Queue[str | None] = queue.Queue()
+        pipeline.look = told_of.put  # type: ignore[method-assign]
         (address,) = [each.split()[2] for each in told if each.startswith("listening at ")]
         request = urllib.request.Request(f"{address}/project/p/stack/s/tile/completed", data=b'{"filename": "t.tif"}')
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
-        assert rung.wait(END_S)
+        assert told_of.get(timeout=END_S) == "t.tif"
