@@ -139,7 +139,7 @@ class Client:
                 tile.future.cancel()
 
     def submit(self, source: Source, params: Params = None) -> Future[FocusResult]:
-        """Score one tile in the background. Tiles submitted within a few milliseconds share a task."""
+        """Score one tile in the background. Tiles submitted one right after the other share tasks."""
         tile = tile_of(source, _params(params))
         self.put([tile])
         return tile.future

@@ -50,7 +50,7 @@ from mhfd_client.pack import Packer, Parcel, Tile, failed_row
 
 log = logging.getLogger(__name__)
 
-LINGER_S = 0.005  # tiles that come one by one are waited for so long, to share a task
+LINGER_S = 0.001  # tiles that come one by one are waited for so long, to share a task
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 DEADLINE_FACTOR = 5.0
 DURATIONS_KEPT = 200

@@ -123,18 +123,21 @@ class Looking:
 
     def _look_for_missing(self, *, changed: bool) -> None:
         now_s = time.monotonic()
-        if self._lists_s is not None and not changed and now_s < self._lists_s + LISTS_EVERY_S:
+        if changed:
+            self._lists_s = None
+        if self._lists_s is not None and now_s < self._lists_s + LISTS_EVERY_S:
             return
-        self._lists_s = now_s
         missing = [Missing(None, position, "not in the grid") for position in self._grid_of_run().missing()]
         gained = self._layout.listed(Path(self._run.root))
         if gained is not None:
-            self._listed_unseen = set(self._ledger.unknown(self._run.run_id, self._listed_unseen.union(gained)))
+            self._listed_unseen.update(gained)
+            self._listed_unseen = set(self._ledger.unknown(self._run.run_id, self._listed_unseen))
             missing += [
                 Missing(name, self._layout.position(name), "listed by the microscope")
                 for name in sorted(self._listed_unseen)
             ]
         self._ledger.set_missing(self._run.run_id, missing[:MISSING_SHOWN], time.time())
+        self._lists_s = now_s
 
 
 def _inside(path: str, folder: str) -> bool:

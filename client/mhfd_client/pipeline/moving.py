@@ -47,7 +47,7 @@ class Moving:
         self._order: Order = order
         self._fresh_s = fresh_s
         self._on_staged = on_staged
-        self._on_the_way: set[str] = set()  # tickets
+        self._unnoted: list[Arrived | NotSent] = []
         self._resumed = False
         self._not_before_s = 0.0
         self._clean_s = time.monotonic()
@@ -113,7 +113,8 @@ class Moving:
         ]
 
     def _take_outcomes(self) -> None:
-        outcomes = self._transfer.poll()
+        outcomes = self._unnoted
+        outcomes += self._transfer.poll()  # which tells each only once
         if not outcomes:
             return
         now = time.time()
@@ -123,6 +124,7 @@ class Moving:
             for each in outcomes:
                 if isinstance(each, NotSent):
                     self._note(each, now)
+        self._unnoted = []  # only now: the ledger may have been full
         if arrived:
             self._on_staged()
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,8 +87,10 @@ def test_watch_ends_in_good_order(watch: subprocess.Popen[bytes], run: Path, num
 # ---------------------------------------------------------------------------------------------------------- no room
 
 
-def test_full_disk_loses_nothing(run: Path) -> None:
-    """What has been scored while there was no room is stored when there is."""
+def test_full_disk_loses_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is room for one page more at a time, so that each step meets a full disk, and none forgets anything."""
+    monkeypatch.setattr("mhfd_client.pipeline.runner.FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr("mhfd_client.pipeline.runner.LONGEST_PAUSE_S", 0.05)
     for k in range(3, 40):
         shutil.copy(run / f"t{k % 3}.tif", run / f"t{k}.tif")
     (run.parent / "config.toml").write_text(FAST)
@@ -96,22 +99,51 @@ def test_full_disk_loses_nothing(run: Path) -> None:
     settings = resolve(config, None, {"ledger": str(file)}, environ={})
     with open_watch(run, config, settings, once=False, tell=told.append) as pipeline:
         ledger: Ledger = pipeline._ledger
-        fill(ledger)
+        pages = fill(ledger)
         thread = threading.Thread(target=pipeline.run)
         thread.start()
         try:
             wait_until(lambda: any("make room" in each for each in told))
-            ledger._ask("PRAGMA max_page_count = 1000000")
-            wait_until(lambda: scored(file) == 40)
+            end_s = time.monotonic() + END_S
+            while scored(file) < 40:
+                assert time.monotonic() < end_s, f"{scored(file)} of 40 tiles are scored"
+                pages += 1
+                ledger._ask(f"PRAGMA max_page_count = {pages}")
+                time.sleep(0.1)
         finally:
             pipeline.stop()
             thread.join(END_S)
 
 
-def fill(ledger: Ledger) -> None:
-    """No page more than there are, and none that is free."""
+@pytest.mark.parametrize("step", ["see", "finish", "sending", "stage", "submit", "store", "set_missing"])
+def test_no_step_forgets_what_the_ledger_did_not_take(run: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    monkeypatch.setattr("mhfd_client.pipeline.runner.FIRST_PAUSE_S", 0.02)
+    method, refusals = getattr(Ledger, step), [LedgerFullError("make room"), LedgerFullError("make room")]
+
+    def full_at_first(*arguments: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return method(*arguments)
+
+    monkeypatch.setattr(Ledger, step, full_at_first)
+    (run.parent / "config.toml").write_text(FAST)
+    file = run.parent / "ledger.db"
+    settings = resolve(config := load_config(run.parent / "config.toml"), None, {"ledger": str(file)}, environ={})
+    with open_watch(run, config, settings, once=False, tell=lambda _: None) as pipeline:
+        thread = threading.Thread(target=pipeline.run)
+        thread.start()
+        try:
+            wait_until(lambda: scored(file) == 3 and not refusals)
+        finally:
+            pipeline.stop()
+            thread.join(END_S)
+
+
+def fill(ledger: Ledger) -> int:
+    """Room for no page more than there are; how many that are."""
     ((pages,),) = ledger._ask("PRAGMA page_count")
     ledger._ask(f"PRAGMA max_page_count = {pages}")
+    return int(pages)
 
 
 # ------------------------------------------------------------------------------------------------------ failing steps
