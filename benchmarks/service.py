@@ -571,9 +571,10 @@ def main() -> None:
     print_rest(samples, inline_bytes(pixels))
 
 
-def write_csv(path: Path, samples: Sequence[Sample]) -> None:
+def write_csv(path: Path, samples: Sequence[Any]) -> None:
+    """One line a sample: dataclasses of one kind."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Sample)], lineterminator="\n")
+        writer = csv.DictWriter(file, [field.name for field in fields(samples[0])], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(each) for each in samples)
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import json
 import os
 import random
@@ -41,7 +40,7 @@ from scipy import ndimage
 import mhfd
 from mhfd import registry
 from mhfd_client.ledger import open_ledger
-from service import at_work, write_toml  # the benchmark beside this one
+from service import at_work, write_csv, write_toml  # the benchmark beside this one
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))  # where the loopback is
@@ -400,13 +399,6 @@ def print_row(row: Row, *, first: bool) -> None:
         names = [field.name for field in fields(Row)]
         print(f"| {' | '.join(names)} |\n|{'---|' * len(names)}")
     print(f"| {' | '.join(str(value) for value in asdict(row).values())} |", flush=True)
-
-
-def write_csv(path: Path, rows: list[Row]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ The kernels are compiled before. Linux only.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import shutil
@@ -27,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,6 +37,7 @@ import tifffile
 import mhfd
 from mhfd_client.ledger import open_ledger
 from mhfd_client.simulate import RunPlan, simulate_run
+from service import write_csv  # the benchmark beside this one
 
 MIB = 2**20
 SMALL_PX = 64
@@ -167,10 +167,7 @@ def main() -> None:
         samples += [measure_backlog(work / "small", work, count) for count in sorted(given.backlog)]
     print_tables(samples)
     if given.out:
-        with given.out.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(Sample)], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(asdict(sample) for sample in samples)
+        write_csv(given.out, samples)
 
 
 def print_tables(samples: list[Sample]) -> None:

@@ -20,6 +20,7 @@ from types import TracebackType
 from urllib.parse import parse_qs, unquote
 
 from mhfd.contract import MhfdError
+from mhfd_client.paths import to_relative
 
 MAX_PATH = 4096
 KEPT_BYTES = 65_536  # of what is sent; a tile's message has some 300
@@ -131,13 +132,7 @@ def below(root: Path, told: str) -> str | None:
 
     Relative paths are taken from the run's folder, as SBEMimage sends them. Only the names are looked at.
     """
-    path = Path(told)
-    if ".." in path.parts:
-        return None
-    try:
-        return ((root / path).relative_to(root)).as_posix()
-    except ValueError:
-        return None
+    return to_relative(root, root / told)
 
 
 class _Server(ThreadingHTTPServer):

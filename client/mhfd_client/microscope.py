@@ -14,11 +14,11 @@ from mhfd.contract import FocusParams, MhfdError
 from mhfd_client.client import Client
 from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, Settings
 from mhfd_client.hook import Hook
-from mhfd_client.layout import Layout, detect, open_layout
+from mhfd_client.layout import Layout, open_layout
 from mhfd_client.ledger import Json, Ledger, LedgerError, Run, open_ledger
 from mhfd_client.pipeline import Board, Options, Pipeline, Results
 from mhfd_client.transfer import open_transfer
-from mhfd_client.watch import Folder, Scanner, Waker
+from mhfd_client.watch import Folder, Scanner, Waker, is_image_name
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def open_watch(
     with ExitStack() as open_parts:
         ledger = open_ledger(settings.ledger)
         open_parts.callback(ledger.close)
-        layout = _layout(root, settings)
+        layout = open_layout(profile.layout, root=root, pattern=profile.pattern)
         params = FocusParams.from_dict(profile.params)
         run = ledger.open_run(str(root), params, layout=layout.name, endpoint=profile.endpoint)
         open_parts.enter_context(ledger.lease(run.run_id))
@@ -99,12 +99,17 @@ def open_watch(
             once=once,
             patience_s=entry.limits.patience_s,
         )
-        bell = None if once else open_parts.enter_context(Waker(root, notice=tell))
+        bell = None if once else open_parts.enter_context(Waker(root, wakes=_wakes(profile.marker), notice=tell))
         pipeline = Pipeline(run, ledger, layout, transfer, client, options, board, bell=bell, on_results=on_results)
         if profile.listen is not None:
             hook = open_parts.enter_context(Hook(profile.listen, lambda path: pipeline.look(path)))
             tell(f"listening at {hook.url} for finished tiles")
         yield pipeline
+
+
+def _wakes(marker: str | None) -> Callable[[str], bool]:
+    """Names of files whose change is worth a scan: images, and whatever marks them as finished."""
+    return is_image_name if marker is None else lambda name: True
 
 
 def _save_state(ledger: Ledger, run: Run, board: Board, state: Json) -> None:
@@ -120,7 +125,7 @@ def _save_state(ledger: Ledger, run: Run, board: Board, state: Json) -> None:
 def plan_watch(folder: Path, config: Config, settings: Settings) -> Plan:
     """Look at the folder once and say what a watch would do; nothing is written or asked."""
     root = folder.resolve()
-    layout = _layout(root, settings)
+    layout = open_layout(settings.profile.layout, root=root, pattern=settings.profile.pattern)
     endpoint = settings.profile.endpoint
     transfer = open_transfer(_patient(config, settings, once=True), root=root, run="dry")
     tiles = [file.path for each in _folders(root, layout, settings) for file in each.files]
@@ -143,12 +148,6 @@ def wait_for_folder(folder: Path, tell: Callable[[str], None], stopped: Callable
         tell(f"waiting for {folder}")
     while not folder.is_dir() and not stopped():
         time.sleep(LOOK_FOR_FOLDER_S)
-
-
-def _layout(root: Path, settings: Settings) -> Layout:
-    profile = settings.profile
-    name = detect(root) if profile.layout == "auto" else profile.layout
-    return open_layout(name, root=root, pattern=profile.pattern)
 
 
 def _patient(config: Config, settings: Settings, *, once: bool) -> GlobusEndpoint | LocalEndpoint:

@@ -323,15 +323,18 @@ def encoded_bytes(item: Json) -> int:
 
 
 def failed_row(tile: Tile, code: ErrorCode, message: str, endpoint: str) -> FocusResult:
-    """The row of a tile that was not scored."""
+    """The row of a tile that an endpoint did not score."""
+    return failed_result(tile.name, tile.params.sha256, code, message, f"endpoint {endpoint}")
+
+
+def failed_result(name: str, params_sha256: str, code: ErrorCode, message: str, device: str) -> FocusResult:
+    """The row of a tile that was not measured; `device` says how far it came."""
     return FocusResult(
-        path=tile.name,
+        path=name,
         status="failed",
         error=Failure(code=code, message=message),
         verdict="failed",
-        provenance=Provenance(
-            mhfd=__version__, params_sha256=tile.params.sha256, backend="none", device=f"endpoint {endpoint}"
-        ),
+        provenance=Provenance(mhfd=__version__, params_sha256=params_sha256, backend="none", device=device),
     )
 
 

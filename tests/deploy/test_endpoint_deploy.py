@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from needs import need
+
 CHECKOUT = Path(__file__).parents[2]
 DEPLOY = CHECKOUT / "deploy" / "endpoint"
 INSTALL = DEPLOY / "install.sh"
@@ -28,15 +30,6 @@ Then restart the endpoint.
 """
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="services of systemd are for Linux")
-
-
-def need(command: str, package: str) -> str:
-    if found := shutil.which(command):
-        return found
-    lack = f"{command} is not installed. On Debian or Ubuntu: apt-get install {package}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(lack)
-    pytest.skip(lack)
 
 
 def install(*options: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:

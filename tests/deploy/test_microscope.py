@@ -6,7 +6,6 @@ import ast
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -14,6 +13,8 @@ from pathlib import Path
 
 import click
 import pytest
+
+from needs import need
 
 CHECKOUT = Path(__file__).parents[2]
 DEPLOY = CHECKOUT / "deploy" / "microscope"
@@ -24,15 +25,6 @@ SCRIPT = DEPLOY / "install.ps1"
 README = (DEPLOY / "README.md").read_text(encoding="utf-8")
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="services of systemd are for Linux")
-
-
-def need(command: str, package: str) -> str:
-    if found := shutil.which(command):
-        return found
-    lack = f"{command} is not installed. On Debian or Ubuntu: apt-get install {package}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(lack)
-    pytest.skip(lack)
 
 
 def parse(arguments: list[str]) -> dict[str, object]:

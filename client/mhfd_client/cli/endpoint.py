@@ -7,7 +7,15 @@ from pathlib import Path
 
 import click
 
-from mhfd_client.cli.options import EXIT_OK, EXIT_TEMPORARY, EXIT_UNAVAILABLE, FILE, Refusal, config_option
+from mhfd_client.cli.options import (
+    EXIT_OK,
+    EXIT_TEMPORARY,
+    EXIT_UNAVAILABLE,
+    FILE,
+    Refusal,
+    config_option,
+    endpoint_option,
+)
 
 
 @click.command()
@@ -34,13 +42,7 @@ def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None
 
 
 @click.command()
-@click.option(
-    "--endpoint",
-    default="local",
-    envvar="MHFD_ENDPOINT",
-    show_default=True,
-    help="Name in the configuration, or a UUID.",
-)
+@endpoint_option
 @click.option("--deadline-s", type=float, default=300.0, show_default=True, help="For each answer of the endpoint.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of checks and nothing else.")
 @config_option
@@ -64,13 +66,7 @@ def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | 
 
 
 @click.command()
-@click.option(
-    "--endpoint",
-    default="local",
-    envvar="MHFD_ENDPOINT",
-    show_default=True,
-    help="Name in the configuration, or a UUID.",
-)
+@endpoint_option
 @click.option("--deadline-s", type=float, default=600.0, show_default=True, help="How long to wait.")
 @config_option
 def warmup(endpoint: str, deadline_s: float, config_file: Path | None) -> None:

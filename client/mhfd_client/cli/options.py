@@ -94,5 +94,10 @@ def measure_options(command: Command) -> Command:
     return with_options(command, options)
 
 
+def endpoint_option(command: Command) -> Command:
+    text = "Where tiles are scored: local, a name in the configuration, or a UUID."
+    return click.option("--endpoint", default="local", envvar="MHFD_ENDPOINT", show_default=True, help=text)(command)
+
+
 def config_option(command: Command) -> Command:
     return click.option("--config", "config_file", type=FILE, help="Instead of MHFD_CONFIG or your own.")(command)

@@ -19,13 +19,14 @@ from mhfd_client.cli.options import (
     FILE,
     Numbers,
     config_option,
+    endpoint_option,
     measure_options,
 )
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--endpoint", default="local", envvar="MHFD_ENDPOINT", show_default=True, help="Where tiles are scored.")
+@endpoint_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of results (schema 1) and nothing else.")
 @click.option("--csv", "csv_file", type=FILE, help="Write a table to this file too.")
 @click.option("--html", "html_file", type=FILE, help="Write a report with pictures too.")

@@ -62,14 +62,12 @@ class GateRules:
     Attributes
     ----------
     settle_s : its size and time must be the same at two looks so far apart
-    stall_s : waiting longer than that without a change, it is to be told of; it is the caller who does
     marker : name of a file beside it that appears when it is finished, like "{name}.done" or "{stem}.ok"; replaces
         the wait of settle_s
     max_pixels : larger tiles are refused before they are read
     """
 
     settle_s: float = 2.0
-    stall_s: float = 600.0
     marker: str | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
 

@@ -93,10 +93,6 @@ class Steps(Core):
             reason, now, listed(tile_ids),
         )  # fmt: skip
 
-    def unstall(self, run_id: int) -> int:
-        """Have all stalled files taken as they are; how many."""
-        return self.retry(run_id, stalled=True)
-
     def finish(self, tile_id: int, pages: Sequence[tuple[str, tuple[int, int]]], now: float) -> None:
         """seen -> ready: the file is complete and has these pages, each with its `tile_sha256` and shape.
 

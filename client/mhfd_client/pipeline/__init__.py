@@ -117,7 +117,7 @@ class Pipeline:
             exclude=options.exclude,
             seen_before=bool(ledger.folders(run.run_id)),
         )
-        self._gate = gate = Gate(GateRules(settle_s=options.settle_s, stall_s=options.stall_s, marker=options.marker))
+        self._gate = gate = Gate(GateRules(settle_s=options.settle_s, marker=options.marker))
         self.looking = Looking(
             run, ledger, scanner, gate, layout, board, poll_s=options.poll_s, on_found=lambda: self._checker.wake()
         )

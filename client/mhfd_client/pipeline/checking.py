@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from mhfd._version import __version__
-from mhfd.contract import ErrorCode, Failure, FocusResult, Provenance
+from mhfd.contract import ErrorCode, FocusResult
 from mhfd_client.gate import Finished, Gate, NotYet, Unreadable
 from mhfd_client.ledger import Ledger, Order, Run, SeenFile, TileRow
+from mhfd_client.pack import failed_result
 from mhfd_client.paths import to_local
 
 Outcome: TypeAlias = Finished | NotYet | Unreadable
@@ -122,12 +122,4 @@ def _is_brief(outcome: Outcome) -> bool:
 
 def unreadable(row: TileRow, code: ErrorCode, message: str, run: Run) -> FocusResult:
     """The row of a tile that is not scored because of what its file is."""
-    return FocusResult(
-        path=row.name,
-        status="failed",
-        error=Failure(code=code, message=message),
-        verdict="failed",
-        provenance=Provenance(
-            mhfd=__version__, params_sha256=run.params_sha256, backend="none", device="not sent", tile_sha256=None
-        ),
-    )
+    return failed_result(row.name, run.params_sha256, code, message, "not sent")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mhfd.contract import MhfdError
-from mhfd_client.ledger import Ledger, Order, Run, TileRow
+from mhfd_client.ledger import Ledger, Order, Run, State, TileRow
 from mhfd_client.paths import to_local
 from mhfd_client.pipeline.board import Board
 from mhfd_client.pipeline.checking import unreadable
@@ -57,6 +57,7 @@ class Moving:
         if not self._resumed:  # of an earlier process: the service knows the tickets, nothing is moved twice
             for ticket, rows in self._ledger.tickets(self._run.run_id).items():
                 self._transfer.send(ticket, self._files(rows))
+            self._restage()
             self._resumed = True
         self._take_outcomes()
         sent = self._send_next()
@@ -66,6 +67,13 @@ class Moving:
         if sent:
             return 0.0
         return WAIT_S if self._ledger.sending_count(self._run.run_id) else IDLE_S
+
+    def _restage(self) -> None:
+        """Tiles that were to travel another way, under an earlier configuration, and have no copy: move them."""
+        if self._transfer.name == "globus":
+            states: tuple[State, ...] = ("staged",)
+            staged = [row.tile_id for row in self._ledger.rows(self._run.run_id, states=states) if row.place is None]
+            self._ledger.back(staged, "ready", "it is copied now", time.time())
 
     def finish(self) -> None:
         """The last thing, when no step runs any more; what cannot be done now is done at the next start."""

@@ -92,6 +92,9 @@ class Runner:
         try:
             wait_s = self._step.step()
         except Exception as error:  # the boundary of the thread: nothing may end it
+            if self._stopping:  # what it works with may be closed already
+                log.debug("the step '%s' was cut off", self._step.name, exc_info=True)
+                return 0.0
             self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
             if not isinstance(error, MhfdError | OSError):
                 log.exception("the step '%s'", self._step.name)

@@ -34,7 +34,7 @@ def do(ledger: Ledger, run_id: int, each: Any, scored: Any, failed: Any) -> None
         "gone": lambda: ledger.mark_gone(run_id, [path], now),
         "waiting": lambda: ledger.waiting(tiles, "growing", now),
         "stalled": lambda: ledger.stalled(tiles, "truncated", now),
-        "unstall": lambda: ledger.unstall(run_id),
+        "unstall": lambda: ledger.retry(run_id, stalled=True),
         "finish": lambda: _finish(ledger, tiles, [(pixels, (4, 4))] * k, now),
         "sending": lambda: ledger.sending(tiles, f"ticket{k}", now),
         "unsent": lambda: ledger.unsent(tiles, now),

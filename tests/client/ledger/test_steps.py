@@ -235,13 +235,13 @@ def test_a_stalled_tile_is_not_taken_until_its_file_changes(ledger: Ledger, run:
 def test_a_stalled_tile_that_somebody_accepts_is_taken_as_it_is(ledger: Ledger, run: Run, walk: Walk) -> None:
     tile_id = walk("a.tif", "seen")
     ledger.stalled([tile_id], "zero_tail", 700.0)
-    assert ledger.unstall(run.run_id) == 1
+    assert ledger.retry(run.run_id, stalled=True) == 1
     assert [r.accepted for r in ledger.take(run.run_id, "seen", 9, now=0)] == [True]
 
 
 def test_a_file_that_changes_is_no_longer_accepted_as_it_is(ledger: Ledger, run: Run, walk: Walk) -> None:
     ledger.stalled([walk("a.tif", "seen")], "zero_tail", 700.0)
-    ledger.unstall(run.run_id)
+    ledger.retry(run.run_id, stalled=True)
     see(ledger, run, "a.tif", size=11)
     assert [r.accepted for r in ledger.take(run.run_id, "seen", 9, now=0)] == [False]
 

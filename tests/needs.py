@@ -1,0 +1,23 @@
+"""What a test cannot do without: missing, it is a failure in CI, and elsewhere a skip that says how to get it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+
+def give_up(lack: str) -> NoReturn:
+    """End the test: `lack` says what is missing, and the remedy."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{lack} (CI runs every test.)")
+    pytest.skip(lack)
+
+
+def need(command: str, package: str) -> str:
+    """The program's path."""
+    return shutil.which(command) or give_up(
+        f"{command} is not installed. On Debian or Ubuntu: apt-get install {package}"
+    )
