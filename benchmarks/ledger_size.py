@@ -29,10 +29,10 @@ from typing import Any
 
 from mhfd._version import __version__
 from mhfd.contract import FocusParams, FocusResult, Provenance
-from mhfd_client.export import judged
-from mhfd_client.layout.position import Position
 from mhfd_client.ledger import Ledger, Run, SeenFile, open_ledger
-from mhfd_client.status import read_status
+from mhfd_client.naming.position import Position
+from mhfd_client.views.export import judged
+from mhfd_client.views.status import read_status
 
 IN_A_FOLDER = 1000
 PAGE = 1000

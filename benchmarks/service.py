@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 import mhfd
 from mhfd import registry
 from mhfd.contract import FocusResult
-from mhfd.inline import best_codec, encode_tile
+from mhfd.images.inline import best_codec, encode_tile
 from mhfd.worker import read_spool
 from mhfd_client import Client
 
@@ -183,7 +183,7 @@ def staged(loopback: Loopback, mode: str, source: Path, tiles: Path, folder: Pat
 
     from loopback.broker import wait_until
     from loopback.endpoint import Endpoint
-    from mhfd_client.low_latency import executor_class
+    from mhfd_client.compute.prompt import executor_class
 
     sdk = loopback.client()
     no_op = sdk.register_source_code(NO_OP, "no_op")

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from mhfd.contract import FocusResult, Provenance
-from mhfd_client.compute import Json, Reply, Status, TaskLostError
+from mhfd_client.compute.protocol import Json, Reply, Status, TaskLostError
 
 ANSWER_S = 10.0  # no test waits longer than this for anything
 

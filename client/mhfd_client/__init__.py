@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mhfd_client.client import Client
-    from mhfd_client.compute import ComputeError
+    from mhfd_client.compute.protocol import ComputeError
     from mhfd_client.config import ConfigError, load_config
 
 __all__ = ["Client", "ComputeError", "ConfigError", "load_config"]
 
-_HOMES = {"Client": "client", "ComputeError": "compute", "ConfigError": "config", "load_config": "config"}
+_HOMES = {"Client": "client", "ComputeError": "compute.protocol", "ConfigError": "config", "load_config": "config"}
 
 
 def __getattr__(name: str) -> Any:

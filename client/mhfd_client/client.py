@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from mhfd.contract import FocusParams, FocusResult, ParamsError
-from mhfd_client import collect
-from mhfd_client.compute import Compute, EndpointUnavailableError, Json, Status, open_compute
+from mhfd.judge import judge
+from mhfd_client.compute.opening import open_compute
+from mhfd_client.compute.protocol import Compute, EndpointUnavailableError, Json, Status
 from mhfd_client.config import Config, LocalEndpoint, load_config
-from mhfd_client.pack import Packer, Source, Tile, tile_of, tiles_of
-from mhfd_client.submit import Dispatcher
-from mhfd_client.verdict import judge
+from mhfd_client.dispatch import answers
+from mhfd_client.dispatch.dispatcher import Dispatcher
+from mhfd_client.dispatch.pack import Packer, Source, Tile, tile_of, tiles_of
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ class Client:
             raise EndpointUnavailableError(
                 f"'{self.endpoint}' did not answer {function} within {timeout_s:.0f} s: mhfd doctor"
             ) from error
-        return collect.check(answer, self.endpoint)
+        return answers.check(answer, self.endpoint)
 
     def status(self, timeout_s: float = 60.0) -> Status:
         """Whether the endpoint is online, at most a minute old.

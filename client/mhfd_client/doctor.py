@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 from mhfd import registry
 from mhfd._version import __version__
 from mhfd.contract import MhfdError
-from mhfd_client.compute import Compute, Json, SignInNeededError, open_compute
+from mhfd_client.compute.opening import open_compute
+from mhfd_client.compute.protocol import Compute, Json, SignInNeededError
 from mhfd_client.config import Config, ConfigError, GlobusEndpoint
 
 Level = Literal["PASS", "WARN", "FAIL"]

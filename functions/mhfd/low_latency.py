@@ -1,4 +1,4 @@
-"""Results that leave the endpoint as soon as they are there; the client's half is `mhfd_client.low_latency`.
+"""Results that leave the endpoint as soon as they are there; the client's half is `mhfd_client.compute.prompt`.
 
 Globus Compute looks for finished results twice a second: on the endpoint before it sends them, in the client before it
 hands them out. Neither period is a setting, but each is the default of a constructor's parameter and an attribute of

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import mhfd
 from mhfd.contract import FocusParams, ParamsError
 from mhfd_client import Client
-from mhfd_client.compute import ComputeError
+from mhfd_client.compute.protocol import ComputeError
 from mhfd_client.config import Config, ConfigError, LocalEndpoint, LocalLimits
 from scripted import ANSWER_S, ScriptedCompute, rows_for
 

@@ -103,9 +103,12 @@ def test_a_message_that_cannot_be_made_is_logged_as_such(handler: DailyFile, tmp
 
 def test_both_packages_log_and_nobody_else(tmp_path: Path) -> None:
     start_logging(tmp_path)
-    for name in ("mhfd.images", "mhfd_client.submit", "globus_sdk", "mhfdx"):
+    for name in ("mhfd.images", "mhfd_client.dispatch", "globus_sdk", "mhfdx"):
         logging.getLogger(name).error("here")
-    assert [entry["logger"] for entry in entries(today(tmp_path))[1:]] == ["mhfd.images", "mhfd_client.submit"]
+    assert [entry["logger"] for entry in entries(today(tmp_path))[1:]] == [
+        "mhfd.images",
+        "mhfd_client.dispatch",
+    ]
 
 
 def test_the_level_is_that_of_the_file(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import mhfd
 from mhfd.contract import FocusParams, FocusResult
 from mhfd.registry import source_of
 from mhfd_client import Client
-from mhfd_client.compute import NotInstalledError, NotPermittedError
+from mhfd_client.compute.protocol import NotInstalledError, NotPermittedError
 from mhfd_client.config import Config, parse_config
 
 if TYPE_CHECKING:

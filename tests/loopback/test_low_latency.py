@@ -69,7 +69,7 @@ def round_trip_s(loopback: Loopback, endpoint: Endpoint) -> float:
     """Median of eight no-ops, one after the other, the first of them not counted."""
     from globus_compute_sdk.serialize import ComputeSerializer, JSONData
 
-    from mhfd_client.low_latency import PromptExecutor
+    from mhfd_client.compute.prompt import PromptExecutor
 
     function = loopback.client().register_source_code("def nothing():\n    return None\n", "nothing")
     with PromptExecutor(

@@ -386,7 +386,8 @@ def test_half_written_line_of_the_journal_is_left_out(two: Two) -> None:
 def test_loopback_offers_transfer_too(loopback: Loopback, tmp_path: Path) -> None:
     """The variables of `loopback` lead the client to both services, with one sign-in."""
     from mhfd_client.config import GlobusEndpoint
-    from mhfd_client.transfer import Arrived, Outgoing, open_transfer
+    from mhfd_client.transfer.opening import open_transfer
+    from mhfd_client.transfer.protocol import Arrived, Outgoing
 
     service, root = loopback.transfer, tmp_path / "run"
     root.mkdir()

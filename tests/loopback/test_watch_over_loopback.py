@@ -15,10 +15,10 @@ import tifffile
 
 import mhfd
 from mhfd.registry import source_of
-from mhfd_client.compute import EndpointUnavailableError
+from mhfd_client.compute.protocol import EndpointUnavailableError
 from mhfd_client.config import Config, parse_config, resolve
 from mhfd_client.ledger import TileRow, open_ledger
-from mhfd_client.microscope import open_watch
+from mhfd_client.pipeline.assembly import open_watch
 
 if TYPE_CHECKING:
     from loopback.stack import Loopback
@@ -199,7 +199,7 @@ def mounted_at(run: Path, mount: Path, loopback: Loopback) -> Config:
 
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mhfd_client.pipeline.scoring.FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr("mhfd_client.pipeline.dispatch.FIRST_PAUSE_S", 0.1)
 
 
 @pytest.mark.usefixtures("quickly")

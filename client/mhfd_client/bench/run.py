@@ -12,12 +12,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
-from mhfd_client import output
 from mhfd_client.bench import machine, plots, tables
 from mhfd_client.bench.contestants import Contestant, Field, Job, gather, gather_shared
 from mhfd_client.bench.plan import BenchPlan, Figure
 from mhfd_client.bench.race import Sample, Summary, race, summarise
 from mhfd_client.bench.tile import cut, picture
+from mhfd_client.views import terminal
 
 
 def run_bench(plan: BenchPlan, out: Path | None = None, *, as_json: bool = False) -> tables.Report:
@@ -37,7 +37,7 @@ def run_bench(plan: BenchPlan, out: Path | None = None, *, as_json: bool = False
     """
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)  # what cannot be written should be known before the work
-    with output.progress("measuring") as advance:
+    with terminal.progress("measuring") as advance:
         report = measure(plan, advance)
     sys.stdout.write(tables.as_json(report) + "\n" if as_json else tables.as_markdown(report))
     if out is not None:

@@ -51,17 +51,17 @@ def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | 
 
     Exit code: 0 nothing fails, 69 something does.
     """
-    from mhfd_client import output
     from mhfd_client.config import load_config
     from mhfd_client.doctor import examine, worst
+    from mhfd_client.views import terminal
 
     checks = []
     for check in examine(load_config(config_file), endpoint, deadline_s=deadline_s):
         checks.append(check)
         if not as_json:
-            output.print_check(check)
+            terminal.print_check(check)
     if as_json:
-        output.print_plain([check.to_dict() for check in checks])
+        terminal.print_plain([check.to_dict() for check in checks])
     sys.exit(EXIT_UNAVAILABLE if worst(checks) == "FAIL" else EXIT_OK)
 
 
@@ -71,7 +71,7 @@ def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | 
 @config_option
 def warmup(endpoint: str, deadline_s: float, config_file: Path | None) -> None:
     """Score a probe tile of known answer, so that the next tiles need not wait for workers and compilers."""
-    from mhfd_client.compute import open_compute
+    from mhfd_client.compute.opening import open_compute
     from mhfd_client.config import load_config
 
     compute = open_compute(endpoint, load_config(config_file).endpoint(endpoint))

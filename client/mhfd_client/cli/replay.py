@@ -58,8 +58,8 @@ def replay(
 
     Exit code: 0, 2 it cannot be done as asked, 75 a file could not be read or written, 130 interrupted.
     """
-    from mhfd_client import output
     from mhfd_client.replay import manifest_path, plan_replay, run_replay
+    from mhfd_client.views import terminal
 
     if speed is not None and rate is not None:
         raise click.UsageError("--speed and --rate exclude each other.")
@@ -67,7 +67,7 @@ def replay(
         run, speed=speed or 10.0, rate=rate, max_gap_s=max_gap_s, half_written=half_written, faults=faults,
         repeat=repeat, seed=seed,
     )  # fmt: skip
-    with output.progress("replaying") as advance:
+    with terminal.progress("replaying") as advance:
         told = run_replay(plan, into, manifest, advance)
     tiles = [entry for entry in told["files"] if entry["kind"] == "tile"]
     whole = sum(entry["state"] == "whole" for entry in tiles)

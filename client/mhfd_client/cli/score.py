@@ -62,9 +62,9 @@ def score(
     written, 77 somebody has to sign in, 78 no such endpoint, 130 interrupted (what is done is printed).
     """
     params = FocusParams.from_dict(measure)
-    from mhfd_client import output
-    from mhfd_client.discover import find_tiles
-    from mhfd_client.verdict import judge
+    from mhfd.judge import judge
+    from mhfd_client.files.find import find_tiles
+    from mhfd_client.views import terminal
 
     files = find_tiles(paths)
     if not files:
@@ -82,7 +82,7 @@ def score(
             max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
             workers=workers,
         )
-        results, interrupted = output.collect(stream, len(files))
+        results, interrupted = terminal.collect(stream, len(files))
     else:
         for name, value in (("pixel-size-nm", pixel_size_nm), ("max-pixels", max_pixels), ("workers", workers)):
             if value is not None:
@@ -92,16 +92,16 @@ def score(
         from mhfd_client import Client
 
         with Client(endpoint, config=config_file, on_notice=partial(click.echo, err=True)) as client:
-            results, interrupted = output.collect(client.map(files, params), len(files))
+            results, interrupted = terminal.collect(client.map(files, params), len(files))
     results = judge(results)
     if as_json:
-        output.print_json(results)
+        terminal.print_json(results)
     else:
-        output.print_table(results, show_all=show_all)
+        terminal.print_table(results, show_all=show_all)
     if csv_file:
-        output.write_csv(results, csv_file)
+        terminal.write_csv(results, csv_file)
     if html_file:
-        from mhfd_client.report import write_report
+        from mhfd_client.views.report import write_report
 
         write_report(results, html_file, title=" ".join(paths), params=params)
     if interrupted:

@@ -40,12 +40,11 @@ def init(
 
     Exit code: 0 written, 2 something is missing and nobody is there to be asked, 78 it exists, or would not work.
     """
-    from mhfd_client import setup
-    from mhfd_client.config import default_path
-    from mhfd_client.interview import interview, understand_path
+    from mhfd_client.config import default_path, writing
+    from mhfd_client.config.interview import interview, understand_path
 
     file = config_file or default_path()
-    setup.refuse_existing(file, force=force)
+    writing.refuse_existing(file, force=force)
     given = {f"--{name}": text for name, text in flags.items()}
     attended = sys.stdin.isatty() and not yes
     if not attended:
@@ -58,13 +57,13 @@ def init(
     answers = replace(answers, profile=profile, way=way)
     if functions:
         answers = replace(answers, functions_file=str(understand_path(functions)))
-    backup = setup.write(file, setup.configuration(answers), force=force)
+    backup = writing.write(file, writing.configuration(answers), force=force)
     if backup:
         click.echo(f"What was there before is kept as {backup}.", err=True)
     if not answers.folder.is_dir():
         click.echo(f"There is no folder {answers.folder} yet.", err=True)
     click.echo(f"Written: {file}. Next:")
-    for command in setup.next_commands(answers, file):
+    for command in writing.next_commands(answers, file):
         click.echo(f"  {command}")
 
 
@@ -110,10 +109,10 @@ def config() -> None:
 @config_option
 def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
     """Each value that holds, and who says so: a flag, the environment, the file, or the default."""
-    from mhfd_client import output
     from mhfd_client.config import load_config, resolve
     from mhfd_client.config.show import effective
     from mhfd_client.config.toml import toml
+    from mhfd_client.views import terminal
 
     whole = load_config(config_file)
     settings = resolve(whole, profile, {"config": config_file})
@@ -121,7 +120,7 @@ def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
         click.echo(f"Warning: {notice}", err=True)
     values = list(effective(whole, settings))
     if as_json:
-        output.print_plain({each.key: {"value": each.value, "origin": each.origin} for each in values})
+        terminal.print_plain({each.key: {"value": each.value, "origin": each.origin} for each in values})
         return
     width = max(len(each.key) for each in values)
     for each in values:

@@ -31,10 +31,10 @@ def _plan_options(command: Command) -> Command:
 @_plan_options
 def simulate(out: Path, **plan: Any) -> None:
     """Write a synthetic serial-section run to the folder OUT: tiles and truth.csv."""
-    from mhfd_client import output
     from mhfd_client.simulate import RunPlan, simulate_run
+    from mhfd_client.views import terminal
 
-    with output.progress("simulating") as advance:
+    with terminal.progress("simulating") as advance:
         truth = simulate_run(out, RunPlan(**plan), advance)
     click.echo(f"{len(truth)} tiles and truth.csv in {out}. Score them: mhfd score {out}")
 
@@ -44,7 +44,7 @@ def simulate(out: Path, **plan: Any) -> None:
 @_plan_options
 def demo(out: Path, **plan: Any) -> None:
     """Simulate a run, score it on this machine, compare the verdicts with the truth, write a report."""
-    from mhfd_client.demo import run_demo
     from mhfd_client.simulate import RunPlan
+    from mhfd_client.simulate.demo import run_demo
 
     run_demo(out, RunPlan(**plan))

@@ -70,8 +70,8 @@ def status(
 
     Exit code: 0, whatever the tiles are like; 69 the ledger is out of reach, 78 there is none, or no such run.
     """
-    from mhfd_client import output
-    from mhfd_client.status import read_status
+    from mhfd_client.views import terminal
+    from mhfd_client.views.status import read_status
 
     with _opened(where, config_file, readonly=True) as ledger:
         run = _run(ledger, folder)
@@ -82,7 +82,7 @@ def status(
         if follow:
             _follow(now, as_json=as_json)
         elif as_json:
-            output.print_plain(now())
+            terminal.print_plain(now())
         else:
             _print(now())
 
@@ -92,13 +92,13 @@ def _follow(now: Callable[[], Json], *, as_json: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from mhfd_client import output
+    from mhfd_client.views import terminal
 
     console = Console()
     try:
         if as_json or not console.is_terminal:
             for found in _again(now):
-                output.print_plain(found) if as_json else _print(found)
+                terminal.print_plain(found) if as_json else _print(found)
                 sys.stdout.flush()
             return
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
@@ -117,7 +117,7 @@ def _again(now: Callable[[], Json]) -> Iterator[Json]:
 def _picture(found: Json) -> Any:
     from rich.text import Text
 
-    from mhfd_client.status import lines
+    from mhfd_client.views.status import lines
 
     return Text("\n").join(lines(found))
 
@@ -148,8 +148,8 @@ def export(
     "jsonl" is one result a line, as `mhfd score --json` prints them. Exit code: 0; 69 the ledger is out of reach, 75
     the file cannot be written, 78 there is no ledger, or no such run.
     """
-    from mhfd_client.export import HAVE_RESULTS, written
-    from mhfd_client.export import export as write
+    from mhfd_client.views.export import HAVE_RESULTS, written
+    from mhfd_client.views.export import export as write
 
     lacking = sorted(set(states) - set(HAVE_RESULTS))
     if form == "jsonl" and lacking:
@@ -208,13 +208,13 @@ def recover(
     """
     from dataclasses import asdict
 
-    from mhfd_client import output
+    from mhfd_client.views import terminal
 
     with _opened(where, config_file, readonly=False) as ledger:
         run = _run(ledger, folder)
         report = ledger.recover(run.run_id, _spooled(spools), time.time())
     if as_json:
-        output.print_plain(asdict(report))
+        terminal.print_plain(asdict(report))
         return
     click.echo(
         f"{report.stored} results stored, {report.known} were known, {report.unmatched} belong to no tile of "

@@ -77,7 +77,7 @@ def watch(
 
 
 def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run: bool, quiet: bool) -> None:
-    from mhfd_client import microscope
+    from mhfd_client.pipeline import assembly
 
     for notice in settings.notices:
         _tell(notice)
@@ -87,19 +87,19 @@ def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run:
     stop = _Stop()
     with stop.on_signals():
         if wait:
-            microscope.wait_for_folder(chosen, _tell, lambda: stop.asked)
+            assembly.wait_for_folder(chosen, _tell, lambda: stop.asked)
         if not stop.asked and not chosen.is_dir():
             raise click.UsageError(f"{chosen} is no folder; --wait-for-folder waits until it is there")
         if dry_run:
-            _print_plan(microscope.plan_watch(chosen, config, settings))
+            _print_plan(assembly.plan_watch(chosen, config, settings))
             return
         summary = None if stop.asked else _watch(chosen, config, settings, stop, once=once, quiet=quiet)
     sys.exit(_exit_code(summary, stop, once=once))
 
 
 def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, once: bool, quiet: bool) -> Summary:
-    from mhfd_client.alerts import Alerts
-    from mhfd_client.microscope import open_watch
+    from mhfd_client.judge.alerts import Alerts
+    from mhfd_client.pipeline.assembly import open_watch
 
     alerts = Alerts()
 

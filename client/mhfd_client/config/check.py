@@ -77,7 +77,7 @@ def _folder_of(place: tuple[str, ...], profile: Profile, folder: Path) -> Iterat
     if not folder.is_dir():
         yield Problem((*place, "folder"), f"{where}.folder: there is no folder {folder}")
         return
-    from mhfd_client.layout import open_layout
+    from mhfd_client.naming import open_layout
 
     images = list(islice(_images(folder), LOOKED_AT))
     try:

@@ -23,14 +23,14 @@ def _measure(given: Json) -> Json:
 
 
 def _pattern(pattern: str) -> str:
-    from mhfd_client.layout.pattern import compile_pattern
+    from mhfd_client.naming.pattern import compile_pattern
 
     _as_value_error(compile_pattern, pattern)
     return pattern
 
 
 def _listen(address: str) -> str:
-    from mhfd_client.hook import parse_listen
+    from mhfd_client.watch.hook import parse_listen
 
     _as_value_error(parse_listen, address)
     return address

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 from mhfd.contract import ErrorCode, MhfdError, TileError
 from mhfd.images import DEFAULT_MAX_PIXELS
+from mhfd_client.files.names import for_system, is_away
 from mhfd_client.gate.pages import BlankEndError, PageFacts, ends_in_zeros, read_pages
 from mhfd_client.gate.writers import is_locked, refuse_writers
-from mhfd_client.paths import for_system, is_away
 
 if TYPE_CHECKING:
     from mhfd_client.ledger.model import SeenFile

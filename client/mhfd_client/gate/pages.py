@@ -11,7 +11,7 @@ import tifffile
 
 from mhfd.contract import MhfdError
 from mhfd.images import Tile, count_tiles, read_tile
-from mhfd.scorer import tile_sha256
+from mhfd.scoring.tile import tile_sha256
 
 BLANK_BYTES = 512  # so many zeros at the end of a file that does not decode: it was not filled to the end
 JPEG_PADDING = 65_536  # zeros that some writers put after the end, to fill up the last block of the disk
@@ -19,7 +19,7 @@ JPEG_PADDING = 65_536  # zeros that some writers put after the end, to fill up t
 
 @dataclass(frozen=True)
 class PageFacts:
-    """One tile of a finished file: its identity (`mhfd.scorer.tile_sha256`) and (rows, cols)."""
+    """One tile of a finished file: its identity (`mhfd.scoring.tile.tile_sha256`) and (rows, cols)."""
 
     tile_sha256: str
     shape: tuple[int, int]

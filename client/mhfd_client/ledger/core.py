@@ -8,9 +8,9 @@ from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
-from mhfd_client.layout.position import Position
 from mhfd_client.ledger.database import Database, Lease, Record
 from mhfd_client.ledger.model import Json, TileRow
+from mhfd_client.naming.position import Position
 
 POSITION = ("section", "grid", "grid_row", "grid_col", "grid_tile")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from mhfd_client.layout.position import Position
 from mhfd_client.ledger.core import POSITION, Core, joined, listed, numbers_of, parted
 from mhfd_client.ledger.database import Record
 from mhfd_client.ledger.model import Known, SeenFile
+from mhfd_client.naming.position import Position
 
 Found = tuple[SeenFile, Position | None]
 

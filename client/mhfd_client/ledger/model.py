@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from mhfd.contract import FocusParams, MhfdError, page_path
-from mhfd_client.layout.position import Position
+from mhfd_client.naming.position import Position
 
 Json: TypeAlias = dict[str, Any]
 

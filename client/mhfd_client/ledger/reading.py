@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from mhfd_client.layout.position import Position
 from mhfd_client.ledger.core import POSITION, TILE_ROWS, Core, listed, parted, position_of, tile_row
 from mhfd_client.ledger.model import Queue, State, Summary, TileRow
+from mhfd_client.naming.position import Position
 
 Measured = tuple[float | None, float | None, float | None]
 

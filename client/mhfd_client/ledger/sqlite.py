@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from mhfd_client.files.shares import share_below
 from mhfd_client.ledger.database import Database, Lease, Record
 from mhfd_client.ledger.model import (
     LedgerBusyError,
@@ -20,7 +21,6 @@ from mhfd_client.ledger.model import (
     LedgerFullError,
     LedgerUnavailableError,
 )
-from mhfd_client.ledger.place import share_below
 
 LEAST_SQLITE = (3, 37, 0)  # the first with STRICT tables
 BUSY_S = 10.0

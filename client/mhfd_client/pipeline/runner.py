@@ -7,7 +7,7 @@ import threading
 from typing import Protocol
 
 from mhfd.contract import MhfdError
-from mhfd_client.pipeline.board import Board
+from mhfd_client.pipeline.notices import Board
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from mhfd.contract import MhfdError
 from mhfd.images import IMAGE_SUFFIXES
-from mhfd_client.paths import natural_order
+from mhfd_client.files.names import natural_order
 from mhfd_client.replay.listing import Blocks, read_blocks
 
 Style = Literal["whole", "chunks", "preallocated", "renamed", "paused"]

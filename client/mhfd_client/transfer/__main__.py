@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mhfd.contract import MhfdError
 from mhfd_client.config import load_config
-from mhfd_client.transfer import open_transfer
+from mhfd_client.transfer.opening import open_transfer
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import PurePath, PureWindowsPath
 
-from mhfd_client.transfer import TransferRefusedError
+from mhfd_client.transfer.protocol import TransferRefusedError
 
 LONG, LONG_UNC = "\\\\?\\", "\\\\?\\UNC\\"
 

@@ -37,8 +37,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from mhfd_client.pacing import TokenBucket
-from mhfd_client.transfer import (
+from mhfd_client.service.pacing import TokenBucket
+from mhfd_client.transfer.protocol import (
     Arrived,
     Json,
     NotSent,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 
-from mhfd_client.transfer import Arrived, Json, NotSent, Outgoing
+from mhfd_client.transfer.protocol import Arrived, Json, NotSent, Outgoing
 
 ROOM = 10_000  # files; not a limit of anything, the ledger is the queue
 

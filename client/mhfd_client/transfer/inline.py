@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mhfd_client.transfer import Arrived
 from mhfd_client.transfer.immediate import Immediate
+from mhfd_client.transfer.protocol import Arrived
 
 
 class InlineTransfer(Immediate):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mhfd_client.transfer import TransferError
+from mhfd_client.transfer.protocol import TransferError
 from mhfd_client.transfer.task import ENDED
 
 if TYPE_CHECKING:

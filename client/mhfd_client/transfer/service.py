@@ -27,10 +27,10 @@ from globus_sdk.token_storage import TokenValidationError
 from globus_sdk.transport import RetryCheckCollection
 from globus_sdk.transport.default_retry_checks import check_expired_authorization
 
-from mhfd_client import sdk
-from mhfd_client.compute import SignInNeededError
-from mhfd_client.pacing import TokenBucket
-from mhfd_client.transfer import (
+from mhfd_client.compute import sdk
+from mhfd_client.compute.protocol import SignInNeededError
+from mhfd_client.service.pacing import TokenBucket
+from mhfd_client.transfer.protocol import (
     Json,
     TransferError,
     TransferRefusedError,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mhfd_client.transfer import Arrived, Json, NotSent, Outgoing
 from mhfd_client.transfer.immediate import Immediate
+from mhfd_client.transfer.protocol import Arrived, Json, NotSent, Outgoing
 
 if TYPE_CHECKING:
     from mhfd_client.config import DataMapping

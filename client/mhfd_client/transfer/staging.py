@@ -8,8 +8,8 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from mhfd_client.transfer import Json, Outgoing, TransferRefusedError
 from mhfd_client.transfer.gcp import gcp_path
+from mhfd_client.transfer.protocol import Json, Outgoing, TransferRefusedError
 
 if TYPE_CHECKING:
     from mhfd_client.config import TransferEntry

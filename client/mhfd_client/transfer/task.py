@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mhfd_client.transfer import Json, Outgoing
+from mhfd_client.transfer.protocol import Json, Outgoing
 
 if TYPE_CHECKING:
     from mhfd_client.transfer.service import Listing

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from mhfd.contract import MhfdError
 from mhfd.images import IMAGE_SUFFIXES
+from mhfd_client.files.names import for_system, is_away, natural_order
 from mhfd_client.ledger.model import Known, SeenFile
-from mhfd_client.paths import for_system, is_away, natural_order
 
 LANDMARKS = 64  # names by which a root is known again
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from mhfd import cuda
 from mhfd._version import __version__
 from mhfd.contract import FocusParams
-from mhfd.inline import available_codecs
-from mhfd.scorer import Job, ms_since
+from mhfd.images.inline import available_codecs
+from mhfd.scoring.tile import Job, ms_since
 from mhfd.worker import device
 from mhfd.worker.tasks import SCHEMA, Answer, answered, results
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from mhfd import stream
 from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError, page_path
 from mhfd.images import Tile, count_tiles, read_tile
-from mhfd.inline import decode_tile
-from mhfd.scorer import Job, Loaded, Scorer, ms_since
+from mhfd.images.inline import decode_tile
+from mhfd.scoring import stream
+from mhfd.scoring.tile import Job, Loaded, Scorer, ms_since
 from mhfd.worker import device
 from mhfd.worker.places import local_path
 from mhfd.worker.rows import Rows, Spool
@@ -49,7 +49,7 @@ def score_inline(tiles: object, params: object = None) -> Answer:
 
     Parameters
     ----------
-    tiles : list of what `mhfd.inline.encode_tile` makes
+    tiles : list of what `mhfd.images.inline.encode_tile` makes
     params : keys of `FocusParams`, None for the defaults
 
     Returns

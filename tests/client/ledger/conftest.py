@@ -11,8 +11,8 @@ import pytest
 
 from mhfd._version import __version__
 from mhfd.contract import Failure, FocusParams, FocusResult, Provenance
-from mhfd_client.layout.position import Position
 from mhfd_client.ledger import Ledger, Run, SeenFile, open_ledger
+from mhfd_client.naming.position import Position
 from postgres import Postgres, postgres
 
 __all__ = ["postgres"]

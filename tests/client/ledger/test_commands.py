@@ -18,10 +18,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mhfd.contract import FocusResult
+from mhfd.judge import judge
 from mhfd_client.cli import main
-from mhfd_client.layout.position import Position
 from mhfd_client.ledger import Ledger, Missing, Run, open_ledger
-from mhfd_client.verdict import judge
+from mhfd_client.naming.position import Position
 
 Walk = Callable[..., int]
 Make = Callable[..., FocusResult]
@@ -152,7 +152,7 @@ def test_csv_is_a_table_with_verdicts(seven: list[FocusResult]) -> None:
 
 
 def test_csv_begins_with_the_columns_of_score(seven: list[FocusResult]) -> None:
-    from mhfd_client.output import CSV_COLUMNS
+    from mhfd_client.views.terminal import CSV_COLUMNS
 
     header = invoke("export").stdout.splitlines()[0].split(",")
     assert header[: len(CSV_COLUMNS)] == list(CSV_COLUMNS)

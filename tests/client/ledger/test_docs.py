@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mhfd_client.ledger import Ledger, Run
-from mhfd_client.status import read_status
+from mhfd_client.views.status import read_status
 
 PAGE = (Path(__file__).parents[3] / "docs" / "ledger.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?);\n```", PAGE, flags=re.DOTALL)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mhfd.contract import FocusParams
+from mhfd_client.files.shares import share_of
 from mhfd_client.ledger import (
     Ledger,
     LedgerBusyError,
@@ -25,7 +26,6 @@ from mhfd_client.ledger import (
     SeenFile,
     open_ledger,
 )
-from mhfd_client.ledger.place import share_of
 from mhfd_client.ledger.schema import MIGRATIONS, upgrade, version_of
 from mhfd_client.ledger.sqlite import SQLiteDatabase
 from postgres import Postgres

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from mhfd.contract import FocusParams, FocusResult
-from mhfd_client.layout.position import Position
 from mhfd_client.ledger import (
     Known,
     Ledger,
@@ -23,6 +22,7 @@ from mhfd_client.ledger import (
     TileRow,
     open_ledger,
 )
+from mhfd_client.naming.position import Position
 
 Walk = Callable[..., int]
 Make = Callable[..., FocusResult]

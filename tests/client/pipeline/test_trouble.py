@@ -19,8 +19,8 @@ import tifffile
 
 from mhfd_client.config import load_config, resolve
 from mhfd_client.ledger import Ledger, LedgerFullError, open_ledger
-from mhfd_client.microscope import open_watch
 from mhfd_client.pipeline import Board
+from mhfd_client.pipeline.assembly import open_watch
 from mhfd_client.pipeline.runner import Runner
 
 END_S = 60.0

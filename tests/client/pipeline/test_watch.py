@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 import mhfd
 from mhfd_client.config import Config, load_config, parse_config, resolve
 from mhfd_client.ledger import LedgerBusyError, TileRow, open_ledger
-from mhfd_client.microscope import open_watch
 from mhfd_client.pipeline import Pipeline
+from mhfd_client.pipeline.assembly import open_watch
 from phantoms import as_uint8, texture
 
 SIDE_PX = 64

@@ -13,7 +13,8 @@ import pytest
 
 from loopback.fixtures import transfer_service, transfer_session
 from mhfd_client.config import GlobusEndpoint
-from mhfd_client.transfer import Arrived, NotSent, Outgoing, Transfer, open_transfer
+from mhfd_client.transfer.opening import open_transfer
+from mhfd_client.transfer.protocol import Arrived, NotSent, Outgoing, Transfer
 
 if TYPE_CHECKING:
     from loopback.transfer import Transfer as Service

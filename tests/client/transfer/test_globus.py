@@ -14,13 +14,13 @@ from uuid import uuid4
 
 import pytest
 
-from mhfd_client.transfer import (
+from mhfd_client.transfer import globus
+from mhfd_client.transfer.opening import open_transfer
+from mhfd_client.transfer.protocol import (
     Arrived,
     TransferRefusedError,
     TransferSignInError,
     TransferUnreachableError,
-    globus,
-    open_transfer,
 )
 
 from .conftest import Move, content, not_sent, outgoing, settle, told, until
@@ -334,7 +334,7 @@ def test_opening_imports_no_sdk() -> None:
     program = (
         "import sys, uuid, pathlib\n"
         "from mhfd_client.config import GlobusEndpoint\n"
-        "from mhfd_client.transfer import open_transfer\n"
+        "from mhfd_client.transfer.opening import open_transfer\n"
         "entry = {'uuid': uuid.uuid4(), 'transfer': {name: uuid.uuid4() for name in "
         "('source_collection', 'destination_collection')}}\n"
         "transfer = open_transfer(GlobusEndpoint.model_validate(entry), root=pathlib.Path('x'), run='r')\n"

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from mhfd_client.transfer import (
+from mhfd_client.transfer.protocol import (
     Arrived,
     Outgoing,
     TransferError,
@@ -268,7 +268,7 @@ def test_long_retry_after_is_not_slept_through(move: Move) -> None:
 
 
 def test_requests_keep_to_the_rate(move: Move) -> None:
-    from mhfd_client.pacing import TokenBucket
+    from mhfd_client.service.pacing import TokenBucket
     from mhfd_client.transfer.globus import GlobusTransfer
 
     transfer = move.transfer()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mhfd_client.config import TransferEntry
-from mhfd_client.transfer import Outgoing, TransferRefusedError
 from mhfd_client.transfer.gcp import gcp_path
+from mhfd_client.transfer.protocol import Outgoing, TransferRefusedError
 from mhfd_client.transfer.staging import Staging
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters='/\\:*?"<>|\0', exclude_categories=["Cc"]), min_size=1)

@@ -10,7 +10,8 @@ from uuid import uuid4
 import pytest
 
 from mhfd_client.config import GlobusEndpoint, LocalEndpoint, parse_config
-from mhfd_client.transfer import Arrived, NotSent, Transfer, open_transfer
+from mhfd_client.transfer.opening import open_transfer
+from mhfd_client.transfer.protocol import Arrived, NotSent, Transfer
 from mhfd_client.transfer.shared import SharedTransfer
 
 from .conftest import Move, outgoing, settle

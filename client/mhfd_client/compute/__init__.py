@@ -1,0 +1,1 @@
+"""What runs the registered functions: a Globus Compute endpoint, or this machine."""

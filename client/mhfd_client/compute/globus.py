@@ -1,0 +1,428 @@
+"""A Globus Compute endpoint: the SDK's Executor, rebuilt when it fails, and answers that come by another way when the
+result stream does not bring them.
+
+The SDK's future of a task is not ours. Ours ends when the task's answer is known, whichever way it came, or when it is
+known that none will come. An SDK future that fails is a hint: the endpoint's word (the task failed), the service's
+(it refused the task), or nobody's: the stream broke, and the task runs on.
+
+Threads: one of ours, which asks the service things; the SDK's are one that submits and one that listens.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from mhfd_client.compute.protocol import (
+    ComputeError,
+    EndpointUnavailableError,
+    Json,
+    NotPermittedError,
+    PayloadTooLargeError,
+    Reply,
+    ResultTooLargeError,
+    SignInNeededError,
+    Status,
+    TaskFailedError,
+    TaskLostError,
+    WorkerDiedError,
+)
+from mhfd_client.config import GlobusEndpoint
+from mhfd_client.service.pacing import TokenBucket
+
+if TYPE_CHECKING:
+    from mhfd_client.compute.sdk import Session
+
+log = logging.getLogger(__name__)
+
+KEPT_FOR_QUESTIONS = 3  # requests that are not spent on tasks while these can be made larger instead
+RECOVER_PAUSE_S = 2.0
+GATHER_S = 0.2  # a broken stream fails many futures at once: they are looked up together
+PENDING_ELSEWHERE = ("waiting-for-nodes", "waiting-for-launch")  # in a scheduler's queue: late, but not lost
+_WORKER_DIED = re.compile(r"WorkerLost|ManagerLost|BrokenProcessPool|TerminatedWorkerError")
+
+_buckets: dict[int, TokenBucket] = {}
+_buckets_lock = threading.Lock()
+
+
+def shared_bucket(tokens: int) -> TokenBucket:
+    """The bucket of this process: the service counts all our clients together."""
+    with _buckets_lock:
+        return _buckets.setdefault(tokens, TokenBucket(tokens))
+
+
+@dataclass(eq=False)
+class _Task:
+    """A task of ours: its future, what the SDK calls it, its id once the service has it."""
+
+    reply: Reply
+    sdk: Any = None
+    task_id: str | None = None
+
+
+class GlobusCompute:
+    """See `mhfd_client.compute.protocol.Compute`."""
+
+    grain = 8
+
+    def __init__(self, name: str, entry: GlobusEndpoint) -> None:
+        self.name = name
+        self.acknowledged: Callable[[], None] = lambda: None
+        self._entry = entry
+        self._bucket = shared_bucket(entry.limits.requests_per_10_s)
+        self._lock = threading.RLock()
+        self._app: Any = None
+        self._group: UUID | None = None
+        self._session: Session | None = None
+        self._tasks: dict[Reply, _Task] = {}
+        self._strays: dict[str, _Task] = {}
+        self._sent = 0
+        self._status: Status | None = None
+        self._status_s = 0.0
+        self._closed = False
+        self._until_closed = threading.Event()
+        self._errands: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def functions(self) -> Collection[str]:
+        return self._entry.functions
+
+    @property
+    def slots(self) -> int:
+        return self._entry.limits.tasks_in_flight
+
+    def connect(self, *, interactive: bool | None = None) -> None:
+        with self._lock:
+            if self._app is not None:
+                return
+            try:
+                from mhfd_client.compute import sdk
+            except ImportError as error:
+                raise ComputeError(
+                    f"the endpoint '{self.name}' is reached with globus-compute-sdk, which is not here ({error}): "
+                    'pip install "mhfd[globus]"'
+                ) from error
+            try:
+                self._app = sdk.sign_in(interactive=_somebody_is_there() if interactive is None else interactive)
+            except Exception as error:  # the SDKs raise nearly anything; all of it means: not now
+                refusal = _refusal(error, self.name)
+                if isinstance(refusal, TaskLostError):
+                    refusal = EndpointUnavailableError(f"Globus cannot be reached for signing in ({error})")
+                raise refusal from error
+
+    # --- Sending --------------------------------------------------------------------------------------------------
+
+    def submit(self, function: str, arguments: Json) -> Reply:
+        task = _Task(Future())
+        uuid = self._entry.functions.get(function)
+        if uuid is None:
+            known = ", ".join(self.functions)
+            raise NotPermittedError(
+                f"the endpoint '{self.name}' has no function '{function}' ({known}): run `mhfd register`"
+            )
+        self.connect()
+        with self._lock:
+            session = self._open_session()
+            try:
+                task.sdk = session.submit(uuid, arguments, task)
+            except RuntimeError:  # "is shutdown": it failed a moment ago, and its other tasks with it
+                session = self._open_session(anew=True)
+                task.sdk = session.submit(uuid, arguments, task)
+            self._tasks[task.reply] = task
+        task.sdk.add_done_callback(partial(self._on_done, task))
+        return task.reply
+
+    def delay_s(self) -> float:
+        return self._bucket.delay_s(ahead=self._unsent())
+
+    def sendable(self) -> int:
+        return max(1, self._bucket.free() - self._unsent() - KEPT_FOR_QUESTIONS)
+
+    def _unsent(self) -> int:
+        session = self._session
+        return len(session.unsent) if session else 0
+
+    def _open_session(self, *, anew: bool = False) -> Session:
+        from mhfd_client.compute.sdk import Session
+
+        if self._closed:
+            raise RuntimeError(f"the connection to '{self.name}' is closed")
+        if anew and self._session is not None:
+            self._session.close()
+            self._session = None
+        if self._session is None:
+            self._session = Session(
+                self._app,
+                self._bucket,
+                self._entry.uuid,
+                group=self._group,
+                amqp_port=self._entry.amqp_port,
+                low_latency=self._entry.low_latency,
+                user_endpoint_config=self._entry.user_endpoint_config,
+                result_serializers=self._entry.serializers,
+                on_sent=self._on_sent,
+            )
+            self._group = self._session.group
+        return self._session
+
+    def _on_sent(self, task: _Task, task_id: str) -> None:
+        task.task_id = task_id
+        self._sent += 1
+        self.acknowledged()
+
+    # --- Answers --------------------------------------------------------------------------------------------------
+
+    def _on_done(self, task: _Task, future: Any) -> None:
+        """In a thread of the SDK: its future has ended."""
+        if task.sdk is not future:  # another way to the answer was found meanwhile
+            return
+        if future.cancelled():
+            self._end(task, TaskLostError(f"the connection to '{self.name}' ended before the task was sent"))
+        elif (error := future.exception()) is None:
+            self._end(task, future.result())
+        elif (remote := _endpoints_word(error)) is not None:
+            self._end(task, failure(remote))
+        elif task.task_id is None:
+            self._drop_session(error)
+            self._end(task, self._judged(error))
+        else:
+            log.warning("the result stream of '%s' broke (%s); looking results up", self.name, error)
+            with self._lock:
+                self._strays[task.task_id] = task
+            self._run_errand(self._recover)
+
+    def _end(self, task: _Task, outcome: Json | ComputeError) -> None:
+        with self._lock:
+            if self._tasks.pop(task.reply, None) is None:
+                return
+            self._strays.pop(task.task_id or "", None)
+        if isinstance(outcome, ComputeError):
+            task.reply.set_exception(outcome)
+        else:
+            task.reply.set_result(outcome)
+
+    def _drop_session(self, error: BaseException) -> None:
+        """An Executor is of no use after one submission has failed. What it had sent is listened for all the same."""
+        with self._lock:
+            session, self._session = self._session, None
+        if session is not None:
+            log.info("'%s': a new Executor after %s", self.name, type(error).__name__)
+            session.close()
+
+    def _judged(self, error: BaseException) -> ComputeError:
+        """What a failed request means; the bucket learns of Retry-After."""
+        refusal = _refusal(error, self.name)
+        if isinstance(refusal, TaskLostError) and refusal.after_s > 0:
+            self._bucket.hold(refusal.after_s)
+        return refusal
+
+    # --- Errands: our thread asks the service ---------------------------------------------------------------------
+
+    def _run_errand(self, errand: Callable[[], None]) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run_errands, name=f"mhfd-ask-{self.name}", daemon=True)
+                self._thread.start()
+        self._errands.put(errand)
+
+    def _run_errands(self) -> None:
+        while (errand := self._errands.get()) is not None:
+            try:
+                errand()
+            except Exception:  # noqa: PERF203 - of the SDKs anything may come; the next errand must run
+                log.exception("asking the service about '%s'", self.name)
+
+    def chase(self, reply: Reply) -> None:
+        with self._lock:
+            task = self._tasks.get(reply)
+        if task is not None:
+            self._run_errand(partial(self._chase, task))
+
+    def _chase(self, task: _Task) -> None:
+        if task.task_id is None:
+            self._drop_session(TimeoutError("nothing was sent"))
+            self._end(task, TaskLostError(f"the service did not take the task for '{self.name}' in time"))
+            return
+        try:
+            found = self._client().get_task(task.task_id)
+        except Exception as error:  # whatever comes, the dispatcher chases again
+            if (remote := _endpoints_word(error)) is not None:
+                self._end(task, failure(remote))
+            elif getattr(error, "http_status", None) == 404:
+                self._end(task, TaskLostError(f"the service knows nothing of task {task.task_id} any more", sent=True))
+            else:
+                judged = self._judged(error)
+                log.warning("task %s is late, and the service does not say why: %s", task.task_id, judged)
+                if not isinstance(judged, TaskLostError):
+                    self._end(task, judged)
+            return
+        if not found.get("pending", True):
+            self._end(task, found["result"])
+        elif found.get("status") not in PENDING_ELSEWHERE and self._ask_status().online:
+            self._end(
+                task, TaskLostError(f"'{self.name}' is online but has no answer to task {task.task_id}", sent=True)
+            )
+
+    def _recover(self) -> None:
+        """The stream broke, or belonged to an earlier process: listen anew to what still runs, fetch what is done."""
+        self._until_closed.wait(GATHER_S)
+        with self._lock:
+            strays = dict(self._strays)
+            if not strays or self._closed:
+                return
+            session = self._open_session()
+        try:
+            found = {future.task_id: future for future in session.reload(max(len(strays), self._sent))}
+        except Exception as error:  # network, service: later, then
+            judged = self._judged(error)
+            log.warning("results of '%s' cannot be looked up now (%s); trying again", self.name, judged)
+            if not isinstance(judged, TaskLostError):
+                for task in strays.values():
+                    self._end(task, judged)
+                return
+            self._until_closed.wait(max(RECOVER_PAUSE_S, judged.after_s))
+            self._run_errand(self._recover)
+            return
+        for task_id, task in strays.items():
+            with self._lock:
+                self._strays.pop(task_id, None)
+            if (future := found.get(task_id)) is None:
+                self._end(task, TaskLostError(f"the service knows nothing of task {task_id}", sent=True))
+            else:
+                task.sdk = future
+                future.add_done_callback(partial(self._on_done, task))
+
+    def status(self) -> Future[Status]:
+        answer: Future[Status] = Future()
+        if self._status is not None and time.monotonic() < self._status_s + self._entry.limits.status_every_s:
+            answer.set_result(self._status)
+        else:
+            self._run_errand(partial(self._answer_status, answer))
+        return answer
+
+    def _answer_status(self, answer: Future[Status]) -> None:
+        try:
+            answer.set_result(self._ask_status())
+        except Exception as error:  # of the SDKs: into the future, whatever it is
+            answer.set_exception(self._judged(error))
+
+    def _ask_status(self) -> Status:
+        self.connect(interactive=False)
+        told = self._client().get_endpoint_status(str(self._entry.uuid))
+        online, now = told.get("status") == "online", datetime.now().astimezone()
+        since = self._status.since if self._status is not None and self._status.online == online else now
+        self._status, self._status_s = Status(online, since, told.get("details") or {}), time.monotonic()
+        return self._status
+
+    def _client(self) -> Any:
+        with self._lock:
+            return self._open_session().client
+
+    # --- Beginning again, and ending ------------------------------------------------------------------------------
+
+    def task_id(self, reply: Reply) -> str | None:
+        task = self._tasks.get(reply)
+        return None if task is None else task.task_id
+
+    def state(self) -> Json:
+        return {"task_group_id": None if self._group is None else str(self._group)}
+
+    def resume(self, state: Json, task_ids: Collection[str]) -> dict[str, Reply]:
+        self.connect()
+        tasks = {task_id: _Task(Future(), task_id=task_id) for task_id in task_ids}
+        with self._lock:
+            if self._tasks:
+                raise RuntimeError("resume comes before the first task")
+            if self._session is not None:  # it only asked for the status
+                self._session.close()
+                self._session = None
+            self._group = UUID(state["task_group_id"])
+            self._strays.update(tasks)
+            self._tasks.update({task.reply: task for task in tasks.values()})
+        if tasks:
+            self._run_errand(self._recover)
+        return {task_id: task.reply for task_id, task in tasks.items()}
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            session, self._session = self._session, None
+            group = self._group
+            self._tasks.clear()
+        self._until_closed.set()
+        self._errands.put(None)
+        if session is not None:
+            session.close()
+        if group is not None and session is not None:
+            from mhfd_client.compute.sdk import stop_listening
+
+            stop_listening(group)
+
+
+def _somebody_is_there() -> bool:
+    return "ipykernel" in sys.modules or (sys.stdin is not None and sys.stdin.isatty())
+
+
+def failure(remote: str) -> TaskFailedError:
+    """What the endpoint says of a task that failed as a whole; the last line of a traceback is the exception."""
+    lines = [line.strip() for line in remote.splitlines() if any(map(str.isalnum, line))]  # no rules of dashes
+    last = lines[-1] if lines else "no reason was given"
+    if _WORKER_DIED.search(remote):
+        return WorkerDiedError(
+            f"the worker died while it had the task ({last}); if every task fails so, compare Python, dill and mhfd on "
+            "both sides: mhfd doctor"
+        )
+    if "MaxResultSizeExceeded" in remote:
+        return ResultTooLargeError(f"the rows were too large to be sent back ({last})")
+    return TaskFailedError(f"the task failed on the endpoint: {last}")
+
+
+def _endpoints_word(error: BaseException) -> str | None:
+    """The traceback in a TaskExecutionFailed, which is known by it without importing the SDK."""
+    return getattr(error, "remote_data", None)
+
+
+def _refusal(error: BaseException, name: str) -> ComputeError:
+    """What it means that a request failed: globus_sdk's errors carry the status and the service's code."""
+    if isinstance(error, ComputeError):
+        return error
+    status, code = getattr(error, "http_status", None), str(getattr(error, "code", ""))
+    reason = f"{type(error).__name__}: {error}"
+    if code == "TASK_PAYLOAD_TOO_LARGE" or status == 413:
+        return PayloadTooLargeError(f"the service does not carry so large a task to '{name}' ({reason})")
+    if code in ("FUNCTION_NOT_PERMITTED", "FUNCTION_NOT_FOUND"):
+        return NotPermittedError(
+            f"'{name}' does not run this function ({reason}): run `mhfd register --endpoint {name}` and have the "
+            "endpoint's administrator add the printed allowed_functions, then restart it"
+        )
+    if status == 401:
+        return SignInNeededError(f"Globus does not accept this sign-in ({reason}): run `mhfd doctor --endpoint {name}`")
+    if status == 403:
+        return NotPermittedError(f"you may not use '{name}' ({reason}); ask its administrator")
+    if status == 404:
+        return EndpointUnavailableError(f"the service does not know '{name}' ({reason}); check its uuid")
+    if status is not None and 400 <= status < 500 and status != 429:
+        return ComputeError(f"the service refuses the task for '{name}' ({reason})")
+    return TaskLostError(f"the service could not be asked about '{name}' ({reason})", after_s=_retry_after_s(error))
+
+
+def _retry_after_s(error: Any) -> float:
+    headers = getattr(error, "headers", None) or {}
+    try:
+        return max(0.0, float(headers.get("Retry-After", 0)))
+    except ValueError:  # a date; our own pause has to do
+        return 0.0

@@ -1,0 +1,22 @@
+"""An entry of the configuration -> the implementation of `Compute` for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mhfd_client.compute.protocol import Compute
+from mhfd_client.config import LocalEndpoint
+
+if TYPE_CHECKING:
+    from mhfd_client.config import GlobusEndpoint
+
+
+def open_compute(name: str, entry: GlobusEndpoint | LocalEndpoint) -> Compute:
+    """The implementation for an entry of the configuration; nothing is started or asked yet."""
+    if isinstance(entry, LocalEndpoint):
+        from mhfd_client.compute.local import LocalCompute
+
+        return LocalCompute(entry.workers)
+    from mhfd_client.compute.globus import GlobusCompute
+
+    return GlobusCompute(name, entry)

@@ -1,0 +1,231 @@
+"""What we need of globus-compute-sdk beyond its public interface, all of it in one place. Imports the SDK: 0.7 s.
+
+Tried with 4.19. Each use of something that is not promised is looked for first; where it is gone, a warning says what
+is lost, and the SDK's own behaviour remains. tests/loopback/test_client_over_loopback.py tries them all.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID, uuid4
+
+import globus_compute_sdk
+from globus_compute_sdk import Client
+from globus_compute_sdk.sdk import executor as executor_module
+from globus_compute_sdk.sdk.auth.globus_app import DEFAULT_CLIENT_ID, get_globus_app
+from globus_compute_sdk.sdk.auth.token_storage import get_token_storage
+from globus_compute_sdk.serialize import ComputeSerializer, JSONData
+from globus_sdk import AuthLoginClient, GlobusApp, GlobusAppConfig, OAuthTokenResponse, UserApp
+from globus_sdk.gare import GlobusAuthorizationParameters
+from globus_sdk.login_flows import CommandLineLoginFlowManager, LoginFlowManager
+from globus_sdk.transport import RetryCheckCollection
+from globus_sdk.transport.default_retry_checks import check_expired_authorization
+
+from mhfd_client.compute.prompt import executor_class
+from mhfd_client.compute.protocol import SignInNeededError
+from mhfd_client.service.pacing import TokenBucket
+
+log = logging.getLogger(__name__)
+
+RELOAD_BATCH = 128  # tasks that are asked for in one request
+ALL_TOGETHER = 1  # api_burst_limit: with this the SDK holds nothing back, our bucket does
+
+SIGN_IN = 'python -c "from globus_compute_sdk import Client; Client().get_endpoints()"'
+
+
+class _Login(LoginFlowManager):
+    """Asks on the terminal while somebody is there; in the background it says what to do instead."""
+
+    interactive = False
+
+    def run_login_flow(self, auth_parameters: GlobusAuthorizationParameters) -> OAuthTokenResponse:
+        if not type(self).interactive:
+            raise SignInNeededError(
+                f"Globus wants you to sign in: run {SIGN_IN} in a terminal, or set GLOBUS_COMPUTE_CLIENT_ID and "
+                "GLOBUS_COMPUTE_CLIENT_SECRET for a program that nobody attends"
+            )
+        terminal = CommandLineLoginFlowManager(self.login_client, request_refresh_tokens=self.request_refresh_tokens)
+        return terminal.run_login_flow(auth_parameters)
+
+    @classmethod
+    def for_globus_app(cls, app_name: str, login_client: AuthLoginClient, config: GlobusAppConfig) -> _Login:
+        return cls(login_client, request_refresh_tokens=config.request_refresh_tokens)
+
+
+def sign_in(*, interactive: bool) -> GlobusApp:
+    """The identity for all that follows: the environment's, else the user's, who may be asked now but not later.
+
+    Raises
+    ------
+    SignInNeededError
+        Somebody has to sign in, and nobody may be asked.
+    """
+    app = get_globus_app()
+    if isinstance(app, UserApp):
+        config = GlobusAppConfig(
+            token_storage=get_token_storage(), request_refresh_tokens=True, login_flow_manager=_Login
+        )
+        app = UserApp(app_name=platform.node(), client_id=app.client_id or DEFAULT_CLIENT_ID, config=config)
+    _Login.interactive = interactive
+    try:
+        app.add_scope_requirements({_scope().resource_server: [_scope().all]})
+        app.login()  # does nothing while the stored tokens will do
+    finally:
+        _Login.interactive = False
+    return app
+
+
+def _json() -> Any:
+    return JSONData()  # type: ignore[no-untyped-call]
+
+
+def _scope() -> Any:
+    from globus_sdk.scopes import ComputeScopes
+
+    return ComputeScopes
+
+
+class PacedClient(Client):
+    """A client whose every request waits for the token bucket, and is made once: trying again is our affair.
+
+    The SDK's own retries pass no bucket, and cut a Retry-After down to ten seconds.
+
+    Parameters
+    ----------
+    amqp_port : of the result stream, where it is encrypted; a plain one (a broker of one's own) stays as it is
+    on_submitted : is given the ids of a submission's tasks, in order
+    """
+
+    def __init__(
+        self, app: GlobusApp, bucket: TokenBucket, amqp_port: int, on_submitted: Callable[[list[str]], None]
+    ) -> None:
+        self._bucket = bucket
+        self._port = amqp_port
+        self._on_submitted = on_submitted
+        super().__init__(app=app, do_version_check=False, data_serialization_strategy=_json())
+        web = getattr(self, "_compute_web_client", None)
+        for each in (getattr(web, "v2", None), getattr(web, "v3", None)):
+            if each is None:
+                log.warning("globus-compute-sdk %s: its retries are not paced", globus_compute_sdk.__version__)
+                continue
+            each.retry_config.max_retries = 1
+            each.retry_config.checks = RetryCheckCollection()
+            each.retry_config.checks.register_check(check_expired_authorization)
+
+    def batch_run(self, endpoint_id: Any, batch: Any) -> Any:
+        self._bucket.take()
+        answer = super().batch_run(endpoint_id, batch)
+        self._on_submitted([task for tasks in answer["tasks"].values() for task in tasks])
+        return answer
+
+    def get_task(self, task_id: Any) -> Any:
+        self._bucket.take()
+        return super().get_task(task_id)
+
+    def get_endpoint_status(self, endpoint_uuid: Any) -> Any:
+        self._bucket.take()
+        return super().get_endpoint_status(endpoint_uuid)
+
+    def get_result_amqp_url(self) -> Any:
+        self._bucket.take()
+        answer = super().get_result_amqp_url()
+        return {**answer, "connection_url": _through_port(answer["connection_url"], self._port)}
+
+
+def _through_port(url: str, port: int) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "amqps" or parts.hostname is None:
+        return url
+    credentials, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{credentials}{at}{parts.hostname}:{port}"))
+
+
+class Session:
+    """One Executor, used until it fails, with a client of its own.
+
+    Attributes
+    ----------
+    group : task group, which outlives the session
+    unsent : tags of tasks that the service has not acknowledged, oldest first
+    """
+
+    def __init__(
+        self,
+        app: GlobusApp,
+        bucket: TokenBucket,
+        endpoint: UUID,
+        *,
+        group: UUID | None,
+        amqp_port: int,
+        low_latency: bool,
+        user_endpoint_config: dict[str, Any],
+        result_serializers: Iterable[str],
+        on_sent: Callable[[Any, str], None],
+    ) -> None:
+        self.group = group or uuid4()
+        self.unsent: deque[Any] = deque()
+        self._on_sent = on_sent
+        self._bucket = bucket
+        self.client = PacedClient(app, bucket, amqp_port, self._on_submitted)
+        self._executor: Any = executor_class(low_latency)(
+            endpoint_id=endpoint,
+            client=self.client,
+            task_group_id=self.group,
+            user_endpoint_config=user_endpoint_config or None,
+            batch_size=1,  # our tasks are requests of the right size already; the SDK counts tasks, not bytes
+            api_burst_limit=ALL_TOGETHER,
+            serializer=ComputeSerializer(strategy_data=_json()),
+            result_serializers=list(result_serializers),
+        )
+
+    def submit(self, function: UUID, arguments: dict[str, Any], tag: Any) -> Any:
+        """The SDK's future; RuntimeError when the Executor has failed.
+
+        `on_sent` is given the tag with the task's id, once it has one. Call it from one thread at a time.
+        """
+        self.unsent.append(tag)  # first: the task may be sent before the next line ends
+        try:
+            return self._executor.submit_to_registered_function(str(function), kwargs=arguments)
+        except RuntimeError:
+            self.unsent.pop()
+            raise
+
+    def reload(self, known: int) -> list[Any]:
+        """The SDK's futures of all tasks of the group, `known` of them at least, to which nobody listens yet."""
+        for _ in range(1 + -(-known // RELOAD_BATCH)):
+            self._bucket.take()
+        _forget_dead_listener(self.group)
+        self._executor.batch_size = RELOAD_BATCH
+        try:
+            return list(self._executor.reload_tasks())
+        finally:
+            self._executor.batch_size = 1
+
+    def close(self) -> None:
+        """Stop sending. Results of what was sent still come."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _on_submitted(self, task_ids: list[str]) -> None:
+        for task_id in task_ids:
+            if self.unsent:
+                self._on_sent(self.unsent.popleft(), task_id)
+
+
+def _forget_dead_listener(group: UUID) -> None:
+    """The SDK would hand futures to it, were it the last one that it knows (reload_tasks, 4.19)."""
+    watchers = getattr(executor_module, "_RESULT_WATCHERS", {})
+    watcher = watchers.get(group)
+    if watcher is not None and not watcher.is_alive():
+        del watchers[group]
+
+
+def stop_listening(group: UUID) -> None:
+    """Let go of a group's results: without this, Python's exit waits for every open future, for ever if need be."""
+    watcher = getattr(executor_module, "_RESULT_WATCHERS", {}).get(group)
+    if watcher is not None:
+        watcher.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Tiles out in tasks, rows in: what is packed together, sent, sent again, and given up."""

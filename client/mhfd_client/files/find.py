@@ -1,0 +1,58 @@
+"""What a person names on the command line -> the image files meant."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+
+from mhfd.images import IMAGE_SUFFIXES
+from mhfd_client.files.names import natural_order
+
+
+def find_tiles(names: Iterable[str]) -> list[str]:
+    """Files, folders (searched recursively) and glob patterns to image files, each once, in natural order.
+
+    Names stay strings as they were given: 10^5 `Path` objects take seconds, and "./a" should come back as "./a".
+
+    Files that are named outright are taken whatever their suffix; in folders and patterns with a wildcard only
+    image suffixes count, and hidden files do not. A name that matches nothing is passed on
+    as it stands: scoring reports it as a tile that is not there.
+    """
+    found: dict[str, None] = {}  # a set that keeps its order
+    for name in names:
+        for path in _expand(name):
+            found.setdefault(path)
+    return list(found)
+
+
+def _expand(name: str) -> Iterator[str]:
+    if os.path.isdir(name):
+        yield from _walk(name)
+    elif os.path.exists(name) or not glob.has_magic(name):  # a file may well be called "tile[1].tif"
+        yield name
+    else:
+        matches = sorted(glob.glob(name, recursive=True), key=natural_order)
+        if not matches:
+            yield name
+        for match in matches:
+            if os.path.isdir(match):
+                yield from _walk(match)
+            elif _is_tile(match):
+                yield match
+
+
+def _walk(folder: str) -> Iterator[str]:
+    """The images below a folder, then the folders that could not be listed: scoring says so of each."""
+    unlisted: list[OSError] = []
+    for parent, folders, files in os.walk(folder, onerror=unlisted.append):
+        folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_order)
+        for file in sorted(files, key=natural_order):
+            if _is_tile(file):
+                yield os.path.join(parent, file)
+    yield from (str(error.filename) for error in unlisted)
+
+
+def _is_tile(name: str) -> bool:
+    base = os.path.basename(name)
+    return not base.startswith(".") and os.path.splitext(base)[1].lower() in IMAGE_SUFFIXES

@@ -1,0 +1,1 @@
+"""Verdicts while a run goes on; the rule itself is `mhfd.judge`."""

@@ -1,0 +1,8 @@
+"""What names of files tell: which images are tiles, where each lies, and which should be there but are not."""
+
+from mhfd_client.naming.grid import Grid
+from mhfd_client.naming.opening import detect, open_layout
+from mhfd_client.naming.position import Position
+from mhfd_client.naming.protocol import Layout, LayoutError
+
+__all__ = ["Grid", "Layout", "LayoutError", "Position", "detect", "open_layout"]

@@ -1,0 +1,80 @@
+"""Which layout a folder has."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from mhfd_client.naming.auto import MICROSCOPES, AutoLayout
+from mhfd_client.naming.pattern import EXAMPLE, RegexLayout
+from mhfd_client.naming.plain import PlainLayout
+from mhfd_client.naming.protocol import Layout, LayoutError
+
+NAMES: dict[str, Callable[[], Layout]] = {"plain": PlainLayout, **{each.name: each for each in MICROSCOPES}}
+_LOOK_AT_IMAGES, _LOOK_AT_ENTRIES = 200, 5000
+
+
+def open_layout(name: str, *, root: Path | None = None, pattern: str | None = None) -> Layout:
+    """The layout of that name.
+
+    Parameters
+    ----------
+    name : "auto", "plain", "regex", "sbemimage", "atlas" or "multisem"
+    root : the run's folder; "auto" looks at its first files. Where they tell nothing, as in a folder that is still
+        empty, each file is taken by its own name.
+    pattern : the regular expression of "regex"
+
+    Raises
+    ------
+    LayoutError
+        There is no such layout, or the pattern cannot be used.
+    """
+    if name == "regex":
+        if pattern is None:
+            raise LayoutError(f"the layout 'regex' needs a pattern, for example {EXAMPLE}")
+        return RegexLayout(pattern)
+    if pattern is not None:
+        raise LayoutError(f"the layout '{name}' takes no pattern; choose 'regex', or leave the pattern out")
+    if name == "auto":
+        found = detect(root) if root is not None else "plain"
+        return AutoLayout() if found == "plain" else NAMES[found]()
+    if name not in NAMES:
+        known = ["auto", "regex", *NAMES]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+        raise LayoutError(f"there is no layout '{name}'; {hint}")
+    return NAMES[name]()
+
+
+def detect(root: Path) -> str:
+    """What the folder looks like from its first images: the layout that named at least half of them, or "plain"."""
+    images = list(islice(_images(root), _LOOK_AT_IMAGES))
+    claimed = {each.name: sum(map(each().claims, images)) for each in MICROSCOPES}
+    name, most = max(claimed.items(), key=lambda item: item[1])
+    return name if most and 2 * most >= len(images) else "plain"
+
+
+def _images(root: Path) -> Iterator[str]:
+    """Images below the folder, depth first; gives up in good time, a share may hold millions."""
+    from mhfd.images import IMAGE_SUFFIXES  # here, since it brings in NumPy
+
+    left, folders = _LOOK_AT_ENTRIES, [""]
+    while folders and left > 0:
+        folder = folders.pop()
+        try:
+            with os.scandir(root / folder) as scanned:
+                entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(scanned, left)]
+        except OSError:
+            continue  # the run will say so; here it only means that nothing is known
+        left -= len(entries)
+        for name, is_folder in entries:
+            path = f"{folder}/{name}" if folder else name
+            if name.startswith("."):
+                continue
+            if is_folder:
+                folders.append(path)
+            elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
+                yield path

@@ -1,0 +1,200 @@
+"""One watch, put together: configuration in, a pipeline with all that it needs out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mhfd.contract import FocusParams, MhfdError
+from mhfd_client.client import Client
+from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, Settings
+from mhfd_client.ledger import Json, Ledger, LedgerError, Run, open_ledger
+from mhfd_client.naming import Layout, open_layout
+from mhfd_client.pipeline.dispatch import Results
+from mhfd_client.pipeline.notices import Board
+from mhfd_client.pipeline.pipeline import Options, Pipeline
+from mhfd_client.transfer.opening import open_transfer
+from mhfd_client.watch import Folder, Scanner, Waker, is_image_name
+from mhfd_client.watch.hook import Hook
+
+log = logging.getLogger(__name__)
+
+ENDLESS_S = 1e9  # a watch never gives an endpoint up
+ONCE_STALL_FACTOR = 5  # without a watch nobody waits minutes for the end of a file
+MIN_POLL_S = 0.5
+LOOK_FOR_FOLDER_S = 2.0
+EXIT_SIGN_IN, EXIT_CONFIG = 77, 78
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a watch would do, for `--dry-run`.
+
+    Attributes
+    ----------
+    tiles, passed_over : image files that are tiles, and that are not
+    known : of the tiles, those that the ledger knows
+    """
+
+    folder: Path
+    layout: str
+    endpoint: str
+    transfer: str
+    ledger: str
+    tiles: int
+    passed_over: int
+    known: int
+
+
+@contextmanager
+def open_watch(
+    folder: Path,
+    config: Config,
+    settings: Settings,
+    *,
+    once: bool,
+    tell: Callable[[str], None],
+    on_results: Callable[[Results], None] = lambda _: None,
+) -> Generator[Pipeline, None, None]:
+    """A pipeline for a folder, ready to run; everything is closed when the block ends.
+
+    Raises
+    ------
+    MhfdError
+        The configuration cannot be used, somebody has to sign in, another process watches with this ledger.
+    """
+    profile = settings.profile
+    root = folder.resolve()
+    with ExitStack() as open_parts:
+        ledger = open_ledger(settings.ledger)
+        open_parts.callback(ledger.close)
+        layout = open_layout(profile.layout, root=root, pattern=profile.pattern)
+        params = FocusParams.from_dict(profile.params)
+        run = ledger.open_run(str(root), params, layout=layout.name, endpoint=profile.endpoint)
+        open_parts.enter_context(ledger.lease(run.run_id))
+        entry = _patient(config, settings, once=once)
+        board = Board(tell)
+        client = Client(
+            profile.endpoint,
+            config=_with(config, profile.endpoint, entry),
+            on_state=partial(_save_state, ledger, run, board),
+            on_notice=partial(board.put, "endpoint"),
+        )
+        open_parts.callback(client.close, 0.0)
+        transfer = open_transfer(entry, root=root, run=f"run{run.run_id}-{run.params_sha256[:8]}")
+        open_parts.callback(transfer.close)
+        _sign_in(client.connect, "endpoint", board)
+        _sign_in(transfer.connect, "transfer", board)
+        options = Options(
+            poll_s=min(profile.poll_s, max(MIN_POLL_S, profile.settle_s)) if once else profile.poll_s,
+            settle_s=profile.settle_s,
+            stall_s=min(profile.stall_s, ONCE_STALL_FACTOR * profile.settle_s) if once else profile.stall_s,
+            marker=profile.marker,
+            exclude=profile.exclude,
+            order=profile.order,
+            fresh_s=profile.fresh_s,
+            once=once,
+            patience_s=entry.limits.patience_s,
+        )
+        bell = None if once else open_parts.enter_context(Waker(root, wakes=_wakes(profile.marker), notice=tell))
+        pipeline = Pipeline(run, ledger, layout, transfer, client, options, board, bell=bell, on_results=on_results)
+        if profile.listen is not None:
+            hook = open_parts.enter_context(Hook(profile.listen, lambda path: pipeline.look(path)))
+            tell(f"listening at {hook.url} for finished tiles")
+        yield pipeline
+
+
+def _wakes(marker: str | None) -> Callable[[str], bool]:
+    """Names of files whose change is worth a scan: images, and whatever marks them as finished."""
+    return is_image_name if marker is None else lambda name: True
+
+
+def _save_state(ledger: Ledger, run: Run, board: Board, state: Json) -> None:
+    """What is in flight, for the next start. Without it tiles are scored again, which is no reason to stop."""
+    try:
+        ledger.save_resume(run.run_id, state)
+    except LedgerError as error:
+        board.put("tasks in flight", str(error))
+    else:
+        board.clear("tasks in flight")
+
+
+def plan_watch(folder: Path, config: Config, settings: Settings) -> Plan:
+    """Look at the folder once and say what a watch would do; nothing is written or asked."""
+    root = folder.resolve()
+    layout = open_layout(settings.profile.layout, root=root, pattern=settings.profile.pattern)
+    endpoint = settings.profile.endpoint
+    transfer = open_transfer(_patient(config, settings, once=True), root=root, run="dry")
+    tiles = [file.path for each in _folders(root, layout, settings) for file in each.files]
+    images = [file.path for each in _folders(root, None, settings) for file in each.files]
+    return Plan(
+        folder=root,
+        layout=layout.name,
+        endpoint=endpoint,
+        transfer=transfer.name,
+        ledger=settings.ledger,
+        tiles=len(tiles),
+        passed_over=len(images) - len(tiles),
+        known=_known(settings.ledger, root, tiles),
+    )
+
+
+def wait_for_folder(folder: Path, tell: Callable[[str], None], stopped: Callable[[], bool]) -> None:
+    """Return when the folder is there, or when stopped."""
+    if not folder.is_dir():
+        tell(f"waiting for {folder}")
+    while not folder.is_dir() and not stopped():
+        time.sleep(LOOK_FOR_FOLDER_S)
+
+
+def _patient(config: Config, settings: Settings, *, once: bool) -> GlobusEndpoint | LocalEndpoint:
+    """The endpoint's entry, with the profile's fallback, and patience without end unless it is `once`."""
+    entry = config.endpoint(settings.profile.endpoint)
+    changes: dict[str, object] = {}
+    if not once:
+        changes["limits"] = entry.limits.model_copy(update={"patience_s": ENDLESS_S})
+    if settings.profile.fallback is not None and isinstance(entry, GlobusEndpoint):
+        changes["fallback"] = settings.profile.fallback
+    return entry.model_copy(update=changes)
+
+
+def _with(config: Config, name: str, entry: GlobusEndpoint | LocalEndpoint) -> Config:
+    if isinstance(entry, LocalEndpoint):
+        return config.model_copy(update={"local": entry})
+    return config.model_copy(update={"endpoints": {**config.endpoints, name: entry}})
+
+
+def _sign_in(connect: Callable[[], None], matter: str, board: Board) -> None:
+    """Now, while somebody may be there; a service that is out of reach is no reason not to watch."""
+    try:
+        connect()
+    except MhfdError as error:
+        if getattr(error, "exit_code", None) in (EXIT_SIGN_IN, EXIT_CONFIG):
+            raise
+        board.put(matter, str(error))
+
+
+def _folders(root: Path, layout: Layout | None, settings: Settings) -> Iterator[Folder]:
+    def is_tile(path: str) -> bool:
+        return layout is None or layout.position(path) is not None
+
+    scanner = Scanner(root, is_tile=is_tile, exclude=settings.profile.exclude)
+    return (each for each in scanner.scan() if isinstance(each, Folder))
+
+
+def _known(where: str, root: Path, tiles: list[str]) -> int:
+    """Tiles that the ledger has; 0 where there is none yet."""
+    if "://" not in where and not Path(where).exists():
+        return 0
+    ledger = open_ledger(where, readonly=True)
+    try:
+        return len(tiles) - len(ledger.unknown(ledger.find_run(str(root)).run_id, tiles))
+    except LedgerError:  # no such run yet
+        return 0
+    finally:
+        ledger.close()

@@ -1,0 +1,243 @@
+"""`staged` -> `submitted` -> `scored` or `failed`: tiles go to the endpoint, their rows into the ledger."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Literal, TypeAlias
+
+from mhfd.contract import ErrorCode, FocusResult, MhfdError
+from mhfd_client.client import Client
+from mhfd_client.compute.protocol import ComputeError
+from mhfd_client.dispatch.pack import Tile
+from mhfd_client.files.names import for_system, to_local
+from mhfd_client.ledger import Ledger, Order, Run, TileRow
+from mhfd_client.pipeline.notices import Board
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
+IDLE_S = 5.0
+AT_ONCE = 256  # rows in one transaction
+
+NOT_THE_TILE: tuple[ErrorCode, ...] = ("not_found", "permission_denied", "read_failed", "device_failed")
+"""Why the endpoint could not score a tile that was whole and readable here: more likely its trouble than the tile's."""
+
+ATTEMPTS = 5
+
+Result: TypeAlias = "tuple[TileRow, FocusResult]"
+Results: TypeAlias = "Sequence[Result]"
+Again: TypeAlias = "tuple[TileRow, str, Literal['ready', 'staged']]"  # why, and how far it goes back
+
+
+class DispatchStep:
+    """Keeps the endpoint supplied, a window of tiles at a time, and stores each row before it forgets the tile.
+
+    Parameters
+    ----------
+    patient : tiles that the endpoint does not find fail only when it has found others since
+    on_again : is told when tiles went back to be moved again
+    """
+
+    name = "dispatch"
+
+    def __init__(
+        self,
+        run: Run,
+        ledger: Ledger,
+        client: Client,
+        board: Board,
+        *,
+        order: Order,
+        fresh_s: float,
+        patient: bool,
+        wake: Callable[[], None],
+        on_again: Callable[[], None] = lambda: None,
+        on_trouble: Callable[[MhfdError], None] = lambda _: None,
+        on_results: Callable[[Results], None] = lambda _: None,
+    ) -> None:
+        self._run = run
+        self._ledger = ledger
+        self._client = client
+        self._board = board
+        self._order: Order = order
+        self._fresh_s = fresh_s
+        self._patient = patient
+        self._wake = wake
+        self._on_again = on_again
+        self._on_trouble = on_trouble
+        self._on_results = on_results
+        self._under_way: dict[int, tuple[TileRow, Tile, float]] = {}  # and since when
+        self._last_good_s = -math.inf
+        self._done: SimpleQueue[int] = SimpleQueue()
+        self._unstored: list[int] = []  # answers that the ledger has not yet
+        self._pause_s = 0.0
+        self._not_before_s = 0.0
+        self._draining = False
+        self._resumed = False
+
+    @property
+    def under_way(self) -> int:
+        return len(self._under_way)
+
+    def step(self) -> float:
+        self._store()
+        now_s = time.monotonic()
+        if self._draining:
+            return IDLE_S
+        if now_s < self._not_before_s:
+            return self._not_before_s - now_s
+        try:
+            self._client.connect(interactive=False)
+            if not self._resumed:
+                self._resume()
+                self._resumed = True
+            self._submit()
+        except ComputeError as error:
+            self._hold(error)
+        return max(0.0, self._not_before_s - time.monotonic()) or IDLE_S
+
+    def drain(self) -> None:
+        """Hand over nothing more."""
+        self._draining = True
+        self._wake()
+
+    def finish(self) -> None:
+        """Store what has come in since the last step, when no step runs any more."""
+        self._store()
+
+    # --- Out ------------------------------------------------------------------------------------------------------
+
+    def _submit(self) -> None:
+        room = self._client.window - len(self._under_way)
+        if room <= 0 or (room < self._client.window // 4 and len(self._under_way) > 1):
+            return  # a few at a time would make small tasks
+        rows = self._ledger.take(
+            self._run.run_id, "staged", room, order=self._order, fresh_s=self._fresh_s, now=time.time()
+        )
+        if not rows:
+            return
+        self._ledger.submit([row.tile_id for row in rows], self._client.endpoint, time.time())
+        tiles = [self._tile(row) for row in rows]
+        for row, tile in zip(rows, tiles, strict=True):
+            self._watch(row, tile)
+        self._client.put(tiles)
+
+    def _tile(self, row: TileRow) -> Tile:
+        return Tile(
+            name=row.name,
+            source=for_system(to_local(Path(self._run.root), row.path)),
+            page=row.page if (row.pages or 1) > 1 else None,
+            params=self._run.params,
+            place=row.place,
+            tag=str(row.tile_id),
+        )
+
+    def _watch(self, row: TileRow, tile: Tile) -> None:
+        self._under_way[row.tile_id] = (row, tile, time.monotonic())
+        tile.future.add_done_callback(partial(self._on_done, row.tile_id))
+
+    def _resume(self) -> None:
+        """What an earlier process had handed over: listen for it, or have it scored again."""
+        run_id, now = self._run.run_id, time.time()
+        rows = {row.tile_id: row for row in self._ledger.take(run_id, "submitted", 10**6, order="oldest", now=now)}
+        for tile in self._taken_up() if rows else ():
+            row = rows.pop(int(tile.tag), None) if tile.tag else None
+            if row is not None:
+                self._watch(row, tile)
+        self._ledger.back(list(rows), "staged", "the earlier process ended", now)
+
+    def _taken_up(self) -> list[Tile]:
+        state = self._ledger.resume(self._run.run_id)
+        if state is None or state.get("endpoint") != self._client.endpoint:
+            return []
+        try:
+            return self._client.take_up(state)
+        except ComputeError:
+            raise
+        except (MhfdError, KeyError, TypeError) as error:  # written by another version, say
+            log.warning("what was in flight cannot be taken up (%s); it is scored again", error)
+            return []
+
+    # --- In -------------------------------------------------------------------------------------------------------
+
+    def _on_done(self, tile_id: int, _: object) -> None:
+        self._done.put(tile_id)
+        self._wake()
+
+    def _store(self) -> None:
+        while self._gather():
+            batch = self._unstored[:AT_ONCE]
+            results, again, errors = self._sorted(batch)
+            now = time.time()
+            with self._ledger.transaction():
+                self._ledger.store([(row.tile_id, result) for row, result in results], now)
+                for row, why, state in again:
+                    self._ledger.back([row.tile_id], state, why, now)
+            for tile_id in batch:  # only now: had the ledger been full, they would be asked again
+                del self._under_way[tile_id]
+            del self._unstored[: len(batch)]
+            for error in errors:
+                self._hold(error)
+            if again:
+                self._on_again()
+            if results:
+                self._pause_s = 0.0
+                self._board.clear("endpoint", f"endpoint '{self._client.endpoint}' answers again")
+                self._on_results(results)
+            elif again and not errors:
+                self._pause(f"endpoint '{self._client.endpoint}': {again[0][1]}; trying again")
+
+    def _sorted(self, batch: Sequence[int]) -> tuple[list[Result], list[Again], list[BaseException]]:
+        """Results to keep, tiles to have scored again, and what is wrong with the endpoint."""
+        results: list[Result] = []
+        again: list[Again] = []
+        errors: list[BaseException] = []
+        for tile_id in batch:
+            row, tile, since_s = self._under_way[tile_id]
+            if tile.future.cancelled() or isinstance(error := tile.future.exception(), CancelledError):
+                continue  # we end: the next process asks for it
+            if error is not None:
+                again.append((row, str(error), "staged"))
+                errors.append(error)
+                continue
+            result = tile.future.result()
+            if result.error is None or result.error.code not in NOT_THE_TILE:
+                self._last_good_s = time.monotonic()
+            elif not self._is_given_up(row, since_s):
+                again.append((row, result.error.message, "ready"))
+                continue
+            results.append((row, result))
+        return results, again, errors
+
+    def _is_given_up(self, row: TileRow, since_s: float) -> bool:
+        """A tile is to blame when others have been scored since; before that, its file system may be away for hours."""
+        return row.attempts + 1 >= ATTEMPTS and (self._last_good_s > since_s or not self._patient)
+
+    def _gather(self) -> bool:
+        try:
+            while True:
+                self._unstored.append(self._done.get_nowait())
+        except Empty:
+            return bool(self._unstored)
+
+    def _hold(self, error: BaseException) -> None:
+        """The endpoint does not take tiles: wait, longer each time. Everything stays in the ledger."""
+        if isinstance(error, MhfdError):
+            self._on_trouble(error)
+        else:
+            log.error("the endpoint '%s'", self._client.endpoint, exc_info=error)
+        self._pause(str(error) or type(error).__name__)
+
+    def _pause(self, why: str) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._not_before_s:
+            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
+            self._not_before_s = now_s + self._pause_s
+        self._board.put("endpoint", why)

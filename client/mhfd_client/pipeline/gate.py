@@ -1,0 +1,125 @@
+"""`seen` -> `ready`: a tile goes on when its file is finished, whole and readable."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeAlias
+
+from mhfd.contract import ErrorCode, FocusResult
+from mhfd_client.dispatch.pack import failed_result
+from mhfd_client.files.names import to_local
+from mhfd_client.gate import Finished, Gate, NotYet, Unreadable
+from mhfd_client.ledger import Ledger, Order, Run, SeenFile, TileRow
+
+Outcome: TypeAlias = Finished | NotYet | Unreadable
+
+QUEUED = 16  # tiles for each thread, handed over as many at a time
+WINDOW = 4096  # tiles under examination or put off for a moment
+IDLE_S = 5.0
+BRIEF_S = 10.0
+
+
+class GateStep:
+    """The finished-file gate, in a few threads: files are read here, whole, once."""
+
+    name = "gate"
+
+    def __init__(
+        self,
+        run: Run,
+        ledger: Ledger,
+        gate: Gate,
+        *,
+        stall_s: float,
+        order: Order,
+        fresh_s: float,
+        threads: int,
+        wake: Callable[[], None],
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._run = run
+        self._ledger = ledger
+        self._gate = gate
+        self._stall_s = stall_s
+        self._order: Order = order
+        self._fresh_s = fresh_s
+        self._threads = threads
+        self._wake = wake
+        self._on_ready = on_ready
+        self._pool = ThreadPoolExecutor(threads, "mhfd-gate")
+        self._open: dict[int, tuple[TileRow, Future[Outcome]]] = {}
+        self._later: dict[int, float] = {}  # tile -> not before, monotonic
+
+    def step(self) -> float:
+        self._take_outcomes()
+        now_s = time.monotonic()
+        self._later = {tile_id: due_s for tile_id, due_s in self._later.items() if due_s > now_s}
+        for row in self._next_rows():
+            future = self._pool.submit(self._examine, row)
+            self._open[row.tile_id] = (row, future)
+            future.add_done_callback(lambda _: self._wake())
+        due_s = min(self._later.values(), default=now_s + IDLE_S)
+        return min(max(0.0, due_s - time.monotonic()), IDLE_S)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _next_rows(self) -> list[TileRow]:
+        """A few for each thread: a long queue here would keep later, more urgent tiles waiting."""
+        room = min(QUEUED * self._threads - len(self._open), WINDOW - len(self._open) - len(self._later))
+        if room < min(QUEUED, WINDOW - len(self._later)):
+            return []
+        return self._ledger.take(
+            self._run.run_id,
+            "seen",
+            room,
+            order=self._order,
+            fresh_s=self._fresh_s,
+            now=time.time(),
+            exclude=[*self._open, *self._later],
+        )
+
+    def _examine(self, row: TileRow) -> Outcome:
+        file = to_local(Path(self._run.root), row.path)
+        return self._gate.examine(file, SeenFile(row.path, row.size, row.mtime_ns), accepted=row.accepted)
+
+    def _take_outcomes(self) -> None:
+        done = [(row, future.result()) for row, future in self._open.values() if future.done()]
+        if not done:
+            return
+        now = time.time()
+        telling = [(row, outcome) for row, outcome in done if not _is_brief(outcome)]
+        if telling:
+            with self._ledger.transaction():
+                for row, outcome in telling:
+                    self._note(row, outcome, now)
+        for row, outcome in done:  # only now: had the ledger been full, they would be taken up again
+            del self._open[row.tile_id]
+            if isinstance(outcome, NotYet):
+                self._later[row.tile_id] = time.monotonic() + outcome.again_s
+        if any(isinstance(outcome, Finished) for _, outcome in done):
+            self._on_ready()
+
+    def _note(self, row: TileRow, outcome: Outcome, now: float) -> None:
+        if isinstance(outcome, Finished):
+            pages = [(page.tile_sha256, page.shape) for page in outcome.pages]
+            self._ledger.finish(row.tile_id, pages, now)
+        elif isinstance(outcome, Unreadable):
+            self._ledger.store([(row.tile_id, unreadable(row, outcome.code, outcome.message, self._run))], now)
+        elif outcome.reason != "away" and outcome.unchanged_s >= self._stall_s:
+            self._ledger.stalled([row.tile_id], outcome.reason, now)
+        elif outcome.reason != row.reason:
+            self._ledger.waiting([row.tile_id], outcome.reason, now)
+
+
+def _is_brief(outcome: Outcome) -> bool:
+    """What every file goes through is not worth a line in the ledger."""
+    return isinstance(outcome, NotYet) and outcome.reason in ("settling", "growing") and outcome.unchanged_s < BRIEF_S
+
+
+def unreadable(row: TileRow, code: ErrorCode, message: str, run: Run) -> FocusResult:
+    """The row of a tile that is not scored because of what its file is."""
+    return failed_result(row.name, run.params_sha256, code, message, "not sent")

@@ -1,0 +1,150 @@
+"""Folder -> `seen`: what is in the folder is compared with what the ledger knows of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from mhfd_client.files.names import to_local
+from mhfd_client.gate import Gate
+from mhfd_client.ledger import Ledger, Missing, Run, SeenFile
+from mhfd_client.naming import Grid, Layout
+from mhfd_client.pipeline.notices import Board
+from mhfd_client.watch import Folder, Pace, Scanner, ShareAwayError, Unlisted, compare
+
+BATCH = 2000  # files in one transaction
+LISTS_EVERY_S = 60.0  # the microscope's own lists of tiles are read not more often than this
+MISSING_SHOWN = 10_000
+
+
+class WatchStep:
+    """The reconciling scan.
+
+    Attributes
+    ----------
+    scans : how many have been completed
+    changes : in the last of them
+    last_s : when it ended, monotonic
+    """
+
+    name = "watch"
+
+    def __init__(
+        self,
+        run: Run,
+        ledger: Ledger,
+        scanner: Scanner,
+        gate: Gate,
+        layout: Layout,
+        board: Board,
+        *,
+        poll_s: float,
+        on_found: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._run = run
+        self._ledger = ledger
+        self._scanner = scanner
+        self._gate = gate
+        self._layout = layout
+        self._board = board
+        self._pace = Pace(poll_s)
+        self._on_found = on_found
+        self._grid: Grid | None = None
+        self._listed_unseen: set[str] = set()
+        self._lists_s: float | None = None
+        self.scans = 0
+        self.changes = 0
+        self.last_s = 0.0
+
+    def step(self) -> float:
+        if (early_s := self._pace.due_in_s(rung=True)) > 0:  # woken again right after a scan
+            return early_s
+        begun_s = time.monotonic()
+        try:
+            changes = self._scan()
+        except ShareAwayError as error:
+            self._board.put("folder", str(error))
+            self._pace.scanned(0.0)
+            return self._pace.due_in_s(rung=False)
+        self._board.clear("folder", f"{self._run.root} is there again")
+        self.last_s = time.monotonic()
+        self.changes = changes
+        self.scans += 1
+        self._look_for_missing(changed=changes > 0)
+        self._pace.scanned(time.monotonic() - begun_s)
+        return self._pace.due_in_s(rung=False)
+
+    def _scan(self) -> int:
+        """One pass; how many files were not as the ledger knew them."""
+        changes = 0
+        met: set[str] = set()
+        unlisted: list[str] = []
+        for folder in self._scanner.scan():
+            met.add(folder.path)
+            if isinstance(folder, Unlisted):
+                unlisted.append(folder.path)
+                self._board.put(f"folder {folder.path}", f"{folder.path} cannot be listed: {folder.message}")
+            else:
+                self._board.clear(f"folder {folder.path}")
+                changes += self._reconcile(folder) if folder.fresh else 0
+        gone = [known for known in self._ledger.folders(self._run.run_id) if known not in met]
+        for path in gone:
+            if not any(_inside(path, away) for away in unlisted):
+                changes += self._reconcile(Folder(path, (), fresh=True))
+        return changes
+
+    def _reconcile(self, folder: Folder) -> int:
+        found = compare(folder, self._ledger.folder(self._run.run_id, folder.path))
+        now = time.time()
+        grid = self._grid_of_run()
+        for batch in _batches([*found.new, *found.changed, *found.back]):
+            placed = [(file, self._layout.position(file.path)) for file in batch]
+            self._ledger.see(self._run.run_id, placed, now)
+            for file, position in placed:
+                self._gate.note(to_local(Path(self._run.root), file.path), file)
+                if position is not None:
+                    grid.add(position)
+            self._on_found()
+        if any(self._layout.taken(file.path) for file in found.new):
+            self._ledger.supersede_earlier(self._run.run_id, folder.path, self._layout.taken)
+        if found.gone:
+            self._ledger.mark_gone(self._run.run_id, found.gone, now)
+        return len(found.new) + len(found.changed) + len(found.back) + len(found.gone)
+
+    def _grid_of_run(self) -> Grid:
+        """What the ledger has seen so far, then kept up to date."""
+        if self._grid is None:
+            self._grid = Grid()
+            for position in self._ledger.positions(self._run.run_id):
+                self._grid.add(position)
+        return self._grid
+
+    def _look_for_missing(self, *, changed: bool) -> None:
+        now_s = time.monotonic()
+        if changed:
+            self._lists_s = None
+        if self._lists_s is not None and now_s < self._lists_s + LISTS_EVERY_S:
+            return
+        missing = [Missing(None, position, "not in the grid") for position in self._grid_of_run().missing()]
+        gained = self._layout.listed(Path(self._run.root))
+        if gained is not None:
+            self._listed_unseen.update(gained)
+            self._listed_unseen = set(self._ledger.unknown(self._run.run_id, self._listed_unseen))
+            missing += [
+                Missing(name, self._layout.position(name), "listed by the microscope")
+                for name in sorted(self._listed_unseen)
+            ]
+        self._ledger.set_missing(self._run.run_id, missing[:MISSING_SHOWN], time.time())
+        self._lists_s = now_s
+
+
+def _inside(path: str, folder: str) -> bool:
+    return not folder or path == folder or path.startswith(f"{folder}/")
+
+
+def _batches(files: Iterable[SeenFile]) -> Iterator[list[SeenFile]]:
+    rest = iter(files)
+    while batch := list(islice(rest, BATCH)):
+        yield batch

@@ -1,0 +1,176 @@
+"""Files go where the endpoint can read them: one Protocol, three implementations.
+
+=========  ==========================================================================================
+shared.py  the endpoint reads the same disk; nothing is moved
+inline.py  pixels travel in the task; nothing is moved
+globus.py  Globus Transfer copies the files to a collection that the endpoint's workers can read
+=========  ==========================================================================================
+
+Files are handed over under a *ticket*, which the ledger stores first. After a crash the same files are handed over
+again under the same ticket, and nothing is moved twice. The same tests run on all three:
+tests/client/transfer/test_transfer.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from mhfd.contract import ErrorCode, MhfdError
+from mhfd_client.compute.protocol import SignInNeededError
+
+Json = dict[str, Any]
+
+
+class TransferError(MhfdError):
+    """Files cannot be moved; the message says what to do. About all files, not about one.
+
+    `exit_code` is that of a command that ends with it.
+    """
+
+    exit_code = 69
+
+
+class TransferUnreachableError(TransferError):
+    """The service, or a collection, is out of reach for now. Nothing is lost: try again.
+
+    Parameters
+    ----------
+    after_s : not earlier than this
+    """
+
+    def __init__(self, message: str, *, after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.after_s = after_s
+
+
+class TransferRefusedError(TransferError):
+    """What the configuration asks for is not there, or not allowed."""
+
+    exit_code = 78
+
+
+class TransferSignInError(TransferError, SignInNeededError):
+    """Somebody has to sign in, or to consent; the message has the command."""
+
+    exit_code = 77
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A file that is to be moved.
+
+    Attributes
+    ----------
+    tile_ids : of the ledger, one a page
+    path : relative to the run's root, with slashes
+    size : in bytes
+    """
+
+    tile_ids: tuple[int, ...]
+    file: Path
+    path: str
+    size: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """The endpoint can read the file.
+
+    Attributes
+    ----------
+    place : {"path"} or {"collection", "path"}, as `score_paths` takes it; None where nothing was moved and the file
+        is named, or sent, by whoever makes the task
+    """
+
+    outgoing: Outgoing
+    place: Json | None
+
+
+@dataclass(frozen=True)
+class NotSent:
+    """The file did not get there.
+
+    Attributes
+    ----------
+    message : why, and what to do
+    code : why, where it is the file's own fault
+    again : it can be sent again, under a new ticket, after `after_s`; otherwise this file will never go
+    """
+
+    outgoing: Outgoing
+    message: str
+    code: ErrorCode | None
+    again: bool
+    after_s: float = 0.0
+
+
+class Transfer(Protocol):
+    """Moves files; its methods are called from one thread, and none waits for a file.
+
+    Whatever is said of `TransferError` below: what was handed over stays handed over, call again.
+    """
+
+    @property
+    def name(self) -> str:
+        """ "shared", "inline" or "globus"."""
+        ...
+
+    def connect(self, *, interactive: bool | None = None) -> None:
+        """Sign in, and ask for consents, now; later calls do nothing.
+
+        Parameters
+        ----------
+        interactive : whether somebody may be asked; by default, at the first call, where there is a terminal or a
+            notebook
+
+        Raises
+        ------
+        TransferError
+            It cannot be done; the kind says why.
+        """
+        ...
+
+    def room(self) -> int:
+        """How many files are worth handing over now; 0: wait."""
+        ...
+
+    def ticket(self) -> str:
+        """A new ticket, to be stored with the files before they are handed over.
+
+        Raises
+        ------
+        TransferError
+            There is none now.
+        """
+        ...
+
+    def send(self, ticket: str, files: Sequence[Outgoing]) -> None:
+        """Take files over, which are sent with the next `poll`. A ticket that is known already changes nothing."""
+        ...
+
+    def poll(self) -> list[Arrived | NotSent]:
+        """What has been decided since the last call; never waits longer than for an answer of the service.
+
+        Raises
+        ------
+        TransferError
+            Nothing can go on until somebody has done something. While the service is just out of reach, nothing is
+            raised: see `notices`.
+        """
+        ...
+
+    def clean(self, places: Sequence[Json]) -> None:
+        """Remove copies that are not needed any more, sooner or later; failures are in the log and in `notices`."""
+        ...
+
+    def notices(self) -> list[str]:
+        """What a person should know now, in sentences."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. What is on its way goes on, and is found again by its ticket."""
+        ...

@@ -1,0 +1,1 @@
+"""What people see: status, tables, reports, the terminal. Read-only."""

@@ -1,0 +1,200 @@
+"""Results as CSV, JSON lines or Parquet: a stream, whatever the size of the run; verdicts are made while reading."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from mhfd.contract import FocusResult, MhfdError, Provenance, Status
+from mhfd.judge import Peers, describe, judge_one
+from mhfd_client.ledger import Json, Ledger, Run, State, TileRow
+from mhfd_client.naming.position import Position
+
+Format = Literal["csv", "jsonl", "parquet"]
+Judged = tuple[TileRow, Json | None]  # the result with its verdict, as `FocusResult.to_dict()` has it
+
+HAVE_RESULTS: tuple[State, ...] = ("scored", "failed")
+ROWS_IN_A_GROUP = 20_000  # of a Parquet file
+FOLDERS_REMEMBERED = 64
+
+# Column -> its type in Parquet. First those that `mhfd score --csv` has, in that order.
+COLUMNS = {
+    "path": "string", "status": "string", "verdict": "string", "confidence": "double", "focus_score": "double",
+    "features": "int64", "features_per_mpx": "double", "characteristic_scale_px": "double", "noise": "double",
+    "content": "double", "anisotropy": "double", "saturated": "double", "vollath_f4": "double",
+    "pixel_size_nm": "double", "error_code": "string", "error_message": "string", "defocus_um": "double",
+    "state": "string", "generation": "int64", "page": "int64", "section": "int64", "grid": "int64", "row": "int64",
+    "col": "int64", "tile": "int64", "height": "int64", "width": "int64", "seen_at": "time", "scored_at": "time",
+    "attempts": "int64", "backend": "string", "device": "string", "mhfd": "string", "tile_sha256": "string",
+}  # fmt: skip
+
+
+class ExportError(MhfdError):
+    """A table cannot be written as asked."""
+
+    exit_code = 78
+
+
+def export(
+    ledger: Ledger,
+    run: Run,
+    out: IO[bytes],
+    form: Format,
+    *,
+    states: Collection[State] = HAVE_RESULTS,
+    since: float | None = None,
+) -> int:
+    """Write the tiles of a run, each in its newest generation; how many.
+
+    Parameters
+    ----------
+    states : only tiles in one of these; without a result they have no measures, and no line in "jsonl"
+    since : only results from this time on (Unix seconds), in the order in which they came
+    """
+    rows = judged(ledger, run, ledger.rows(run.run_id, states=states, since=since))
+    counted = _Counted(rows)
+    _WRITERS[form](counted, out)
+    return counted.n
+
+
+@contextmanager
+def written(path: Path) -> Generator[IO[bytes], None, None]:
+    """A file that appears under its name when it is complete."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def judged(ledger: Ledger, run: Run, rows: Iterable[TileRow]) -> Iterator[Judged]:
+    """Each row with its result, the verdict filled in; None where there is no result yet."""
+
+    @lru_cache(maxsize=FOLDERS_REMEMBERED)
+    def peers(folder: str) -> Peers | None:
+        return describe([_measured("scored", *each) for each in ledger.measures(run.run_id, folder)])
+
+    for row in rows:
+        if (result := row.result) is None:
+            yield row, None
+            continue
+        measured = _measured(result["status"], result["focus_score"], result["content"], result["anisotropy"])
+        verdict = judge_one(measured, peers(row.path.rpartition("/")[0]))
+        yield row, {**result, "path": row.name, "verdict": verdict.verdict, "confidence": verdict.confidence}
+
+
+def _measured(
+    status: Status, focus_score: float | None, content: float | None, anisotropy: float | None
+) -> FocusResult:
+    """As much of a result as verdicts are made of; the whole of it would take four times as long."""
+    return FocusResult(
+        path="", status=status, provenance=_NOBODY, focus_score=focus_score, content=content, anisotropy=anisotropy
+    )
+
+
+_NOBODY = Provenance(mhfd="", params_sha256="", backend="", device="")
+
+
+def flat(row: TileRow, result: Json | None) -> dict[str, Any]:
+    """One row of a table, by column."""
+    where = row.position or Position()
+    known = result or {}
+    about = known.get("provenance", {})
+    return {
+        **{name: known.get(name) for name in COLUMNS},
+        "path": row.name,
+        "error_code": row.error_code,
+        "error_message": row.error_message,
+        "state": row.state,
+        "generation": row.generation,
+        "page": row.page,
+        "section": where.section,
+        "grid": where.grid,
+        "row": where.row,
+        "col": where.col,
+        "tile": where.tile,
+        "height": row.shape and row.shape[0],
+        "width": row.shape and row.shape[1],
+        "seen_at": _time(row.seen_at),
+        "scored_at": _time(row.scored_at),
+        "attempts": row.attempts,
+        "backend": about.get("backend"),
+        "device": about.get("device"),
+        "mhfd": about.get("mhfd"),
+        "tile_sha256": row.tile_sha256,
+    }
+
+
+def _write_csv(rows: Iterable[Judged], out: IO[bytes]) -> None:
+    with _text(out) as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for row, result in rows:
+            values = flat(row, result).values()
+            writer.writerow([each.isoformat() if isinstance(each, datetime) else each for each in values])
+
+
+def _write_jsonl(rows: Iterable[Judged], out: IO[bytes]) -> None:
+    with _text(out) as file:
+        for _, result in rows:
+            if result is not None:
+                file.write(json.dumps(result, allow_nan=False) + "\n")
+
+
+def _write_parquet(rows: Iterable[Judged], out: IO[bytes]) -> None:
+    try:
+        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow.parquet  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise ExportError('Parquet needs pyarrow: pip install "mhfd[parquet]"') from error
+    types = {"time": pyarrow.timestamp("us", "UTC"), "int64": pyarrow.int64(), "double": pyarrow.float64()}
+    schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in COLUMNS.items()])
+    rest = (flat(row, result) for row, result in rows)
+    with pyarrow.parquet.ParquetWriter(out, schema) as writer:
+        while group := list(islice(rest, ROWS_IN_A_GROUP)):
+            writer.write_batch(pyarrow.RecordBatch.from_pylist(group, schema=schema))
+
+
+_WRITERS: dict[Format, Callable[[Iterable[Judged], IO[bytes]], None]] = {
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+    "parquet": _write_parquet,
+}
+
+
+class _Counted:
+    """Passes rows on and counts them."""
+
+    def __init__(self, rows: Iterator[Judged]) -> None:
+        self._rows = rows
+        self.n = 0
+
+    def __iter__(self) -> Iterator[Judged]:
+        for each in self._rows:
+            self.n += 1
+            yield each
+
+
+@contextmanager
+def _text(out: IO[bytes]) -> Generator[io.TextIOWrapper, None, None]:
+    """UTF-8 with the line ends that are written, on Windows too; `out` stays open."""
+    file = io.TextIOWrapper(out, encoding="utf-8", newline="")
+    try:
+        yield file
+        file.flush()
+    finally:
+        file.detach()
+
+
+def _time(at: float | None) -> datetime | None:
+    return None if at is None else datetime.fromtimestamp(at, timezone.utc)

@@ -1,0 +1,201 @@
+"""Results -> one HTML file that needs nothing else: no network, no scripts, pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from numpy.typing import NDArray
+from PIL import Image
+
+from mhfd import find_features
+from mhfd.contract import FocusParams, FocusResult, TileError, Verdict, split_page
+from mhfd.images import read_tile
+from mhfd.kernel.pixels import row_blocks
+
+THUMBNAIL_PX = 220
+CROP_PX = 256
+"""Side of the part of a tile that is shown with its features: all of a tile's would hide it."""
+
+PICTURES_AT_MOST = 24
+
+COLOURS: Mapping[Verdict, str] = {
+    "in_focus": "#2a9d4a",
+    "out_of_focus": "#d1344b",
+    "astigmatic": "#9b3fbf",
+    "no_content": "#8a94a6",
+    "cannot_tell": "#c98a00",
+    "failed": "#e0662f",
+}
+
+ALARMS = ("out_of_focus", "astigmatic")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG as a data URI, and what belongs under it."""
+
+    result: FocusResult
+    uri: str
+    side_px: int
+    circles: tuple[tuple[float, float, float], ...] = ()  # x, y, radius in pixels of the picture
+    share: float = 1.0  # of the tile's features that the picture shows
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A tile in the chart of scores: place in per cent of the chart, from the lower left."""
+
+    result: FocusResult
+    x: float
+    y: float
+
+
+def write_report(
+    results: Sequence[FocusResult],
+    path: Path,
+    *,
+    title: str,
+    params: FocusParams | None = None,
+    truth: Mapping[str, str] | None = None,
+) -> None:
+    """Write the report of one scoring.
+
+    Parameters
+    ----------
+    results : judged results; the files they name are read again for the pictures, where they still can be
+    path : the HTML file
+    title : shown on top
+    params : the features drawn over the pictures are those of these parameters
+    truth : kind of each tile ("good", "bad", "blank") by path, when it is known
+    """
+    alarms = _worst_first(results)
+    environment = Environment(
+        loader=PackageLoader("mhfd_client.views"),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters["number"] = _number
+    page = environment.get_template("report.html.j2").render(
+        title=title,
+        results=results,
+        counts=Counter(row.verdict or "cannot_tell" for row in results),
+        colours=COLOURS,
+        dots=_dots(results),
+        ticks=_ticks(results),
+        compared=_compared(results, alarms, params),
+        alarms=[picture for row in alarms[:PICTURES_AT_MOST] if (picture := _thumbnail(row))],
+        n_alarms=len(alarms),
+        truth=truth,
+        confusion=confusion(results, truth) if truth else None,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def confusion(results: Sequence[FocusResult], truth: Mapping[str, str]) -> dict[str, Counter[str]]:
+    """How many tiles of each true kind got each verdict: {kind: {verdict: count}}."""
+    table: dict[str, Counter[str]] = {}
+    for row in results:
+        if row.path in truth:
+            table.setdefault(truth[row.path], Counter())[row.verdict or "cannot_tell"] += 1
+    return table
+
+
+def _worst_first(results: Sequence[FocusResult]) -> list[FocusResult]:
+    return sorted((row for row in results if row.verdict in ALARMS), key=lambda row: row.focus_score or 0.0)
+
+
+def _compared(
+    results: Sequence[FocusResult], alarms: Sequence[FocusResult], params: FocusParams | None
+) -> list[Picture]:
+    """A typical sharp tile beside the worst one, with their features."""
+    sharp = sorted((row for row in results if row.verdict == "in_focus"), key=lambda row: row.focus_score or 0.0)
+    chosen = [*sharp[len(sharp) // 2 :][:1], *alarms[:1]]
+    return [picture for row in chosen if (picture := _with_features(row, params or FocusParams()))]
+
+
+def _with_features(row: FocusResult, params: FocusParams) -> Picture | None:
+    """The middle of a tile at full resolution, a circle round each feature."""
+    file, page = split_page(row.path)
+    try:
+        tile = read_tile(file, page)
+        features = find_features(file, params, page=page, pixel_size_nm=row.pixel_size_nm)
+        side = min(CROP_PX, *tile.pixels.shape)
+        top, left = ((n - side) // 2 for n in tile.pixels.shape)
+        shown = tile.pixels[top : top + side][:, left : left + side]
+    except TileError:
+        return None
+    inside = (
+        (features.rows >= top) & (features.rows < top + side) & (features.cols >= left) & (features.cols < left + side)
+    )
+    # A disc of radius r answers most strongly near t = r / sqrt(2).
+    circles = zip(
+        (features.cols[inside] - left + 0.5).tolist(),
+        (features.rows[inside] - top + 0.5).tolist(),
+        (math.sqrt(2) * features.scales_px[inside]).round(2).tolist(),
+        strict=True,
+    )
+    share = float(np.mean(inside)) if len(features) else 1.0
+    return Picture(row, _png_uri(shown), side, tuple(circles), share)
+
+
+def _thumbnail(row: FocusResult) -> Picture | None:
+    file, page = split_page(row.path)
+    try:
+        pixels = read_tile(file, page).pixels
+        every = max(1, max(pixels.shape) // (8 * THUMBNAIL_PX))  # large tiles need not be in memory for a small picture
+        # Blocks start at multiples of `every`, so the rows taken are evenly spaced.
+        sample = np.concatenate([block[::every, ::every] for _, block in row_blocks(pixels, 64 * every)])
+    except TileError:
+        return None
+    return Picture(row, _png_uri(sample, THUMBNAIL_PX), THUMBNAIL_PX)
+
+
+def _png_uri(pixels: NDArray[Any], longest_px: int | None = None) -> str:
+    """Grey tile, stretched to 8 bits, as a data URI."""
+    low, high = np.percentile(pixels, (0.175, 99.825))
+    grey = np.clip((pixels - low) / max(high - low, 1e-12), 0, 1)
+    image = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
+    if longest_px:
+        image.thumbnail((longest_px, longest_px))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _dots(results: Sequence[FocusResult]) -> list[Dot]:
+    """Tiles in the order given, scores on a logarithmic axis; tiles without a score are left out."""
+    low, high = _range(results)
+    span = math.log(high / low)
+    dots = []
+    for i, row in enumerate(results):
+        if row.focus_score is not None:
+            height = math.log(min(max(row.focus_score, low), high) / low) / span
+            dots.append(Dot(row, x=100 * (i + 0.5) / len(results), y=100 * height))
+    return dots
+
+
+def _ticks(results: Sequence[FocusResult]) -> list[tuple[float, float]]:
+    """(score, height in per cent) of the axis' round numbers."""
+    low, high = _range(results)
+    candidates = [m * 10.0**e for e in range(-2, 4) for m in (1, 2, 5)]
+    return [(c, 100 * math.log(c / low) / math.log(high / low)) for c in candidates if low <= c <= high]
+
+
+def _range(results: Sequence[FocusResult]) -> tuple[float, float]:
+    scores = [row.focus_score for row in results if row.focus_score]
+    return max(0.05, 0.8 * min(scores, default=0.1)), max(1.25 * max(scores, default=10.0), 0.1)
+
+
+def _number(value: float | None, spec: str) -> str:
+    return "–" if value is None else format(value, spec)

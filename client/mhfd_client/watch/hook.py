@@ -1,0 +1,217 @@
+"""A listener for microscopes that say when a tile is finished, as SBEMimage does: POST .../tile/completed.
+
+SBEMimage waits for the answer without a limit, and pauses the acquisition when there is none. So whatever comes is
+answered at once, before anything is done about it; no file is opened here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import socket
+import socketserver
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import parse_qs, unquote
+
+from mhfd.contract import MhfdError
+from mhfd_client.files.names import to_relative
+
+MAX_PATH = 4096
+KEPT_BYTES = 65_536  # of what is sent; a tile's message has some 300
+READ_BYTES = 64 * 2**20  # what is read and thrown away at most: the sender only listens once all is taken
+PENDING = 1000  # calls that wait while `on_completed` is busy; beyond, a scan is due anyway
+
+log = logging.getLogger(__name__)
+
+Told = tuple[str | None]  # one message; the path that came with it
+
+
+class HookError(MhfdError):
+    """The listener cannot be started; the message says what to change."""
+
+    exit_code = 78
+
+
+class Hook:
+    """Listens from `start` to `close`; also a context manager.
+
+    Parameters
+    ----------
+    listen : "HOST:PORT"; port 0 takes a free one
+    on_completed : called in a thread of its own, one call at a time, with the path as it was sent (`below` makes it
+        one of the run), or None where none was sent. It may take its time.
+
+    Raises
+    ------
+    HookError
+        The address is not one, or is not free.
+    """
+
+    def __init__(self, listen: str, on_completed: Callable[[str | None], None]) -> None:
+        self._on_completed = on_completed
+        self._told: queue.SimpleQueue[Told | None] = queue.SimpleQueue()
+        self._closed = False
+        address = parse_listen(listen)
+        try:
+            self._server = _Server(address, self._told)
+        except (OSError, OverflowError) as error:
+            raise HookError(
+                f"nothing can listen at {listen}: {error}. Close what does so already, or choose another port"
+            ) from error
+        self._threads = (
+            threading.Thread(target=self._server.serve_forever, args=(0.05,), name="mhfd-hook", daemon=True),
+            threading.Thread(target=self._tell, name="mhfd-hook-calls", daemon=True),
+        )
+
+    @property
+    def url(self) -> str:
+        """What the microscope's program has to be given."""
+        host, port = self._server.server_address[:2]
+        return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
+
+    def start(self) -> Hook:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop listening; a call of `on_completed` that is under way is left alone after a second."""
+        listener, calls = self._threads
+        if listener.is_alive():
+            self._server.shutdown()
+        self._server.server_close()
+        self._closed = True  # what still waits is not told: no scan follows
+        self._told.put(None)
+        if calls.is_alive():
+            calls.join(1.0)
+
+    def __enter__(self) -> Hook:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _tell(self) -> None:
+        while (told := self._told.get()) is not None and not self._closed:
+            self._tell_one(told[0])
+
+    def _tell_one(self, path: str | None) -> None:
+        try:
+            self._on_completed(path)
+        except Exception:  # someone else's code: the listener outlives its faults, and the next scan finds the tile
+            log.exception("a finished tile could not be taken up at once")
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Host and port of "HOST:PORT"; an IPv6 host is in brackets.
+
+    Raises
+    ------
+    HookError
+        It is something else.
+    """
+    host, colon, port = listen.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not (bare and colon and port.isdecimal() and port.isascii() and len(port) <= 5 and int(port) < 2**16) or (
+        ":" in bare and bare == host
+    ):
+        raise HookError(f"'{listen}' is no address to listen at; write HOST:PORT, for example 127.0.0.1:8765")
+    return bare, int(port)
+
+
+def below(root: Path, told: str) -> str | None:
+    """The path that was sent, relative to the run's folder with "/"; None if it lies elsewhere.
+
+    Relative paths are taken from the run's folder, as SBEMimage sends them. Only the names are looked at.
+    """
+    return to_relative(root, root / told)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = os.name != "nt"  # there it would let two programs listen at one port
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], told: queue.SimpleQueue[Told | None]) -> None:
+        self.told = told
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's also asks the name service who we are: seconds
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        log.debug("a request from %s came to nothing", client_address, exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = 5.0  # of silence; a sender that stops in mid-sentence is forgotten
+    server_version, sys_version = "mhfd", ""
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        body = self._body()
+        address, _, query = self.path.partition("?")
+        route = unquote(address).rstrip("/")
+        completed = route.endswith("/tile/completed")
+        if completed or "/project/" in route:  # SBEMimage's other messages: it goes on as long as they are answered
+            self._reply(200, {})
+        else:
+            self._reply(404, {"error": "POST to /tile/completed, or GET /tile/completed?path=..."})
+        if completed and self.server.told.qsize() < PENDING:
+            self.server.told.put((told_path(query, body),))
+
+    def _body(self) -> bytes:
+        """The first bytes of what is sent; the rest is taken, too, lest closing cuts the sender off from the answer."""
+        length = self.headers.get("Content-Length", "")
+        left = min(int(length), READ_BYTES) if length.isdecimal() and len(length) < 20 else 0
+        body = self.rfile.read(min(left, KEPT_BYTES))
+        left -= KEPT_BYTES
+        while left > 0 and (chunk := self.rfile.read(min(left, KEPT_BYTES))):
+            left -= len(chunk)
+        return body
+
+    def _reply(self, status: int, said: dict[str, str]) -> None:
+        text = json.dumps(said).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the base class's
+        log.debug(format, *args)
+
+
+def told_path(query: str, body: bytes) -> str | None:
+    """The tile's path from a JSON object's "filename" (SBEMimage) or "path", or from the address's ?path=."""
+    try:
+        sent = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        sent = {}
+    named = {key: values[-1] for key, values in parse_qs(query, errors="surrogateescape").items()}
+    for given in (sent if isinstance(sent, dict) else {}, named):
+        for key in ("filename", "path"):
+            path = given.get(key)
+            if isinstance(path, str) and path and len(path) <= MAX_PATH and path.isprintable():
+                return path
+    return None

@@ -1,0 +1,23 @@
+"""Image files and arrays -> grey tiles, and what their headers say of the microscope."""
+
+from mhfd.images.files import (
+    DEFAULT_MAX_PIXELS,
+    DEFAULT_MAX_RESIDENT_BYTES,
+    IMAGE_SUFFIXES,
+    Tile,
+    TileRows,
+    count_tiles,
+    read_tile,
+)
+from mhfd.images.grey import grey_tile
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "DEFAULT_MAX_RESIDENT_BYTES",
+    "IMAGE_SUFFIXES",
+    "Tile",
+    "TileRows",
+    "count_tiles",
+    "grey_tile",
+    "read_tile",
+]

@@ -1,0 +1,305 @@
+"""Image file -> grey tile. What is wrong with a file is a `TileError`, found before memory is spent on it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import stat
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin
+
+from mhfd.contract import Acquisition, TileError
+from mhfd.images import metadata, tiff
+from mhfd.images.grey import (
+    Array,
+    check_colour,
+    check_range,
+    check_size,
+    coloured,
+    corrupt,
+    grey_channel,
+    grey_tile,
+    kernel_dtype,
+    missing_codec,
+    through_palette,
+    truncated,
+    with_extremes,
+)
+from mhfd.kernel.pixels import BLOCK_BYTES, Pixels
+
+# Twice the largest frame that electron microscopes write (32768 x 32768); 2 GiB at 8 bit, 16 GiB as float64.
+DEFAULT_MAX_PIXELS = 2**31
+
+# Larger tiles stay in their file: a few at once must fit into a small machine, beside the kernel's own memory.
+DEFAULT_MAX_RESIDENT_BYTES = 2**28
+
+IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".jpg", ".jpeg"})
+
+Format = Literal["tiff", "png", "bmp", "jpeg"]
+
+_MAGIC: dict[bytes, Format] = {
+    b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff",
+    b"\x89PNG\r\n\x1a\n": "png", b"BM": "bmp", b"\xff\xd8\xff": "jpeg",
+}  # fmt: skip
+_BMP_HEADERS = {struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One grey tile and what its file says of it.
+
+    Attributes
+    ----------
+    path : the file as given; page k of several is "stack.tif#page=k", counted from 0
+    pixels : (rows, cols) integers of up to 16 bits, float32 or float64; native byte order, finite. An array, or for
+        a large TIFF page `TileRows`
+    pixel_size_nm : side of a pixel in nanometres, None where the file does not say
+    acquisition : format, lossiness, and what the microscope's header says
+    """
+
+    path: str
+    pixels: Pixels
+    pixel_size_nm: float | None
+    acquisition: Acquisition
+
+
+def count_tiles(path: str | os.PathLike[str]) -> int:
+    """Number of tiles in an image file, from its headers alone.
+
+    Each page of a TIFF file is a tile, except those marked as masks or as smaller copies of others.
+
+    Raises
+    ------
+    TileError
+        The file cannot be read, or is no image.
+    """
+    with _opened(path) as (file, format_):
+        return tiff.count(file, str(path)) if format_ == "tiff" else 1
+
+
+class TileRows:
+    """A tile that stays in its file: `Pixels` whose slices are read, decoded and checked when asked for.
+
+    No file is open between slices, so there is nothing to close. Threads may take slices at once. In memory are the
+    rows asked for and one row of the file's strips or tiles; a file that is compressed in one piece is unpacked whole.
+
+    A slice raises `TileError`, as `read_tile` would have, when it shows that the tile is none.
+    """
+
+    def __init__(self, source: tiff.PageRows, file: BufferedReader, path: str, what: str, *, lossy: bool) -> None:
+        rows, cols, channels = source.shape
+        self.shape = rows, cols
+        self.dtype = kernel_dtype(source.dtype)
+        self.size = rows * cols
+        self._source, self._path, self._what = source, path, what
+        self._low, self._high, self._lock = math.inf, -math.inf, threading.Lock()
+        # How many pixels JPEG may have coloured is a share of the tile, so no slice can tell.
+        self._known_grey = lossy and channels >= 3 and source.dtype.kind == "u"
+        if self._known_grey:
+            step = max(1, BLOCK_BYTES // (cols * channels * source.dtype.itemsize))
+            blocks = (source.read(file, first, min(first + step, rows)) for first in range(0, rows, step))
+            check_colour(sum(coloured(block, True) for block in blocks), self.shape, what, True)
+
+    def __getitem__(self, rows: slice, /) -> Array:
+        first, end, step = rows.indices(self.shape[0])
+        if step != 1:
+            raise ValueError(f"rows are read one after the other, not in steps of {step}")
+        if end <= first:
+            return np.empty((0, self.shape[1]), self.dtype)
+        with _opened(self._path) as (file, _):
+            pixels = self._source.read(file, first, end)
+            tile, low, high = with_extremes(grey_channel(pixels) if self._known_grey else pixels, self._what)
+            with self._lock:
+                self._low, self._high = min(self._low, low), max(self._high, high)
+            check_range(self._low, self._high, self._what)
+            return tile
+
+
+def read_tile(
+    path: str | os.PathLike[str],
+    index: int = 0,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    max_resident_bytes: int = DEFAULT_MAX_RESIDENT_BYTES,
+) -> Tile:
+    """Read one tile; of a stack, only this tile's pixels are read.
+
+    Parameters
+    ----------
+    path : TIFF (BigTIFF, OME-TIFF), PNG, BMP or JPEG, told apart by content, not by name
+    index : which of the file's `count_tiles`, from 0
+    max_pixels : larger tiles are refused before they are decoded
+    max_resident_bytes : larger TIFF pages are not held in memory; their rows are read when asked for (`TileRows`).
+        PNG, BMP and JPEG files are read whole, whatever their size.
+
+    Raises
+    ------
+    TileError
+        Whatever is wrong; the code and the message say what. Of pages that are not held, what is wrong with pixels
+        is told by the first slice that shows it.
+    """
+    with _opened(path) as (file, format_):
+        if index < 0 or (index > 0 and format_ != "tiff"):
+            raise TileError("not_found", f"{path} has no tile {index}; tiles count from 0, and only TIFF has several")
+        if format_ != "tiff":
+            return _read_with_pillow(file, str(path), format_, max_pixels)
+        page = tiff.read(file, str(path), index, max_pixels, max_resident_bytes)
+        what = f"{path}#page={index}" if page.one_of_several else str(path)
+        lossy = page.acquisition.lossy
+        pixels: Pixels
+        if isinstance(page.pixels, tiff.PageRows):
+            pixels = TileRows(page.pixels, file, str(path), what, lossy=lossy)
+        else:
+            pixels = grey_tile(page.pixels, what, lossy=lossy)
+        return Tile(
+            path=what,
+            pixels=pixels,
+            pixel_size_nm=page.pixel_size_nm,
+            acquisition=page.acquisition,
+        )
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, Format]]:
+    """The open file and its format; within, everything that goes wrong becomes a `TileError`."""
+    try:
+        _check_file(path)
+        with Path(path).open("rb") as file, _silent_tifffile():
+            yield file, _format(file, str(path))
+    except TileError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise TileError(
+            "not_found", f"{path} does not exist; check the path as the machine that reads it sees it"
+        ) from exc
+    except PermissionError as exc:
+        raise TileError("permission_denied", f"{path} may not be read by this user; change its permissions") from exc
+    except MemoryError as exc:
+        raise _no_memory(path) from exc
+    # Fed damaged bytes, the decoders raise nearly anything: struct.error, KeyError, ZeroDivisionError, SyntaxError,
+    # zlib.error, each codec its own. One bad file must stay one failed row, so nothing is let through.
+    except Exception as exc:
+        told = isinstance(exc, OSError | ValueError | RuntimeError | SyntaxError) and str(exc)
+        reason = told or "its header makes no sense"  # what is left is, say, '<' not supported between instances
+        if isinstance(exc, OSError) and exc.errno == errno.ENOMEM:
+            raise _no_memory(path) from exc
+        if isinstance(exc, OSError) and exc.errno is not None:  # the system's; those of the decoders have no number
+            raise TileError("read_failed", f"{path} could not be read ({reason}); check the disk or share") from exc
+        if isinstance(exc, ImportError):
+            raise missing_codec(str(path), "a") from exc
+        if isinstance(exc, EOFError) or "truncated" in reason.lower():
+            raise truncated(str(path), reason) from exc
+        raise corrupt(str(path), reason) from exc
+
+
+def _no_memory(path: str | os.PathLike[str]) -> TileError:
+    return TileError("out_of_memory", f"{path} needs more memory than is free; score fewer at once, or crop it")
+
+
+def _check_file(path: str | os.PathLike[str]) -> None:
+    try:
+        mode = Path(path).stat().st_mode
+    except ValueError as exc:  # a null character, or one that this system's names cannot have
+        raise TileError("not_found", f"{str(path)!r} cannot be the name of a file; check the path") from exc
+    if stat.S_ISDIR(mode):
+        os.scandir(path).close()  # raises, and so says why, when it may not be listed
+        raise TileError("not_an_image", f"{path} is a folder; name the image files in it")
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
+        raise TileError("not_an_image", f"{path} is no ordinary file; name an image file")
+
+
+@contextmanager
+def _silent_tifffile() -> Iterator[None]:
+    """Keep tifffile's log of what is odd in a file off stderr, for this thread: `TileError` says what matters."""
+    logger, here = logging.getLogger("tifffile"), threading.get_ident()
+
+    def from_elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != here
+
+    logger.addFilter(from_elsewhere)
+    try:
+        yield
+    finally:
+        logger.removeFilter(from_elsewhere)
+
+
+def _format(file: BinaryIO, path: str) -> Format:
+    head = file.read(18)
+    file.seek(0)
+    if not head:
+        raise TileError("empty_file", f"{path} is empty; wait until it is written, or take the tile again")
+    for magic, format_ in _MAGIC.items():
+        # "BM" alone begins many a text; a BMP goes on with a header of one of few sizes.
+        if head.startswith(magic) and (format_ != "bmp" or head[14:] in _BMP_HEADERS):
+            return format_
+    raise TileError("not_an_image", f"{path} is not TIFF, PNG, BMP or JPEG inside; save it as one of these")
+
+
+def _read_with_pillow(file: BinaryIO, path: str, format_: Format, max_pixels: int) -> Tile:
+    # The plug-ins directly: Image.open guesses the format again, and has a size limit of its own, for the process.
+    image: ImageFile.ImageFile
+    if format_ == "png":
+        _check_png(file, path, max_pixels)
+        image = PngImagePlugin.PngImageFile(file)
+    elif format_ == "bmp":
+        image = BmpImagePlugin.BmpImageFile(file)
+    else:
+        image = JpegImagePlugin.JpegImageFile(file)
+    check_size(path, image.height, image.width, max_pixels)
+    size = os.fstat(file.fileno()).st_size
+    if format_ == "jpeg" and image.height * image.width > 1024 * size:  # at least a bit for each 8 x 8 block
+        raise truncated(path, f"{size} bytes cannot hold {image.height} x {image.width} pixels")
+    if image.mode == "CMYK":
+        raise TileError("colour", f"{path} is a CMYK colour image; convert it to grey")
+    image.load()
+    pixels = np.asarray(image)
+    if image.mode == "P":
+        palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        pixels = through_palette(pixels, palette, path)
+    elif image.mode == "I":  # what older Pillow makes of 16-bit PNG
+        pixels = pixels.astype(np.uint16)
+    lossy = format_ == "jpeg"
+    return Tile(
+        path=path,
+        pixels=grey_tile(pixels, path, lossy=lossy),
+        pixel_size_nm=metadata.pixel_size_from_dpi(*image.info.get("dpi", (None, None))),
+        acquisition=Acquisition(format=format_, lossy=lossy),
+    )
+
+
+def _check_png(file: BinaryIO, path: str, max_pixels: int) -> None:
+    """Walk the chunks for what Pillow passes over (a lost end, wrong check sums) or warns of (animations)."""
+    size = os.fstat(file.fileno()).st_size
+    file.seek(8)
+    kind = b""
+    while kind != b"IEND":
+        if len(head := file.read(8)) < 8:
+            raise truncated(path, "its last chunk is missing")
+        length, kind = struct.unpack(">I4s", head)
+        if file.tell() + length + 4 > size:
+            raise truncated(path, "a chunk goes on beyond the end of the file")
+        body, check = file.read(length), file.read(4)
+        if kind[0] < 0x60 and zlib.crc32(kind + body) != int.from_bytes(check, "big"):  # upper case: needed to decode
+            raise corrupt(path, "a check sum is wrong")
+        if kind == b"acTL":
+            raise TileError("unsupported", f"{path} is an animation; save each frame as a file of its own")
+        if kind == b"IHDR":
+            cols, rows, depth, colour = struct.unpack(">IIBB", body[:10])
+            check_size(path, rows, cols, max_pixels)
+            if rows * cols * depth // 8 > 1032 * size:  # no deflate stream unpacks to more
+                raise truncated(path, f"{size} bytes cannot hold {rows} x {cols} pixels")
+            if depth == 16 and colour != 0:  # Pillow would keep the upper 8 bits without a word
+                raise TileError("unsupported", f"{path} is a 16-bit PNG with colour or alpha; save it as 16-bit grey")
+    file.seek(0)

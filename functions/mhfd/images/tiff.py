@@ -1,0 +1,380 @@
+"""TIFF file -> the pixels of one page. The header is checked here, the pixels are decoded by tifffile."""
+
+from __future__ import annotations
+
+import importlib.util
+import lzma
+import math
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BufferedReader
+from pathlib import Path
+from threading import Lock
+from typing import BinaryIO
+
+import numpy as np
+import tifffile
+
+from mhfd.contract import Acquisition, TileError
+from mhfd.images import metadata
+from mhfd.images.grey import Array, check_size, corrupt, kernel_dtype, missing_codec, through_palette, truncated
+
+# What a few bytes of header may ask for; honest files stay far below.
+_MAX_TAGS = 4096
+_MAX_TAG_BYTES = 2**28
+_MAX_STRIPS = 2**20
+
+# JPEG, JPEG 2000, JPEG XR, JPEG XL, WebP, LERC. Most have a lossless variant too: a caution too many is the cheaper.
+_LOSSY = {6, 7, 33007, 34892, 33003, 33004, 33005, 34712, 22610, 34934, 50002, 52546, 34927, 50001, 34887}
+
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PagePixels:
+    """One page as a viewer shows it: (rows, cols) or (rows, cols, channels), not yet through `grey_tile`."""
+
+    pixels: Array | PageRows
+    pixel_size_nm: float | None
+    acquisition: Acquisition
+    one_of_several: bool
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """The pages of a file that are tiles, as (place in the chain, offset in the file), up to what is broken."""
+
+    tiles: tuple[tuple[int, int], ...]
+    broken: TileError | None
+
+
+def count(file: BinaryIO, path: str) -> int:
+    """Number of tiles in an open TIFF file."""
+    chain = _chain_of(file, path)
+    _check_some(chain, path)
+    return _planes(_open(file), file, path) if _is_single(chain) else len(chain.tiles)
+
+
+def read(file: BinaryIO, path: str, index: int, max_pixels: int, max_resident_bytes: int) -> PagePixels:
+    """Decode tile `index` of an open TIFF file, and no other; see `images.read_tile`."""
+    chain = _chain_of(file, path)
+    if not 0 < index < len(chain.tiles):  # only the first tile's reader answers for the whole chain
+        _check_some(chain, path)
+    tif = _open(file)
+    planes = _planes(tif, file, path) if _is_single(chain) else 1
+    tiles = max(len(chain.tiles), planes)
+    if index >= tiles:
+        raise TileError("not_found", f"{path} has {tiles} tiles, so there is no tile {index}; they count from 0")
+    place, offset = chain.tiles[0 if planes > 1 else index]
+    tif.filehandle.seek(offset)  # by way of tif.pages every page before it would be visited again
+    page = tifffile.TiffPage(tif, index=place)
+    if int(page.compression) == 1:
+        page.predictor = 1  # left behind by a program that unpacked the file; as libtiff and so most viewers see it
+    if planes > 1:
+        page.dataoffsets = (page.dataoffsets[0] + index * page.nbytes,)
+    _check_page(page, file, path, max_pixels)
+    large = _resident_bytes(page) > max_resident_bytes and _has_rows(page)
+    pixels = PageRows(page, file, path) if large else _whole(page, path)
+    header = metadata.Page(page=page, first=tif.pages.first, ifd=page.index, file_name=Path(path).name)
+    pixel_size_nm, acquisition = metadata.from_tiff(header, lossy=int(page.compression) in _LOSSY)
+    return PagePixels(
+        pixels=pixels,
+        pixel_size_nm=pixel_size_nm,
+        acquisition=acquisition,
+        one_of_several=tiles > 1,
+    )
+
+
+class PageRows:
+    """A page too large to hold, decoded some rows at a time.
+
+    No file stays open: `read` is handed one, so that nothing needs closing, and threads may read at once.
+
+    Attributes
+    ----------
+    shape : rows, cols, channels
+    dtype : of what `read` returns
+    """
+
+    def __init__(self, page: tifffile.TiffPage, file: BinaryIO, path: str) -> None:
+        self._planes, _, rows, cols, self._samples = page.shaped
+        self.shape = (rows, cols, self._planes * self._samples)
+        self.dtype = np.dtype(page.dtype)
+        self._page, self._path, self._state = page, path, _state(file)
+        if page.is_contiguous and len(page.dataoffsets) == 1:
+            page.databytecounts = (page.nbytes,)  # some writers get it wrong
+        self._chunk_rows = page.tilelength if page.is_tiled else page.rowsperstrip
+        self._kept: tuple[int, Array] | None = None  # number and pixels of the row of chunks that was begun last
+        _ = page.decode, page.colormap  # tifffile reads tags when they are needed, and then the file may be closed
+
+    def read(self, file: BufferedReader, first: int, end: int) -> Array:
+        """Rows [first, end) as `_as_shown`: (n, cols) or (n, cols, channels)."""
+        if _state(file) != self._state:
+            raise TileError("read_failed", f"{self._path} was changed while it was read; score it when it is complete")
+        pixels = self._stored(file, first, end) if self._page.is_final else self._decoded(file, first, end)
+        squeezed = {"YX": pixels[0, ..., 0], "YXS": pixels[0], "SYX": pixels[..., 0]}
+        return _as_shown(squeezed[self._page.axes], self._page, self._path)
+
+    def _empty(self, rows: int) -> Array:
+        """As tifffile orders a page: (planes, rows, cols, samples), one of planes and samples being 1."""
+        return np.empty((self._planes, rows, self.shape[1], self._samples), self.dtype)
+
+    def _stored(self, file: BufferedReader, first: int, end: int) -> Array:
+        """Rows that lie in the file one behind the other, uncompressed."""
+        # Read, not mapped: a share that fails, or a file cut short, is then an error and not the end of the process.
+        pixels = self._empty(end - first)
+        row_bytes = pixels[0, 0].nbytes
+        for plane, part in enumerate(pixels):
+            file.seek(self._page.dataoffsets[0] + (plane * self.shape[0] + first) * row_bytes)
+            if file.readinto(part.reshape(-1).view(np.uint8)) < part.nbytes:
+                raise truncated(self._path, "the pixels go on beyond the end")
+        stored = self.dtype.newbyteorder(self._page.parent.byteorder)
+        return pixels if stored.isnative else pixels.byteswap(inplace=True)
+
+    def _decoded(self, file: BinaryIO, first: int, end: int) -> Array:
+        """Rows out of the strips or tiles that cover them."""
+        pixels, kept = self._empty(end - first), self._kept
+        bands: dict[int, Array] = {}  # what each row of chunks is decoded into; those wholly asked for, in place
+        begun: list[tuple[int, Array]] = []
+        for number in range(first // self._chunk_rows, -(-end // self._chunk_rows)):
+            top, bottom = number * self._chunk_rows, min((number + 1) * self._chunk_rows, self.shape[0])
+            if first <= top and bottom <= end:
+                bands[number] = pixels[:, top - first : bottom - first]
+            elif kept and kept[0] == number:
+                begun.append(kept)
+            else:
+                bands[number] = self._empty(bottom - top)
+                begun.append((number, bands[number]))
+        self._decode(file, bands)
+        for number, band in begun:
+            top = number * self._chunk_rows
+            low, high = max(first, top), min(end, top + band.shape[1])
+            pixels[:, low - first : high - first] = band[:, low - top : high - top]
+            self._kept = number, band
+        return pixels
+
+    def _decode(self, file: BinaryIO, bands: dict[int, Array]) -> None:
+        page, lock = self._page, Lock()
+        down, across = -(-self.shape[0] // self._chunk_rows), page.chunked[-2 if self._samples > 1 else -1]
+
+        def decode(chunk: int) -> None:
+            offset, length = page.dataoffsets[chunk], page.databytecounts[chunk]
+            with lock:
+                file.seek(offset)
+                data = file.read(length)
+            segment, (plane, _, top, left, _), (_, _, width, _) = page.decode(data, chunk, jpegtables=page.jpegtables)
+            assert segment is not None  # it is only where there are no data, which `_check_strips` refuses
+            band = bands[top // self._chunk_rows][plane]
+            band[:, left : left + width] = segment[0, : len(band), : self.shape[1] - left]
+
+        chunks = [
+            (plane * down + number) * across + column
+            for plane in range(self._planes)
+            for number in bands
+            for column in range(across)
+        ]
+        if page.maxworkers < 2 or len(chunks) < 2:
+            for chunk in chunks:
+                decode(chunk)
+            return
+        with ThreadPoolExecutor(page.maxworkers) as pool:
+            for _ in pool.map(decode, chunks):
+                pass
+
+
+def _whole(page: tifffile.TiffPage, path: str) -> Array:
+    pixels = page.asarray()
+    if pixels.shape != page.shape:
+        raise corrupt(path, f"it unpacks to {pixels.shape} pixels instead of {page.shape}")
+    return _as_shown(pixels, page, path)
+
+
+def _resident_bytes(page: tifffile.TiffPage) -> int:
+    """Size of the page in memory, as decoded or as the kernel takes it, whichever is more."""
+    return max(page.nbytes, page.imagelength * page.imagewidth * kernel_dtype(np.dtype(page.dtype)).itemsize)
+
+
+def _has_rows(page: tifffile.TiffPage) -> bool:
+    """Whether `PageRows` can read it; NDPI, JPEG that its maker cut into tiles of its own, is left to tifffile."""
+    return page.axes in ("YX", "YXS", "SYX") and page.jpegheader is None
+
+
+def _state(file: BinaryIO) -> tuple[int, int]:
+    state = os.fstat(file.fileno())
+    return state.st_size, state.st_mtime_ns
+
+
+def _open(file: BinaryIO) -> tifffile.TiffFile:
+    file.seek(0)
+    # On opening, tifffile follows the private pointers of these formats; as plain TIFF they read the same.
+    return tifffile.TiffFile(file, is_lsm=False, is_ndpi=False, is_scanimage=False)
+
+
+def _chain_of(file: BinaryIO, path: str) -> _Chain:
+    return _walk(path, *_state(file))
+
+
+@lru_cache(maxsize=16)
+def _walk(path: str, size: int, mtime_ns: int) -> _Chain:
+    """Follow the chain once for a file in this state: a stack is read tile by tile, and has thousands."""
+    tiles: list[tuple[int, int]] = []
+    with Path(path).open("rb") as file:
+        try:
+            tiles.extend(_tile_ifds(file, path))
+        except TileError as error:
+            return _Chain(tuple(tiles), error)
+    return _Chain(tuple(tiles), None)
+
+
+def _is_single(chain: _Chain) -> bool:
+    return [place for place, _ in chain.tiles] == [0]
+
+
+def _check_some(chain: _Chain, path: str) -> None:
+    if chain.broken:
+        raise TileError(chain.broken.code, chain.broken.message)  # anew: the one kept must not gather tracebacks
+    if not chain.tiles:
+        raise TileError("unsupported", f"{path} has no image but thumbnails or masks, or is still being written")
+
+
+def _tile_ifds(file: BinaryIO, path: str) -> Iterator[tuple[int, int]]:
+    """Each page that is a tile: its place in the chain of pages (IFDs), and its offset in the file.
+
+    On the way it checks what tifffile takes on trust: that the chain ends, and that its tags fit into memory.
+    """
+    size = os.fstat(file.fileno()).st_size
+
+    def data(offset: int, length: int) -> bytes:
+        if offset + length > size:
+            raise truncated(path, "the header of a page lies beyond the end")
+        file.seek(offset)
+        return file.read(length)
+
+    order = "<" if data(0, 2) == b"II" else ">"
+    big = struct.unpack(f"{order}H", data(2, 2)) == (43,)
+    word, count_format, entry_format = ("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")
+
+    def number(offset: int, format_: str) -> int:
+        value: int = struct.unpack(order + format_, data(offset, struct.calcsize(order + format_)))[0]
+        return value
+
+    offset = number(8 if big else 4, word)
+    seen: dict[int, None] = {}
+    while offset:
+        if offset in seen:
+            raise corrupt(path, "its pages form a ring")
+        seen[offset] = None
+        entries = number(offset, count_format)
+        if entries > _MAX_TAGS:
+            raise corrupt(path, f"page {len(seen) - 1} declares {entries} tags")
+        start = offset + struct.calcsize(order + count_format)
+        table = data(start, entries * struct.calcsize(order + entry_format))
+        if entries and _is_tile(struct.iter_unpack(order + entry_format, table), order, size, path):
+            yield len(seen) - 1, offset  # Fibics writes pages without any tag
+        end = start + len(table)
+        # Some writers leave out the zero that ends the chain.
+        offset = number(end, word) if end + struct.calcsize(order + word) <= size else 0
+
+
+def _is_tile(entries: Iterable[tuple[int, int, int, bytes]], order: str, size: int, path: str) -> bool:
+    total, is_tile = 0, True
+    for code, type_, values, inline in entries:
+        item = _TYPE_BYTES.get(type_, 1)
+        if values * item <= size:  # tifffile drops a tag that reaches beyond the file
+            total += values * item
+            if total > _MAX_TAG_BYTES or (code in (273, 279, 324, 325) and values > _MAX_STRIPS):
+                raise corrupt(path, f"tag {code} declares {values} values")
+        if code in (254, 255):
+            kind = int.from_bytes(inline[:item], "little" if order == "<" else "big")
+            # NewSubfileType: bit 0 is a smaller copy of another page, bit 2 a mask. SubfileType: 2 is a smaller copy.
+            is_tile &= not kind & 0b101 if code == 254 else kind != 2
+    return is_tile
+
+
+def _planes(tif: tifffile.TiffFile, file: BinaryIO, path: str) -> int:
+    """ImageJ writes a stack of over 4 GB as one page, and its other planes behind it without headers."""
+    page = tif.pages.first
+    lines = page.description.splitlines() if page.is_imagej and page.is_contiguous else []
+    planes = next((int(line[7:]) for line in lines if line.startswith("images=") and line[7:].isdecimal()), 1)
+    fit = (os.fstat(file.fileno()).st_size - page.dataoffsets[0]) // max(page.nbytes, 1) if planes > 1 else 1
+    if 1 < fit < planes:
+        raise truncated(path, f"it holds {fit} of {planes} planes")
+    return planes if fit > 1 else 1  # a single page taken out of a stack keeps the description
+
+
+def _check_page(page: tifffile.TiffPage, file: BinaryIO, path: str, max_pixels: int) -> None:
+    """All that can be told of a page from its header, before memory is spent on its pixels."""
+    check_size(path, page.imagelength, page.imagewidth, max_pixels)
+    compression, photometric = int(page.compression), int(page.photometric)
+    if page.dtype is None or page.dtype.kind not in "iuf":
+        raise TileError(
+            "unsupported", f"{path} has pixels of {page.bitspersample} bits; convert it to 8- or 16-bit grey"
+        )
+    if photometric in (5, 8, 9, 10):  # CMYK, three kinds of L*a*b*
+        raise TileError("colour", f"{path} is a colour image; convert it to grey")
+    if photometric not in (0, 1, 2, 3, 6) or page.imagedepth != 1 or not 1 <= page.samplesperpixel <= 4:
+        raise TileError("unsupported", f"{path} is no plain grey image; convert it to 8- or 16-bit grey")
+    if photometric == 6 and compression not in _LOSSY:  # YCbCr; tifffile leaves it as it is
+        raise TileError("unsupported", f"{path} is stored as YCbCr; convert it to grey")
+    if math.prod(page.chunks) > 4 * max(max_pixels, 2**24):  # tiles may reach beyond the image, but not so far
+        raise corrupt(path, f"its strips or tiles are {page.chunks} pixels large")
+    _check_strips(page, os.fstat(file.fileno()).st_size, path)
+    if compression not in tifffile.TIFF.DECOMPRESSORS:
+        name = getattr(page.compression, "name", f"unknown ({compression})")
+        if importlib.util.find_spec("imagecodecs") is None and not name.startswith("unknown"):
+            raise missing_codec(path, name)
+        raise TileError("unsupported", f"{path} has {name} compression; save it uncompressed, or with LZW or Deflate")
+    _refuse_bombs(page, file, path)
+
+
+def _check_strips(page: tifffile.TiffPage, size: int, path: str) -> None:
+    strips, offsets, lengths = math.prod(page.chunked), page.dataoffsets, page.databytecounts
+    if page.is_contiguous:  # read in one go from the first offset; some writers get the lengths wrong
+        strips, offsets, lengths = 1, offsets[:1], (page.nbytes,)
+    if min(len(offsets), len(lengths)) < strips:
+        raise corrupt(path, f"it lists {min(len(offsets), len(lengths))} of {strips} strips")
+    if not all(offsets) or not all(lengths):
+        raise truncated(path, "some strips of pixels were never written")
+    if any(offset + length > size for offset, length in zip(offsets, lengths, strict=False)):
+        raise truncated(path, "the pixels go on beyond the end")
+    if sum(lengths) > size:
+        raise corrupt(path, "its strips overlap")
+
+
+def _refuse_bombs(page: tifffile.TiffPage, file: BinaryIO, path: str) -> None:
+    """Without imagecodecs, tifffile inflates a strip in full, whatever its size; with it, to the size expected."""
+    compression = int(page.compression)
+    if tifffile.TIFF.DECOMPRESSORS[compression].__module__ != "tifffile._imagecodecs" or page.dtype is None:
+        return
+    if compression not in (8, 32946, 50013, 34925):
+        return
+    limit = 2 * math.prod(page.chunks) * page.dtype.itemsize + 4096
+    for offset, length in zip(page.dataoffsets, page.databytecounts, strict=False):
+        file.seek(offset)
+        decoder = lzma.LZMADecompressor() if compression == 34925 else zlib.decompressobj()
+        if len(decoder.decompress(file.read(length), limit)) == limit:
+            raise corrupt(path, "a strip unpacks to more than its share of the image")
+
+
+def _as_shown(pixels: Array, page: tifffile.TiffPage, path: str) -> Array:
+    """Channels last, palette applied, white the largest value: the grey that a viewer shows."""
+    if page.axes == "SYX":
+        pixels = np.moveaxis(pixels, 0, -1)
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        if page.colormap is None:
+            raise corrupt(path, "it lacks its palette")
+        palette = page.colormap.T  # (entries, 3) of 16 bits
+        if pixels.dtype == np.uint8 and palette.max() > 255:
+            palette = palette >> 8
+        pixels = through_palette(pixels[..., 0] if pixels.ndim == 3 else pixels, palette.astype(pixels.dtype), path)
+    elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and 262 in page.tags:  # not by tifffile's default
+        if pixels.dtype.kind == "u":
+            pixels = np.subtract(2 ** int(page.bitspersample) - 1, pixels, dtype=pixels.dtype)  # 12 of 16 bits, say
+        else:
+            pixels = np.invert(pixels) if pixels.dtype.kind == "i" else np.negative(pixels)
+    return pixels

@@ -1,0 +1,207 @@
+"""Many tiles in, their rows out in the same order: in threads on the processor, in batches on GPUs.
+
+Only a few tiles are in memory at a time, however many there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from mhfd.backends import Lane, Pending
+from mhfd.contract import BackendError, FocusResult
+from mhfd.kernel.measures import FeatureList, Measures
+from mhfd.scoring.tile import Job, Loaded, Scorer
+
+log = logging.getLogger(__name__)
+
+TILES_PER_WORKER_AHEAD = 2
+"""Work handed out ahead of the caller: keeps the cores busy, bounds what is in memory."""
+
+BATCH_TILES = 32
+BATCH_PIXELS = 2**25
+"""A batch is what is ready, up to this many tiles and pixels: beyond, a GPU gains nothing."""
+
+BATCHES_PER_LANE = 2
+"""One computes while the next is copied."""
+
+
+def in_threads(scorer: Scorer, jobs: Iterable[Job], threads: int) -> Iterator[FocusResult]:
+    """Read and measure each tile in a pool of threads."""
+
+    def score(job: Job) -> FocusResult:
+        return scorer.or_failed_row(job, lambda: scorer.measure(scorer.load(job))[0])
+
+    # Threads, not processes: the kernels release the lock.
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="mhfd-score")
+    under_way: deque[Future[FocusResult]] = deque()
+    try:
+        for job in jobs:
+            under_way.append(pool.submit(score, job))
+            if len(under_way) >= threads * TILES_PER_WORKER_AHEAD:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[FocusResult]:
+    """Read in a pool of threads, measure in batches of equal tiles, on every device that works."""
+    lanes = _Lanes(scorer)
+    pool = ThreadPoolExecutor(readers, thread_name_prefix="mhfd-read")
+    under_way: deque[list[FocusResult] | _Batch] = deque()
+    try:
+        for work in _batches(_read(scorer, jobs, pool, readers * TILES_PER_WORKER_AHEAD + BATCH_TILES)):
+            if isinstance(work, list):
+                under_way.append(lanes.submit(work))
+            elif work is not None:
+                under_way.append([work])
+            # With nothing to hand over, what is done is given out; otherwise only what is in the way.
+            while under_way and (work is None or len(under_way) > BATCHES_PER_LANE * max(1, lanes.count)):
+                yield from lanes.rows(under_way.popleft())
+        while under_way:
+            yield from lanes.rows(under_way.popleft())
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _read(
+    scorer: Scorer, jobs: Iterable[Job], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[Loaded | FocusResult | None]:
+    """Each tile in order, or its failed row; None when the next one would have to be waited for."""
+
+    def load(job: Job) -> Loaded | FocusResult:
+        return scorer.or_failed_row(job, lambda: scorer.load(job))
+
+    reading: deque[Future[Loaded | FocusResult]] = deque()
+
+    def next_one() -> Iterator[Loaded | FocusResult | None]:
+        if not reading[0].done():
+            yield None
+        yield reading.popleft().result()
+
+    for job in jobs:
+        reading.append(pool.submit(load, job))
+        if len(reading) >= ahead:
+            yield from next_one()
+    while reading:
+        yield from next_one()
+
+
+def _batches(tiles: Iterator[Loaded | FocusResult | None]) -> Iterator[list[Loaded] | FocusResult | None]:
+    """Consecutive tiles of equal shape, type and scales together."""
+    batch: list[Loaded] = []
+    for tile in tiles:
+        if batch and not (isinstance(tile, Loaded) and _fits(tile, batch)):
+            yield batch
+            batch = []
+        if isinstance(tile, Loaded):
+            batch.append(tile)
+        else:
+            yield tile
+    if batch:
+        yield batch
+
+
+def _fits(tile: Loaded, batch: list[Loaded]) -> bool:
+    here, there = tile.tile.pixels, batch[0].tile.pixels
+    alike = (here.shape, here.dtype, tile.params) == (there.shape, there.dtype, batch[0].params)
+    return alike and len(batch) < BATCH_TILES and here.size * (len(batch) + 1) <= BATCH_PIXELS
+
+
+@dataclass
+class _Refused:
+    """In place of a batch that could not even be handed over."""
+
+    error: Exception
+    copy_ms: float = 0.0
+    kernel_ms: float = 0.0
+
+    def result(self) -> list[Measures]:
+        raise self.error
+
+
+@dataclass
+class _Batch:
+    """Tiles handed to a lane."""
+
+    tiles: list[Loaded]
+    lane: Lane
+    pending: Pending
+
+
+class _Lanes:
+    """The devices that still work, and what is done when one does not."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._working = list(scorer.backend.lanes)
+        self._turns = 0
+        self._last_error = BackendError("no device was left")
+
+    @property
+    def count(self) -> int:
+        return len(self._working)
+
+    def submit(self, tiles: list[Loaded]) -> list[FocusResult] | _Batch:
+        """Hand tiles to the next lane in turn; a tile too large for a batch is done at once, by the whole backend."""
+        pixels = [each.tile.pixels for each in tiles]
+        arrays = [each for each in pixels if isinstance(each, np.ndarray)]
+        if len(arrays) < len(pixels) or arrays[0].size > BATCH_PIXELS:
+            measure = self._scorer.measure
+            return [self._scorer.or_failed_row(each.job, partial(_first, measure, each)) for each in tiles]
+        if not self._working:
+            return [self._scorer.or_failed_row(each.job, partial(_fail, self._last_error)) for each in tiles]
+        lane = self._working[self._turns % len(self._working)]
+        self._turns += 1
+        try:
+            return _Batch(tiles, lane, lane.submit(arrays, tiles[0].params))
+        except Exception as error:  # told of, whatever it is, when it is the turn of these tiles' rows
+            return _Batch(tiles, lane, _Refused(error))
+
+    def rows(self, work: list[FocusResult] | _Batch) -> Iterator[FocusResult]:
+        """Wait for the rows. What a broken device leaves undone goes to the others, or fails row by row."""
+        if not isinstance(work, _Batch):
+            yield from work
+            return
+        rows = self._scorer.or_failed_row(work.tiles[0].job, partial(self._rows_of, work))
+        if isinstance(rows, list):
+            yield from rows
+        elif len(work.tiles) == 1:
+            yield rows
+        else:  # one tile of the batch may be to blame: each on its own
+            for tile in work.tiles:
+                yield from self.rows(self.submit([tile]))
+
+    def _rows_of(self, batch: _Batch) -> list[FocusResult]:
+        try:
+            measures = batch.pending.result()
+        except BackendError as error:
+            self._drop(batch.lane, error)
+            return list(self.rows(self.submit(batch.tiles)))
+        copy_ms, kernel_ms = batch.pending.copy_ms / len(measures), batch.pending.kernel_ms / len(measures)
+        return [
+            self._scorer.row(tile, numbers, batch.lane.device, copy_ms=copy_ms, kernel_ms=kernel_ms)
+            for tile, numbers in zip(batch.tiles, measures, strict=True)
+        ]
+
+    def _drop(self, lane: Lane, error: BackendError) -> None:
+        if lane in self._working:  # the batch behind it fails too, but is told of once
+            self._working.remove(lane)
+            self._last_error = error
+            log.error("%s; the devices left: %d", error, len(self._working))
+
+
+def _first(measure: Callable[[Loaded], tuple[FocusResult, FeatureList]], tile: Loaded) -> FocusResult:
+    return measure(tile)[0]
+
+
+def _fail(error: BackendError) -> FocusResult:
+    raise error

@@ -1,0 +1,130 @@
+"""What the endpoint and the service say is understood, and nobody is asked to sign in from the background."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from mhfd_client.compute.globus import _refusal, failure
+from mhfd_client.compute.protocol import (
+    ComputeError,
+    EndpointUnavailableError,
+    NotPermittedError,
+    PayloadTooLargeError,
+    ResultTooLargeError,
+    SignInNeededError,
+    TaskLostError,
+    WorkerDiedError,
+)
+
+# ---------------------------------------------------------------------------------------------------------- tasks
+
+
+def test_reason_is_the_last_line_of_the_traceback() -> None:
+    assert "KeyError: 'x'" in str(failure("Traceback ...\n  File ...\nKeyError: 'x'\n"))
+
+
+def test_rule_of_dashes_is_no_reason() -> None:
+    assert "no more blocks" in str(failure("Traceback ...\nToo many failures: no more blocks\n----------\n\n"))
+
+
+def test_silence_is_told() -> None:
+    assert "no reason was given" in str(failure("\n"))
+
+
+@pytest.mark.parametrize("name", ["WorkerLost", "ManagerLost", "BrokenProcessPool"])
+def test_dead_workers_are_known(name: str) -> None:
+    error = failure(f"Traceback ...\nparsl.executors.errors.{name}: Task failure due to loss of worker 0")
+    assert isinstance(error, WorkerDiedError)
+    assert "compare Python, dill and mhfd" in str(error)
+
+
+def test_result_that_is_too_large_is_known() -> None:
+    assert isinstance(failure("MaxResultSizeExceeded: 11000000 > 10485760"), ResultTooLargeError)
+
+
+# ------------------------------------------------------------------------------------------------------- requests
+
+
+def refused(status: int | None, code: str = "", **headers: str) -> ComputeError:
+    error: Any = RuntimeError("the service said no")
+    error.http_status, error.code, error.headers = status, code, headers
+    return _refusal(error, "dgx")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (413, "", PayloadTooLargeError),
+        (400, "TASK_PAYLOAD_TOO_LARGE", PayloadTooLargeError),
+        (403, "FUNCTION_NOT_PERMITTED", NotPermittedError),
+        (403, "", NotPermittedError),
+        (401, "", SignInNeededError),
+        (404, "", EndpointUnavailableError),
+        (422, "", ComputeError),
+        (429, "", TaskLostError),
+        (503, "", TaskLostError),
+        (None, "", TaskLostError),
+    ],
+)
+def test_refusals_are_told_apart(status: int | None, code: str, kind: type[ComputeError]) -> None:
+    assert type(refused(status, code)) is kind
+
+
+def test_retry_after_is_obeyed() -> None:
+    error = refused(429, **{"Retry-After": "7"})
+    assert isinstance(error, TaskLostError)
+    assert error.after_s == 7
+
+
+def test_retry_after_that_is_a_date_is_left_to_our_own_pause() -> None:
+    error = refused(503, **{"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})
+    assert isinstance(error, TaskLostError)
+    assert error.after_s == 0
+
+
+# ---------------------------------------------------------------------------------------------------- the SDK's side
+
+
+@pytest.fixture
+def sdk() -> Any:
+    pytest.importorskip("globus_compute_sdk")
+    from mhfd_client.compute import sdk
+
+    return sdk
+
+
+def test_encrypted_result_stream_goes_through_the_port_that_firewalls_pass(sdk: Any) -> None:
+    url = "amqps://user:p%40ss@amqps.funcx.org:5671/%2F?heartbeat=60"
+    assert sdk._through_port(url, 443) == "amqps://user:p%40ss@amqps.funcx.org:443/%2F?heartbeat=60"
+
+
+def test_plain_result_stream_stays_as_it_is(sdk: Any) -> None:
+    assert sdk._through_port("amqp://guest:guest@127.0.0.1:5672/", 443) == "amqp://guest:guest@127.0.0.1:5672/"
+
+
+def test_nobody_is_asked_to_sign_in_from_the_background(sdk: Any) -> None:
+    from globus_sdk import NativeAppAuthClient
+    from globus_sdk.gare import GlobusAuthorizationParameters
+
+    login = sdk._Login(NativeAppAuthClient(uuid4()), request_refresh_tokens=True)
+    with pytest.raises(SignInNeededError, match="GLOBUS_COMPUTE_CLIENT_ID") as caught:
+        login.run_login_flow(GlobusAuthorizationParameters())
+    assert caught.value.exit_code == 77
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the store of tokens is looked for elsewhere there")
+def test_user_who_never_signed_in_is_told_how(sdk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GLOBUS_COMPUTE_CLIENT_ID", "GLOBUS_COMPUTE_CLIENT_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GLOBUS_COMPUTE_USER_DIR", str(tmp_path / "globus"))
+    with pytest.raises(SignInNeededError, match="Client"):
+        sdk.sign_in(interactive=False)
+
+
+def test_service_without_result_is_out_of_reach_not_refused() -> None:
+    assert isinstance(_refusal(ConnectionError("no route to host"), str(uuid4())), TaskLostError)

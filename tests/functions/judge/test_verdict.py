@@ -1,0 +1,112 @@
+"""Verdicts of results whose numbers are written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mhfd.contract import Failure, FocusResult, Provenance
+from mhfd.judge import VerdictRule, judge
+
+PROVENANCE = Provenance(mhfd="0", params_sha256="0", backend="numpy", device="cpu")
+
+
+def tile(
+    path: str, score: float = 10.0, *, content: float | None = 1.0, anisotropy: float | None = 0.05
+) -> FocusResult:
+    return FocusResult(
+        path=path,
+        status="scored",
+        provenance=PROVENANCE,
+        shape=(64, 64),
+        focus_score=score,
+        content=content,
+        anisotropy=anisotropy,
+    )
+
+
+def sharp_run(folder: str = "run") -> list[FocusResult]:
+    return [tile(f"{folder}/{i}.tif", 10.0 + 0.1 * i) for i in range(8)]
+
+
+def verdicts(rows: list[FocusResult]) -> list[str | None]:
+    return [row.verdict for row in judge(rows)]
+
+
+def test_like_tiles_are_all_in_focus() -> None:
+    assert verdicts(sharp_run()) == ["in_focus"] * 8
+
+
+def test_a_tile_far_below_the_others_is_out_of_focus() -> None:
+    assert verdicts([*sharp_run(), tile("run/bad.tif", 3.0)])[-1] == "out_of_focus"
+
+
+def test_a_tile_sharper_than_the_others_is_in_focus() -> None:
+    assert verdicts([*sharp_run(), tile("run/good.tif", 40.0)])[-1] == "in_focus"
+
+
+def test_a_tile_with_a_score_of_zero_and_content_is_out_of_focus() -> None:
+    assert verdicts([*sharp_run(), tile("run/bad.tif", 0.0)])[-1] == "out_of_focus"
+
+
+def test_a_blurred_tile_with_a_preferred_direction_is_astigmatic() -> None:
+    assert verdicts([*sharp_run(), tile("run/bad.tif", 5.5, anisotropy=0.5)])[-1] == "astigmatic"
+
+
+def test_direction_alone_is_no_fault() -> None:
+    """Fibres that run one way are sharp all the same."""
+    assert verdicts([*sharp_run(), tile("run/fibres.tif", 10.0, anisotropy=0.6)])[-1] == "in_focus"
+
+
+def test_resin_has_no_content_whatever_its_score() -> None:
+    assert verdicts([*sharp_run(), tile("run/resin.tif", 0.0, content=0.0)])[-1] == "no_content"
+
+
+def test_resin_does_not_shift_what_is_normal() -> None:
+    resin = [tile(f"run/resin{i}.tif", 0.01, content=0.0) for i in range(30)]
+    assert verdicts([*sharp_run(), *resin])[:8] == ["in_focus"] * 8
+
+
+def test_too_few_tiles_cannot_tell() -> None:
+    assert verdicts(sharp_run()[:4]) == ["cannot_tell"] * 4
+
+
+def test_a_tile_too_small_for_its_content_to_be_known_cannot_tell() -> None:
+    assert verdicts([*sharp_run(), tile("run/tiny.tif", content=None)])[-1] == "cannot_tell"
+
+
+def test_a_folder_is_judged_by_its_own_tiles() -> None:
+    blurred = [replace(row, path=row.path.replace("run", "other"), focus_score=1.0) for row in sharp_run()]
+    assert verdicts([*sharp_run(), *blurred]) == ["in_focus"] * 16
+
+
+def test_a_failed_tile_stays_failed_and_disturbs_nothing() -> None:
+    failed = FocusResult(
+        path="run/x.tif", status="failed", provenance=PROVENANCE, error=Failure(code="corrupt", message="x")
+    )
+    assert verdicts([failed, *sharp_run()]) == ["failed"] + ["in_focus"] * 8
+
+
+def test_order_is_kept() -> None:
+    rows = [tile("b/1.tif"), tile("a/1.tif"), tile("b/2.tif")]
+    assert [row.path for row in judge(rows)] == ["b/1.tif", "a/1.tif", "b/2.tif"]
+
+
+def test_confidence_grows_with_the_distance_from_the_line() -> None:
+    rows = judge([*sharp_run(), tile("run/bad.tif", 5.0), tile("run/worse.tif", 2.0)])
+    bad, worse = (row.confidence for row in rows[-2:])
+    assert bad is not None and worse is not None
+    assert 0.5 <= bad < worse <= 1
+
+
+def test_judging_again_with_another_rule_changes_verdicts_only() -> None:
+    rows = [*sharp_run(), tile("run/soft.tif", 7.0)]
+    strict = judge(rows, VerdictRule(max_drop=1.0))
+    assert [row.verdict for row in strict][-1] == "out_of_focus"
+    assert [replace(row, verdict=None, confidence=None) for row in strict] == rows
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_an_empty_or_single_run_is_no_error(n: int) -> None:
+    assert len(judge(sharp_run()[:n])) == n
