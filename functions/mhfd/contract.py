@@ -12,6 +12,7 @@ import html
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields, replace
+from enum import IntEnum
 from typing import Any, Literal, get_args
 
 SCHEMA = 1
@@ -53,8 +54,24 @@ ErrorCode = Literal[
 ]
 
 
+class ExitCode(IntEnum):
+    """How a command ends; README.md explains each to people."""
+
+    OK = 0
+    OUT_OF_FOCUS = 1
+    USAGE = 2
+    FAILED_TILES = 3
+    UNAVAILABLE = 69  # from here on as in BSD's sysexits.h
+    TEMPORARY = 75
+    SIGN_IN = 77
+    CONFIG = 78
+    INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
 class MhfdError(Exception):
-    """Root of every error mhfd raises on purpose."""
+    """Root of every error mhfd raises on purpose; a command that it ends exits with `exit_code`."""
+
+    exit_code: ExitCode = ExitCode.USAGE
 
 
 class ParamsError(MhfdError, ValueError):

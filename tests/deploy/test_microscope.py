@@ -64,11 +64,10 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
 
 
 def test_it_comes_back_but_not_where_a_person_is_needed() -> None:
-    from mhfd_client.cli.options import EXIT_USAGE
-    from mhfd_client.pipeline.assembly import EXIT_CONFIG, EXIT_SIGN_IN
+    from mhfd.contract import ExitCode
 
     assert setting("Restart") == ["on-failure"] and setting("StartLimitIntervalSec") == ["0"]
-    assert setting("RestartPreventExitStatus") == [f"{EXIT_USAGE} {EXIT_SIGN_IN} {EXIT_CONFIG}"]
+    assert setting("RestartPreventExitStatus") == [f"{ExitCode.USAGE:d} {ExitCode.SIGN_IN:d} {ExitCode.CONFIG:d}"]
 
 
 def test_it_is_stopped_so_that_it_can_store_what_is_under_way() -> None:

@@ -13,7 +13,7 @@ import click
 
 from mhfd._version import __version__
 from mhfd.contract import MhfdError, ParamsError
-from mhfd_client.cli.options import EXIT_USAGE, FileTrouble, Refusal
+from mhfd_client.cli.options import FileTrouble, Refusal
 
 COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "init": ("setup", "Write a configuration: five questions."),
@@ -58,7 +58,7 @@ class _Group(click.Group):
             raise click.UsageError(str(error)) from error
         except MhfdError as error:
             refusal = Refusal(str(error))
-            refusal.exit_code = getattr(error, "exit_code", EXIT_USAGE)
+            refusal.exit_code = error.exit_code
             raise refusal from error
         except OSError as error:
             if error.filename is None:  # a closed pipe, say: click knows what to do

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
+from mhfd.contract import ExitCode
 from mhfd_client.cli.options import (
-    EXIT_OK,
-    EXIT_TEMPORARY,
-    EXIT_UNAVAILABLE,
     FILE,
     Refusal,
     config_option,
@@ -62,7 +60,7 @@ def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | 
             terminal.print_check(check)
     if as_json:
         terminal.print_plain([check.to_dict() for check in checks])
-    sys.exit(EXIT_UNAVAILABLE if worst(checks) == "FAIL" else EXIT_OK)
+    sys.exit(ExitCode.UNAVAILABLE if worst(checks) == "FAIL" else ExitCode.OK)
 
 
 @click.command()
@@ -80,7 +78,7 @@ def warmup(endpoint: str, deadline_s: float, config_file: Path | None) -> None:
         answer = compute.submit("warmup", {}).result(deadline_s)
     except TimeoutError:
         click.echo(f"Error: no answer from '{endpoint}' within {deadline_s:g} s; try `mhfd doctor`.", err=True)
-        sys.exit(EXIT_TEMPORARY)
+        sys.exit(ExitCode.TEMPORARY)
     finally:
         compute.close()
     if error := answer.get("error"):

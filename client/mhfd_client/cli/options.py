@@ -9,15 +9,7 @@ from typing import Any, ClassVar, TypeVar, get_args
 
 import click
 
-from mhfd.contract import FocusParams, Mode, Polarity, Unit
-
-EXIT_OK = 0
-EXIT_OOF = 1
-EXIT_USAGE = 2
-EXIT_FAILED_TILES = 3
-EXIT_UNAVAILABLE = 69
-EXIT_TEMPORARY = 75
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+from mhfd.contract import ExitCode, FocusParams, Mode, Polarity, Unit
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -57,13 +49,13 @@ class Numbers(click.ParamType):
 class Refusal(click.ClickException):
     """What was asked for cannot be done as asked."""
 
-    exit_code = EXIT_USAGE
+    exit_code = ExitCode.USAGE
 
 
 class FileTrouble(click.ClickException):
     """A file that a command writes cannot be written."""
 
-    exit_code = EXIT_TEMPORARY
+    exit_code = ExitCode.TEMPORARY
 
 
 def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from mhfd_client.cli.options import EXIT_INTERRUPTED, FILE, FOLDER
+from mhfd.contract import ExitCode
+from mhfd_client.cli.options import FILE, FOLDER
 
 
 class Speed(click.ParamType):
@@ -79,4 +80,4 @@ def replay(
         f"Other files: {others}. Manifest: {manifest or manifest_path(into)}"
     )
     if told["interrupted"]:
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(ExitCode.INTERRUPTED)

@@ -10,12 +10,8 @@ from typing import Any, get_args
 
 import click
 
-from mhfd.contract import BackendName, FocusParams, FocusResult
+from mhfd.contract import BackendName, ExitCode, FocusParams, FocusResult
 from mhfd_client.cli.options import (
-    EXIT_FAILED_TILES,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    EXIT_OOF,
     FILE,
     Numbers,
     config_option,
@@ -106,11 +102,11 @@ def score(
         write_report(results, html_file, title=" ".join(paths), params=params)
     if interrupted:
         click.echo(f"Interrupted: {len(results)} tiles are done, the others were not scored.", err=True)
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(ExitCode.INTERRUPTED)
     sys.exit(_exit_code(results, fail_on_oof))
 
 
-def _exit_code(results: Sequence[FocusResult], fail_on_oof: bool) -> int:
+def _exit_code(results: Sequence[FocusResult], fail_on_oof: bool) -> ExitCode:
     if fail_on_oof and any(row.verdict in ("out_of_focus", "astigmatic") for row in results):
-        return EXIT_OOF
-    return EXIT_FAILED_TILES if any(row.status == "failed" for row in results) else EXIT_OK
+        return ExitCode.OUT_OF_FOCUS
+    return ExitCode.FAILED_TILES if any(row.status == "failed" for row in results) else ExitCode.OK

@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import click
 
-from mhfd_client.cli.options import EXIT_OK, FILE, config_option
+from mhfd.contract import ExitCode
+from mhfd_client.cli.options import FILE, config_option
 
 T = TypeVar("T")
 
@@ -150,7 +151,7 @@ def validate(file: Path | None) -> None:
     if any(each.fatal for each in findings):
         sys.exit(ConfigError.exit_code)
     click.echo("ok" if whole.source else "ok: there is no file, the defaults hold")
-    sys.exit(EXIT_OK)
+    sys.exit(ExitCode.OK)
 
 
 @config.command()

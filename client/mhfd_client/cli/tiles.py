@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mhfd_client.cli.options import EXIT_OK, FOLDER, Command, config_option, with_options
+from mhfd.contract import ExitCode
+from mhfd_client.cli.options import FOLDER, Command, config_option, with_options
 
 if TYPE_CHECKING:
     from mhfd_client.ledger import Json, Ledger, Run
@@ -105,7 +106,7 @@ def _follow(now: Callable[[], Json], *, as_json: bool) -> None:
             for found in _again(now):
                 live.update(_picture(found), refresh=True)
     except KeyboardInterrupt:
-        sys.exit(EXIT_OK)
+        sys.exit(ExitCode.OK)
 
 
 def _again(now: Callable[[], Json]) -> Iterator[Json]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mhfd.contract import MhfdError
-from mhfd_client.cli.options import EXIT_FAILED_TILES, EXIT_INTERRUPTED, EXIT_OK, FOLDER, config_option
+from mhfd.contract import ExitCode, MhfdError
+from mhfd_client.cli.options import FOLDER, config_option
 
 if TYPE_CHECKING:
     from mhfd.contract import FocusResult
@@ -154,12 +154,12 @@ class _Stop:
             self._pipeline.stop()
 
 
-def _exit_code(summary: Summary | None, stop: _Stop, *, once: bool) -> int:
+def _exit_code(summary: Summary | None, stop: _Stop, *, once: bool) -> ExitCode:
     if stop.interrupted:
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
     if once and summary is not None and (summary.counts.get("failed") or summary.stalled):
-        return EXIT_FAILED_TILES
-    return EXIT_OK
+        return ExitCode.FAILED_TILES
+    return ExitCode.OK
 
 
 def _tell(sentence: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
-from mhfd.contract import MhfdError
+from mhfd.contract import ExitCode, MhfdError
 
 Json = dict[str, Any]
 Reply: TypeAlias = "Future[Json]"
@@ -24,7 +24,7 @@ class ComputeError(MhfdError):
     `exit_code` is that of a command that ends with it.
     """
 
-    exit_code = 69
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class EndpointUnavailableError(ComputeError):
@@ -34,7 +34,7 @@ class EndpointUnavailableError(ComputeError):
 class SignInNeededError(ComputeError):
     """Somebody has to sign in; nobody is asked from the background."""
 
-    exit_code = 77
+    exit_code = ExitCode.SIGN_IN
 
 
 class NotPermittedError(ComputeError):
@@ -54,7 +54,7 @@ class TaskLostError(ComputeError):
     after_s : not earlier than this
     """
 
-    exit_code = 75
+    exit_code = ExitCode.TEMPORARY
 
     def __init__(self, message: str, *, sent: bool = False, after_s: float = 0.0) -> None:
         super().__init__(message)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from platformdirs import user_config_path, user_data_path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
-from mhfd.contract import MhfdError
+from mhfd.contract import ExitCode, MhfdError
 
 Json = dict[str, Any]
 
@@ -44,7 +44,7 @@ class Problem:
 class ConfigError(MhfdError):
     """The configuration cannot be used; the message names the file, the key and the remedy."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
     def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
         super().__init__(message)

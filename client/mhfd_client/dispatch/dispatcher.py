@@ -33,6 +33,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from mhfd.contract import ErrorCode, FocusParams, FocusResult, MhfdError, ParamsError
+from mhfd_client.backoff import Backoff
 from mhfd_client.compute.protocol import (
     Compute,
     EndpointUnavailableError,
@@ -105,7 +106,7 @@ class Dispatcher:
         self._durations: deque[float] = deque(maxlen=DURATIONS_KEPT)
         self._failures_in_a_row = 0
         self._not_before_s = 0.0
-        self._pause_s = 0.0
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._trouble_since_s: float | None = None  # the service or the endpoint is out of reach
         self._heard_s = time.monotonic()
         self._status: Status | None = None
@@ -326,8 +327,8 @@ class Dispatcher:
             self._trouble_since_s = now
             log.info("%s; trying again", error)
         if now >= self._not_before_s:  # one pause for all tasks that met with the same trouble
-            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
-            self._not_before_s = now + max(error.after_s, self._pause_s if error.after_s <= 0 else 0.0)
+            pause_s = self._backoff.fail()
+            self._not_before_s = now + (error.after_s if error.after_s > 0 else pause_s)
         self._again.append(parcel)
 
     def _on_failed(self, parcel: Parcel, error: TaskFailedError) -> None:
@@ -364,7 +365,7 @@ class Dispatcher:
     def _heard(self) -> None:
         """The endpoint works."""
         self._heard_s = time.monotonic()
-        self._pause_s = 0.0
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._trouble_since_s = None
 
     # --- What nobody asks for -------------------------------------------------------------------------------------
@@ -477,7 +478,7 @@ class Dispatcher:
         self._inbox.put(self._on_acknowledged)
 
     def _on_acknowledged(self) -> None:
-        self._pause_s = 0.0
+        self._backoff.succeed()
         if not self._offline():
             self._trouble_since_s = None
         self._changed()

@@ -11,7 +11,7 @@ import re
 from pathlib import PurePath, PureWindowsPath
 from typing import TypeVar
 
-from mhfd.contract import MhfdError
+from mhfd.contract import ExitCode, MhfdError
 
 P = TypeVar("P", bound=PurePath)
 
@@ -36,7 +36,7 @@ _AWAY_ON_WINDOWS = {21, 51, 53, 54, 55, 58, 59, 64, 67, 121, 1167, 1225, 1231, 1
 class PathError(MhfdError):
     """A name that no file below the run's folder can have."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
 
 def to_relative(root: PurePath, file: PurePath) -> str | None:

@@ -1,4 +1,4 @@
-"""Whether a file would lie on a network share, where SQLite is not safe."""
+"""Network shares and folders that other machines write to: where SQLite is not safe and events do not come."""
 
 from __future__ import annotations
 
@@ -6,29 +6,40 @@ import re
 import sys
 from pathlib import Path
 
-SHARES = ("nfs", "cifs", "smb", "afs", "ncpfs", "sshfs", "davfs", "glusterfs", "ceph", "lustre", "beegfs", "gpfs")
+# Types of file system, as Linux names them without "fuse.". A type that begins like one of these is one: "nfs4".
+SHARES = (
+    "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "prl_fs", "rclone",
+    "smb", "sshfs", "vboxsf", "virtiofs", "vmhgfs",
+)  # fmt: skip
+
+MOUNTS = Path("/proc/self/mountinfo")
 _DRIVE_REMOTE = 4
 
 
 def share_below(path: Path) -> str | None:
-    """What kind of share holds the file, None for a disk of this machine. Not known on macOS."""
-    path = path.absolute()
+    """The kind of network share that holds a file, "nfs4" say; None for a disk of this machine, and on macOS.
+
+    The file itself need not exist.
+    """
     if sys.platform == "win32":
-        return _windows_share(path)
-    mounts = Path("/proc/self/mounts")
-    return share_of(path.resolve().as_posix(), mounts.read_text("utf-8", "replace")) if mounts.exists() else None
+        return _windows_share(path.absolute())
+    try:
+        text = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+        return share_of(path.resolve(), text)
+    except OSError:
+        return None
 
 
-def share_of(path: str, mounts: str) -> str | None:
-    """The same for an absolute path, given the text of /proc/self/mounts."""
-    best, found = "", None
+def share_of(path: Path, mounts: str) -> str | None:
+    """`share_below` for an absolute path, given the text of /proc/self/mountinfo."""
+    kind, depth = "", -1
     for line in mounts.splitlines():
-        _, folder, kind, *_ = line.split(" ")
-        folder = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), folder)  # "\040" is a space
-        inside = path == folder or path.startswith(folder.rstrip("/") + "/")
-        if inside and len(folder) >= len(best):  # later mounts hide earlier ones
-            best, found = folder, kind
-    kind = (found or "").removeprefix("fuse.")
+        # "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": the fifth is the mount point
+        before, _, after = line.partition(" - ")
+        point = Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), before.split(" ")[4]))  # "\040": a space
+        if path.is_relative_to(point) and len(point.parts) >= depth:  # a later mount hides an earlier one
+            kind, depth = after.split(" ")[0], len(point.parts)
+    kind = kind.removeprefix("fuse.")
     return kind if kind.startswith(SHARES) else None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mhfd.contract import ErrorCode, MhfdError, TileError
+from mhfd.contract import ErrorCode, ExitCode, MhfdError, TileError
 from mhfd.images import DEFAULT_MAX_PIXELS
 from mhfd_client.files.names import for_system, is_away
 from mhfd_client.gate.pages import BlankEndError, PageFacts, ends_in_zeros, read_pages
@@ -52,7 +52,7 @@ _PLACE = re.compile(r"\{(name|stem)\}")
 class MarkerError(MhfdError):
     """No file can be found by this pattern."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from mhfd.contract import FocusParams, MhfdError, page_path
+from mhfd.contract import ExitCode, FocusParams, MhfdError, page_path
 from mhfd_client.naming.position import Position
 
 Json: TypeAlias = dict[str, Any]
@@ -21,7 +21,7 @@ UNFINISHED: tuple[State, ...] = ("seen", "ready", "staged", "submitted")
 class LedgerError(MhfdError):
     """The ledger cannot be used as asked; the message says what to do."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
 
 class LedgerFormatError(LedgerError):
@@ -31,19 +31,19 @@ class LedgerFormatError(LedgerError):
 class LedgerUnavailableError(LedgerError):
     """The database is out of reach; later calls try again."""
 
-    exit_code = 69
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class LedgerBusyError(LedgerError):
     """Somebody else is at work on it."""
 
-    exit_code = 75
+    exit_code = ExitCode.TEMPORARY
 
 
 class LedgerFullError(LedgerError):
     """There is no room for more. Nothing of the call was stored; the same call works once there is room."""
 
-    exit_code = 75
+    exit_code = ExitCode.TEMPORARY
 
 
 @dataclass(frozen=True)

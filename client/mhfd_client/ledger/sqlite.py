@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,8 @@ from mhfd_client.ledger.model import (
     LedgerFullError,
     LedgerUnavailableError,
 )
+
+log = logging.getLogger(__name__)
 
 LEAST_SQLITE = (3, 37, 0)  # the first with STRICT tables
 BUSY_S = 10.0
@@ -60,10 +63,11 @@ class SQLiteDatabase:
                 f"the ledger needs SQLite {least}, and this Python has {sqlite3.sqlite_version}; use a newer Python"
             )
         if share := share_below(self.path):
-            raise LedgerError(
-                f"{self.name} would lie on a network share ({share}), where SQLite damages its files; give a file on a "
-                "disk of this machine with --ledger, or a postgresql:// URL"
-            )
+            danger = f"on a network share ({share}), where SQLite can damage its files"
+            remedy = "give a file on a disk of this machine with --ledger, or a postgresql:// URL"
+            if not self.path.exists():
+                raise LedgerError(f"{self.name} would lie {danger}; {remedy}")
+            _warn_once(f"{self.name} lies {danger}: copy it to a disk of this machine, and {remedy}")
         if self.readonly and not self.path.exists():
             raise LedgerError(f"there is no ledger {self.path} yet; `mhfd watch` makes it, --ledger names another")
         if not self.readonly:
@@ -143,6 +147,11 @@ class _FileLease:
 
     def release(self) -> None:
         self.lock.release()
+
+
+@cache
+def _warn_once(text: str) -> None:
+    log.warning(text)
 
 
 @lru_cache(maxsize=256)

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from mhfd.contract import MhfdError
+from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.naming.position import Position
 
 
 class LayoutError(MhfdError):
     """The layout cannot be used; the message says what is wrong and shows what would be right."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
 
 class Layout(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mhfd.contract import FocusParams, MhfdError
+from mhfd.contract import ExitCode, FocusParams, MhfdError
 from mhfd_client.client import Client
 from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, Settings
 from mhfd_client.ledger import Json, Ledger, LedgerError, Run, open_ledger
@@ -28,7 +28,6 @@ ENDLESS_S = 1e9  # a watch never gives an endpoint up
 ONCE_STALL_FACTOR = 5  # without a watch nobody waits minutes for the end of a file
 MIN_POLL_S = 0.5
 LOOK_FOR_FOLDER_S = 2.0
-EXIT_SIGN_IN, EXIT_CONFIG = 77, 78
 
 
 @dataclass(frozen=True)
@@ -174,7 +173,7 @@ def _sign_in(connect: Callable[[], None], matter: str, board: Board) -> None:
     try:
         connect()
     except MhfdError as error:
-        if getattr(error, "exit_code", None) in (EXIT_SIGN_IN, EXIT_CONFIG):
+        if error.exit_code in (ExitCode.SIGN_IN, ExitCode.CONFIG):
             raise
         board.put(matter, str(error))
 

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Literal, TypeAlias
 
 from mhfd.contract import ErrorCode, FocusResult, MhfdError
+from mhfd_client.backoff import Backoff
 from mhfd_client.client import Client
 from mhfd_client.compute.protocol import ComputeError
 from mhfd_client.dispatch.pack import Tile
@@ -77,7 +78,7 @@ class DispatchStep:
         self._last_good_s = -math.inf
         self._done: SimpleQueue[int] = SimpleQueue()
         self._unstored: list[int] = []  # answers that the ledger has not yet
-        self._pause_s = 0.0
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._not_before_s = 0.0
         self._draining = False
         self._resumed = False
@@ -188,7 +189,7 @@ class DispatchStep:
             if again:
                 self._on_again()
             if results:
-                self._pause_s = 0.0
+                self._backoff.succeed()
                 self._board.clear("endpoint", f"endpoint '{self._client.endpoint}' answers again")
                 self._on_results(results)
             elif again and not errors:
@@ -238,6 +239,5 @@ class DispatchStep:
     def _pause(self, why: str) -> None:
         now_s = time.monotonic()
         if now_s >= self._not_before_s:
-            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
-            self._not_before_s = now_s + self._pause_s
+            self._not_before_s = now_s + self._backoff.fail()
         self._board.put("endpoint", why)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mhfd.contract import MhfdError
+from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.client import Client
 from mhfd_client.files.names import to_local
 from mhfd_client.gate import Gate, GateRules
@@ -69,7 +69,7 @@ class Options:
 class StandstillError(MhfdError):
     """Tiles are left, and nothing moves; the next start goes on with them."""
 
-    exit_code = 75
+    exit_code = ExitCode.TEMPORARY
 
 
 class Pipeline:

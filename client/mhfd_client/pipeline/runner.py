@@ -7,6 +7,7 @@ import threading
 from typing import Protocol
 
 from mhfd.contract import MhfdError
+from mhfd_client.backoff import Backoff
 from mhfd_client.pipeline.notices import Board
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Runner:
         self._board = board
         self._bell: Bells = bell or Bell()
         self._stopping = False
-        self._pause_s = 0.0
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._thread = threading.Thread(target=self._run, name=f"mhfd-{step.name}", daemon=True)
 
     def start(self) -> None:
@@ -95,12 +96,11 @@ class Runner:
             if self._stopping:  # what it works with may be closed already
                 log.debug("the step '%s' was cut off", self._step.name, exc_info=True)
                 return 0.0
-            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
             if not isinstance(error, MhfdError | OSError):
                 log.exception("the step '%s'", self._step.name)
             self._board.put(matter, f"{self._step.name}: {error or type(error).__name__}; trying again")
-            return self._pause_s
-        if self._pause_s:
-            self._pause_s = 0.0
+            return self._backoff.fail()
+        if self._backoff.pause_s:
+            self._backoff.succeed()
             self._board.clear(matter, f"{self._step.name}: goes on")
         return wait_s

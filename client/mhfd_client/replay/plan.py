@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from random import Random
 from typing import Literal, get_args
 
-from mhfd.contract import MhfdError
+from mhfd.contract import ExitCode, MhfdError
 from mhfd.images import IMAGE_SUFFIXES
 from mhfd_client.files.names import natural_order
 from mhfd_client.replay.listing import Blocks, read_blocks
@@ -29,7 +29,7 @@ class ReplayError(MhfdError):
 class ReplayStoppedError(ReplayError):
     """A file could not be read or written; what has been written until then is in the manifest."""
 
-    exit_code = 75
+    exit_code = ExitCode.TEMPORARY
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ def main() -> int:
         transfer.close()
     except MhfdError as error:
         print(error, file=sys.stderr)
-        return int(getattr(error, "exit_code", 69))
+        return error.exit_code
     print(f"Ready: tiles go to {given.endpoint} by '{transfer.name}'.")
     return 0
 

@@ -37,6 +37,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from mhfd_client.backoff import Backoff
 from mhfd_client.service.pacing import TokenBucket
 from mhfd_client.transfer.protocol import (
     Arrived,
@@ -98,9 +99,9 @@ class GlobusTransfer:
         self._moved = False
 
         self._trouble: tuple[float, str] | None = None  # since when the service is out of reach, and why
-        self._pause_s = 0.0
+        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._ask_not_before_s = 0.0
-        self._rest_s = 0.0
+        self._rests = Backoff(FIRST_REST_S, LONGEST_REST_S)
         self._rest_until, self._rest_why = 0.0, ""
         self._send_not_before_s = 0.0
 
@@ -368,7 +369,7 @@ class GlobusTransfer:
         if not task.succeeded:
             log.warning("transfer %s: %d of %d files arrived; %s", task.task_id, len(arrived), len(task.files), why)
         if arrived:
-            self._rest_s = 0.0
+            self._rests.succeed()
             self._measure(task)
         if task.full or not (arrived or task.succeeded):
             self._rest(why)
@@ -411,19 +412,19 @@ class GlobusTransfer:
 
     def _rest(self, why: str) -> None:
         """Send nothing for a while: what failed for all files would fail again."""
-        self._rest_s = min(max(FIRST_REST_S, 2 * self._rest_s), LONGEST_REST_S)
-        self._send_not_before_s = time.monotonic() + self._rest_s
-        self._rest_until, self._rest_why = time.time() + self._rest_s, why
+        rest_s = self._rests.fail()
+        self._send_not_before_s = time.monotonic() + rest_s
+        self._rest_until, self._rest_why = time.time() + rest_s, why
 
     def _on_answer(self) -> None:
-        self._trouble, self._pause_s = None, 0.0
+        self._trouble = None
+        self._backoff.succeed()
 
     def _on_trouble(self, error: TransferUnreachableError) -> None:
         if self._trouble is None:
             log.info("%s; trying again", error)
         self._trouble = (self._trouble[0] if self._trouble else time.time(), str(error))
-        self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
-        self._ask_not_before_s = time.monotonic() + max(error.after_s, self._pause_s)
+        self._ask_not_before_s = time.monotonic() + max(error.after_s, self._backoff.fail())
 
     # --- Telling, and ending --------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mhfd.contract import ErrorCode, MhfdError
+from mhfd.contract import ErrorCode, ExitCode, MhfdError
 from mhfd_client.compute.protocol import SignInNeededError
 
 Json = dict[str, Any]
@@ -30,7 +30,7 @@ class TransferError(MhfdError):
     `exit_code` is that of a command that ends with it.
     """
 
-    exit_code = 69
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class TransferUnreachableError(TransferError):
@@ -49,13 +49,13 @@ class TransferUnreachableError(TransferError):
 class TransferRefusedError(TransferError):
     """What the configuration asks for is not there, or not allowed."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
 
 class TransferSignInError(TransferError, SignInNeededError):
     """Somebody has to sign in, or to consent; the message has the command."""
 
-    exit_code = 77
+    exit_code = ExitCode.SIGN_IN
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from mhfd.contract import FocusResult, MhfdError, Provenance, Status
+from mhfd.contract import ExitCode, FocusResult, MhfdError, Provenance, Status
 from mhfd.judge import Peers, describe, judge_one
 from mhfd_client.ledger import Json, Ledger, Run, State, TileRow
 from mhfd_client.naming.position import Position
@@ -40,7 +40,7 @@ COLUMNS = {
 class ExportError(MhfdError):
     """A table cannot be written as asked."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
 
 def export(

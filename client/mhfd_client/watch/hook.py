@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qs, unquote
 
-from mhfd.contract import MhfdError
+from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.files.names import to_relative
 
 MAX_PATH = 4096
@@ -35,7 +35,7 @@ Told = tuple[str | None]  # one message; the path that came with it
 class HookError(MhfdError):
     """The listener cannot be started; the message says what to change."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
 
 class Hook:

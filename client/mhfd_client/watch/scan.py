@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mhfd.contract import MhfdError
+from mhfd.contract import ExitCode, MhfdError
 from mhfd.images import IMAGE_SUFFIXES
 from mhfd_client.files.names import for_system, is_away, natural_order
 from mhfd_client.ledger.model import Known, SeenFile
@@ -27,7 +27,7 @@ LANDMARKS = 64  # names by which a root is known again
 class ShareAwayError(MhfdError):
     """The watched folder is out of reach, which says nothing of the tiles in it."""
 
-    exit_code = 69
+    exit_code = ExitCode.UNAVAILABLE
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from mhfd_client.files.shares import share_below
 from mhfd_client.watch.scan import is_image_name
 
 log = logging.getLogger(__name__)
@@ -37,12 +38,6 @@ _EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent,
     FileClosedEvent if sys.platform == "linux" else FileModifiedEvent,
 ]  # fmt: skip
-
-# File systems of Linux that other machines write to: inotify tells only what this one does.
-_SHARED = {
-    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "beegfs", "ceph", "davfs", "fuse.sshfs", "fuse.glusterfs",
-    "fuse.rclone", "gpfs", "lustre", "ncpfs", "virtiofs", "vboxsf",
-}  # fmt: skip
 
 
 class Waker:
@@ -183,24 +178,6 @@ def _explain(error: Exception) -> str:
 
 
 def _why_silent(root: Path) -> str | None:
-    """Why the platform would tell nothing, without an error, of what other machines write there."""
-    kind = file_system(root) if sys.platform == "linux" else None
-    if kind not in _SHARED:
-        return None
-    return f"it is on a network share ({kind}), which does not tell what other machines write"
-
-
-def file_system(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """The type of file system a folder lies on, on Linux; None where that is not known."""
-    try:
-        place, lines = folder.resolve(), mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return None
-    kind, depth = None, -1
-    for line in lines:
-        # "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": the fifth is the mount point
-        before, _, after = line.partition(" - ")
-        point = Path(before.split(" ")[4].replace(r"\040", " ").replace(r"\011", "\t").replace(r"\134", "\\"))
-        if place.is_relative_to(point) and len(point.parts) >= depth:  # of two in the same place, the later one
-            kind, depth = after.split(" ")[0], len(point.parts)
-    return kind
+    """Why no events would come, and no error either: inotify reports only what this machine writes."""
+    share = share_below(root) if sys.platform == "linux" else None
+    return share and f"it is on a network share ({share}), which does not tell what other machines write"

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from mhfd.contract import FocusParams
-from mhfd_client.files.shares import share_of
 from mhfd_client.ledger import (
     Ledger,
     LedgerBusyError,
@@ -218,34 +217,22 @@ def test_another_kind_of_url_is_refused() -> None:
         open_ledger("mysql://host/db")
 
 
-MOUNTS = r"""
-/dev/vda / ext4 rw 0 0
-server:/export /data nfs4 rw 0 0
-/dev/vdb /data/local xfs rw 0 0
-//nas/em /mnt/micro\040scope cifs rw 0 0
-user@host: /home/u/far fuse.sshfs rw 0 0
-""".strip()
-
-
-@pytest.mark.parametrize(
-    ("path", "share"),
-    [
-        ("/home/u/ledger.db", None),
-        ("/data/ledger.db", "nfs4"),
-        ("/data/local/ledger.db", None),
-        ("/data2/ledger.db", None),
-        ("/mnt/micro scope/ledger.db", "cifs"),
-        ("/home/u/far/ledger.db", "sshfs"),
-    ],
-)
-def test_a_network_share_is_told_from_a_disk(path: str, share: str | None) -> None:
-    assert share_of(path, MOUNTS) == share
-
-
-def test_a_ledger_on_a_network_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_ledger_on_a_network_share_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mhfd_client.ledger.sqlite.share_below", lambda path: "nfs4")
     with pytest.raises(LedgerError, match=r"network share \(nfs4\)"):
         open_ledger(tmp_path / "ledger.db")
+    assert not (tmp_path / "ledger.db").exists()
+
+
+def test_a_ledger_that_exists_on_a_network_share_opens_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_ledger(tmp_path / "ledger.db").close()
+    monkeypatch.setattr("mhfd_client.ledger.sqlite.share_below", lambda path: "virtiofs")
+    with open_ledger(tmp_path / "ledger.db") as ledger:
+        assert ledger.runs() == []
+    (warning,) = caplog.messages
+    assert "network share (virtiofs)" in warning
 
 
 # --- A server -----------------------------------------------------------------------------------------------------

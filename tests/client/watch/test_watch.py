@@ -19,7 +19,7 @@ from watchdog.observers.api import BaseObserver, EventEmitter
 
 from mhfd_client.ledger.model import Known, SeenFile
 from mhfd_client.watch import Changes, Folder, Pace, Scanner, ShareAwayError, Unlisted, Waker, compare
-from mhfd_client.watch.wake import MEND_S, TRY_AGAIN_S, file_system
+from mhfd_client.watch.wake import MEND_S, TRY_AGAIN_S
 
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "scan_cost.py"
 
@@ -544,22 +544,16 @@ def test_where_the_system_watches_no_more_one_notice_names_the_key(tmp_path: Pat
     assert f"sysctl {key} " in told[0]
 
 
-MOUNTS = """\
-22 1 0:20 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-30 22 0:45 / /data rw,relatime - autofs systemd-1 rw
-31 30 0:46 / /data rw,relatime - nfs4 server:/data rw
-32 22 0:47 / /data/my\\040scope rw - cifs //scope/d rw
-"""
-
-
-@pytest.mark.parametrize(
-    ("folder", "kind"),
-    [("/home/me", "ext4"), ("/data/run", "nfs4"), ("/data/my scope/run", "cifs"), ("/database", "ext4")],
-)
 @posix
-def test_the_file_system_is_that_of_the_nearest_mount(tmp_path: Path, folder: str, kind: str) -> None:
-    (tmp_path / "mountinfo").write_text(MOUNTS)
-    assert file_system(Path(folder), tmp_path / "mountinfo") == kind
+def test_a_folder_on_a_network_share_is_looked_at_without_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mhfd_client.watch.wake.share_below", lambda path: "9p")
+    monkeypatch.setattr("mhfd_client.watch.wake.sys.platform", "linux")
+    told: list[str] = []
+    with Waker(tmp_path, notice=told.append) as waker:
+        assert not waker.has_events
+    assert ["network share (9p)" in each for each in told] == [True]
 
 
 # --- The pace ---------------------------------------------------------------------------------------------------
