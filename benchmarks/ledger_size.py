@@ -31,7 +31,7 @@ from mhfd._version import __version__
 from mhfd.contract import FocusParams, FocusResult, Provenance
 from mhfd_client.ledger import Ledger, Run, SeenFile, open_ledger
 from mhfd_client.naming.position import Position
-from mhfd_client.views.export import judged
+from mhfd_client.views.export import judged_rows
 from mhfd_client.views.status import read_status
 
 IN_A_FOLDER = 1000
@@ -129,7 +129,7 @@ def status(ledger: Ledger, run: Run) -> None:
 
 
 def first_page(ledger: Ledger, run: Run) -> None:
-    page = judged(ledger, run, ledger.rows(run.run_id, states=("scored", "failed")))
+    page = judged_rows(ledger, run, ledger.rows(run.run_id, states=("scored", "failed")))
     for _, result in itertools.islice(page, PAGE):
         assert result is not None
         json.dumps(result)

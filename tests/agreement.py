@@ -1,4 +1,4 @@
-"""What it means that a fast kernel computes what the reference computes, and the kernels held to it."""
+"""Checks that a fast kernel agrees with the reference, and the kernels that must."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def assert_agree(kernel: Kernel, tile: NDArray[Any], params: FocusParams = DEFAU
     assert np.allclose(fast_features.strengths[here], exact_features.strengths[there], rtol=1e-4, atol=2e-6)
     assert np.count_nonzero(fast_features.scale_index[here] != exact_features.scale_index[there]) <= spare
 
-    # A feature more or less in a few is a step that no precision takes away.
+    # Among few features, one more or less is a step at any precision.
     step = abs(fast.features - exact.features) / max(1, exact.features)
     assert fast.focus_score == pytest.approx(exact.focus_score, rel=1e-4 + step, abs=1e-4)
     if fast.features == exact.features > 0:
@@ -56,7 +56,7 @@ def assert_same_companions(fast: Measures, exact: Measures, pixels: int) -> None
     assert fast.saturated == exact.saturated
     assert fast.vollath_f4 == pytest.approx(exact.vollath_f4, rel=1e-4, abs=1e-7)
     least = max(1e-5, 10 * exact.noise**2 / np.sqrt(pixels))  # of F4, for its direction to be known
-    if abs(exact.vollath_f4 - least) > (0.001 + 100 / pixels) * least:  # near the line the noise above decides
+    if abs(exact.vollath_f4 - least) > (0.001 + 100 / pixels) * least:  # near `least` the noise decides
         assert (fast.anisotropy is None) == (exact.anisotropy is None)
     if fast.anisotropy is not None and exact.anisotropy is not None and exact.vollath_f4 > least:
         assert fast.anisotropy == pytest.approx(exact.anisotropy, rel=1e-4, abs=1e-3)

@@ -1,6 +1,6 @@
 """The CUDA kernels on the processor: fused.cu compiled by the machine's C++ compiler, memory in NumPy arrays.
 
-It shows that the kernels compute the right numbers, and in any order of threads; of speed it says nothing.
+It shows that the kernels compute the right numbers in any order of threads; it says nothing of speed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mhfd.kernel.fused.source import source
 
 SHIM = Path(__file__).with_name("cuda_on_host.hpp")
 
-# A product and a sum written apart are rounded apart: only what the source writes as fmaf is one, on every machine.
+# Products and sums are rounded separately unless the source writes fmaf: the same on every machine.
 FLAGS = ("-std=c++17", "-O2", "-march=native", "-ffp-contract=off", "-shared", "-fPIC", "-w")
 
 
@@ -38,7 +38,7 @@ def compiler() -> str | None:
 
 @cache
 def library(backwards: bool) -> ctypes.CDLL:
-    """fused.cu, compiled unless that was done already; tests that run side by side share what one of them made."""
+    """fused.cu, compiled once; tests that run side by side share the library."""
     found = compiler()
     if not found:
         pytest.skip("no C++ compiler to run the CUDA kernels on the processor: install g++")
@@ -55,12 +55,12 @@ def library(backwards: bool) -> ctypes.CDLL:
             made = Path(work) / "fused.so"
             command = [found, *flags, f"-I{SHIM.parent}", "-o", str(made), str(Path(work) / "fused.cpp")]
             subprocess.run(command, check=True)
-            made.replace(target)  # at once: another process sees all of it or nothing
+            made.replace(target)  # atomically: another process sees all of it or nothing
     return ctypes.CDLL(str(target))
 
 
 def kernel_names() -> list[str]:
-    """Kernels of fused.cu, those that macros make among them."""
+    """Kernels of fused.cu, including those made by macros."""
     text = source()
     names = re.findall(r"^KERNEL\([^)]*\) (\w+)\(", text, re.MULTILINE)
     names += [f"smooth_{k}" for k in re.findall(r"^SMOOTH\((\d+)\)", text, re.MULTILINE)]
@@ -72,7 +72,7 @@ def kernel_names() -> list[str]:
 
 class HostMemory:
     def __init__(self, device: HostDevice, nbytes: int) -> None:
-        self._bytes = np.full(nbytes, 0xFF, np.uint8)  # as little zero as a GPU's memory; as floats, NaN
+        self._bytes = np.full(nbytes, 0xFF, np.uint8)  # not zero, like a GPU's memory; as floats, NaN
         self.address = int(self._bytes.ctypes.data)
         device.take(nbytes)
         weakref.finalize(self, device.take, -nbytes)
@@ -151,12 +151,12 @@ def _move(to: int, origin: int, nbytes: int) -> None:
 
 
 class HostDevice:
-    """Stands in for a GPU; counts the memory that is taken.
+    """Stands in for a GPU; counts the memory taken.
 
     Parameters
     ----------
     memory : bytes it has
-    backwards : the last thread comes first
+    backwards : run the last thread first
     """
 
     name = "host"
@@ -176,7 +176,7 @@ class HostDevice:
 
     def empty(self, nbytes: int) -> HostMemory:
         if nbytes > self.free_bytes():
-            raise MemoryError(f"{nbytes} bytes are asked for, {self.free_bytes()} are free")
+            raise MemoryError(f"{nbytes} bytes requested, {self.free_bytes()} are free")
         return HostMemory(self, nbytes)
 
     def pinned(self, nbytes: int) -> NDArray[np.uint8]:

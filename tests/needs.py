@@ -1,4 +1,4 @@
-"""What a test cannot do without: missing, it is a failure in CI, and elsewhere a skip that says how to get it."""
+"""Requirements of tests: a missing one fails in CI; elsewhere it skips and says how to get it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def give_up(lack: str) -> NoReturn:
 
 
 def need(command: str, package: str) -> str:
-    """The program's path."""
+    """The path of the program."""
     return shutil.which(command) or give_up(
         f"{command} is not installed. On Debian or Ubuntu: apt-get install {package}"
     )

@@ -1,4 +1,4 @@
-"""Pictures whose truth is known because they were drawn: discs, noise, textures."""
+"""Drawn pictures, whose truth is known: discs, noise, textures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own: in a temporary folder, on a socket in it, gone when we are gone. The fixture `postgres`."""
+"""A PostgreSQL for tests: in a temporary folder, on a socket in it, removed at the end. The fixture `postgres`."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ OPTIONS = (
 
 
 def programs() -> Path | None:
-    """The folder with initdb and postgres, or None where there is none."""
+    """The folder with initdb and postgres, or None if not installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     in_path = shutil.which("initdb")
     return found[-1].parent if found else Path(in_path).resolve().parent if in_path else None
 
 
 class Postgres:
-    """One server, with one database. Its files belong to nobody else: as root it would not start."""
+    """One server, with one database. For root, its files belong to `nobody`: as root it would not start."""
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
@@ -84,7 +84,7 @@ class Postgres:
         return True
 
     def kill(self) -> None:
-        """At once; `start` brings it back with what was committed."""
+        """Stop at once; `start` restores what was committed."""
         if self._process is not None:
             self._process.stop(0.0)
             self._process = None
@@ -94,7 +94,7 @@ class Postgres:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def without_schema(self, name: str) -> str:
-        """URL of the database, after this schema was removed with all that is in it."""
+        """Drop this schema with all that is in it; the URL of the database."""
         import psycopg
 
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -17,7 +17,7 @@ Answer = Callable[[str, list[str]], "Json | Exception | None"]
 
 
 def names_of(arguments: Json) -> list[str]:
-    """What the tiles of a task are called."""
+    """The names of the tiles of a task."""
     items: list[Json] = arguments.get("tiles") or arguments.get("paths") or []
     return [item["name"] for item in items]
 
@@ -35,7 +35,7 @@ class ScriptedCompute:
     Attributes
     ----------
     tasks : names in each task, in the order in which they came
-    chased : tasks that were asked after
+    chased : tasks passed to `chase`
     """
 
     name = "scripted"

@@ -1,4 +1,4 @@
-"""What the README and the examples tell a newcomer to type works as written."""
+"""The commands and code of the README and the examples work as written."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The microscope's PC runs Windows, these tests mostly do not: what can be known of it from here.
+"""The microscope's PC runs Windows, these tests mostly do not: checks of Windows from other systems.
 
-Three proofs: all modules import, and the commands of a microscope's day run, where Windows's gaps in `os` and `signal`
-gape and its modules are missing; no source names what Windows lacks; and the commands live without a console.
+Three proofs: without the modules and the parts of `os` and `signal` that Windows lacks, all modules import and the
+commands of a microscope's day run; no source names what Windows lacks; and the commands run without a console.
 That every package we need has wheels for Windows is checked by `.ci/windows_wheels`, which needs the network.
 """
 
@@ -26,7 +26,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for folder in ("client/mhfd_client", "functions/mhfd") for path in (ROOT / folder).rglob("*.py"))
 
-# None: all of mhfd imports and passes. A module that only an endpoint needs, Linux that is, may be named here.
+# Empty: all of mhfd imports and passes. A module that only an endpoint (Linux) needs may be named here.
 ENDPOINT_ONLY: frozenset[str] = frozenset()
 
 
@@ -80,7 +80,7 @@ def become_windows() -> None:
 
 
 def import_everything() -> None:
-    """What `mhfd` is made of, but for the parts that belong to Linux."""
+    """Import every module of `mhfd`, but for those of Linux."""
     import warnings
 
     warnings.simplefilter("ignore")  # filelock says that it has no fcntl
@@ -92,7 +92,7 @@ def import_everything() -> None:
 
 
 def run_commands(*commands: Sequence[str], console: bool = True) -> None:
-    """One after the other in this process; a failing one ends it."""
+    """Run commands in turn in this process; a failing one ends it."""
     import warnings
 
     from mhfd_client.cli import main
@@ -109,7 +109,7 @@ def run_commands(*commands: Sequence[str], console: bool = True) -> None:
 
 
 def in_a_child(code: str, folder: Path, *, timeout_s: float = 120.0) -> str:
-    """Run code here, in an interpreter of its own; what it printed."""
+    """Run code here, in an interpreter of its own; its output."""
     program = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); from test_windows import *\n{code}"
     environment = {**os.environ, "MHFD_CONFIG": "", "XDG_CONFIG_HOME": str(folder), "XDG_DATA_HOME": str(folder)}
     result = subprocess.run(
@@ -172,16 +172,16 @@ def test_a_folder_is_watched(console: bool, tmp_path: Path) -> None:
 # --- What the sources name --------------------------------------------------------------------------------------------
 
 
-SEEN_AND_RIGHT = {  # file -> what the check says of it, though it does no harm
+SEEN_AND_RIGHT = {  # file -> harmless findings of the check
     "client/mhfd_client/bench/machine.py": ["/proc/cpuinfo"],  # asked for where it exists
     "client/mhfd_client/config/endpoint.py": ["/home/em/mhfd"],  # an example of a place at the endpoint
     "client/mhfd_client/watch/wake.py": ["/proc/self/mountinfo"],  # asked for on Linux
-    "functions/mhfd/worker/lock.py": ["/proc/", "read_text", "rename"],  # it goes on without; to a name nobody has
+    "functions/mhfd/worker/lock.py": ["/proc/", "read_text", "rename"],  # works without it; to a name nobody has
 }
 
 
 def complaints(source: str) -> list[str]:
-    """What a source would miss or do wrong on Windows: line and reason, outside of branches that ask where they are."""
+    """Faults of a source on Windows: line and reason; branches that ask for the platform are left out."""
     found: list[str] = []
     _Reader(found).visit(ast.parse(source))
     return found
@@ -205,7 +205,7 @@ class _Reader(ast.NodeVisitor):
     visit_IfExp = visit_If  # noqa: N815 - named as ast wants it
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """A function that begins with the question and leaves is its own branch."""
+        """Skip a function that asks for the platform and returns."""
         asks = (each for each in node.body if isinstance(each, ast.If) and self._ASKS.search(ast.unparse(each.test)))
         if not any(isinstance(each.body[-1], ast.Return | ast.Raise) for each in asks):
             self.generic_visit(node)
@@ -245,7 +245,7 @@ class _Reader(ast.NodeVisitor):
         if self._PLACES.match(node.value):
             self._say(node, f"names the place {node.value}")
         if re.search(r"%-[dHIjmMSy]", node.value):
-            self._say(node, f"{node.value!r}: Windows's strftime knows no %-")
+            self._say(node, f"{node.value!r}: Windows's strftime lacks %-")
 
     def visit_Call(self, node: ast.Call) -> None:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -253,7 +253,7 @@ class _Reader(ast.NodeVisitor):
         if name in self._TEXT_CALLS and "encoding" not in keywords and not self._is_binary(name, node, keywords):
             self._say(node, f"{name} without encoding, which is the local one on Windows")
         if ast.unparse(node.func) in ("os.rename", "os.renames") or (name == "rename" and len(node.args) == 1):
-            self._say(node, "rename, which Windows refuses where the target exists: replace")
+            self._say(node, "rename, which Windows refuses if the target exists: use replace")
         if "preexec_fn" in keywords or "start_new_session" in keywords or "process_group" in keywords:
             self._say(node, "starts a process as only POSIX can")
         if isinstance(shell := keywords.get("shell"), ast.Constant) and shell.value:

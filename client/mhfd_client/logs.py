@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mhfd._version import __version__
+from mhfd.lines import ends_torn
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -143,10 +144,8 @@ class DailyFile(logging.Handler):
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"mhfd-{day}{'' if self._is_first() else f'-{os.getpid()}'}.jsonl"
         self._file, self._day = path.open("a+b", buffering=0), day
-        if path.stat().st_size > 0:  # a crash or a full disk may have left half a line
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":
-                self._write(b"\n")
+        if ends_torn(self._file):  # a crash or a full disk may have left half a line
+            self._write(b"\n")
         self._delete_old()
 
     def _is_first(self) -> bool:

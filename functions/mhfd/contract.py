@@ -54,6 +54,10 @@ ErrorCode = Literal[
 ]
 
 
+IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".jpg", ".jpeg"})
+"""In folders, files with one of these suffixes, in small letters, are tiles."""
+
+
 class ExitCode(IntEnum):
     """How a command ends; README.md explains each to people."""
 
@@ -316,6 +320,12 @@ class FocusResult:
     defocus_um: float | None = None
     acquisition: Acquisition = field(default_factory=Acquisition)
     timing_ms: Timing = field(default_factory=Timing)
+
+    @classmethod
+    def failed(cls, path: str, code: ErrorCode, message: str, provenance: Provenance) -> FocusResult:
+        """The row of a tile that was not scored."""
+        error = Failure(code=code, message=message)
+        return cls(path=path, status="failed", error=error, verdict="failed", provenance=provenance)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain JSON types, every key present, schema number first."""

@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from mhfd.contract import ExitCode
 from mhfd_client.cli.options import FOLDER, Command, config_option, with_options
+from mhfd_client.ledger.model import State
 
 if TYPE_CHECKING:
     from mhfd_client.ledger import Json, Ledger, Run
 
-STATES = ("seen", "ready", "staged", "submitted", "scored", "failed")
 FOLLOW_S = 2.0
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
@@ -133,7 +133,7 @@ def _print(found: Json) -> None:
 @run_options
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True)
 @click.option("--out", default="-", show_default=True, help="File to write; - is standard output.")
-@click.option("--where", "states", multiple=True, type=click.Choice(STATES), help="Only tiles in this state.")
+@click.option("--where", "states", multiple=True, type=click.Choice(get_args(State)), help="Only tiles in this state.")
 @click.option("--since", type=Since(), help="Only results since a time, like 2026-01-31T14:30, or since 2h ago.")
 def export(
     folder: Path | None,
@@ -224,7 +224,8 @@ def recover(
 
 
 def _spooled(spools: tuple[Path, ...]) -> Iterator[Json]:
-    from mhfd.worker.rows import read_lines, read_spool
+    from mhfd.lines import read_lines
+    from mhfd.worker.rows import read_spool
 
     for spool in spools:
         yield from read_spool(spool) if spool.is_dir() else read_lines(spool)

@@ -9,12 +9,14 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.cli.options import FOLDER, config_option
+from mhfd_client.files.order import Order
+from mhfd_client.naming.protocol import LayoutName
 
 if TYPE_CHECKING:
     from mhfd.contract import FocusResult
@@ -22,10 +24,7 @@ if TYPE_CHECKING:
     from mhfd_client.ledger import Summary
     from mhfd_client.pipeline import Pipeline, Results
 
-LAYOUTS = ("auto", "plain", "regex", "sbemimage", "atlas", "multisem")
 log = logging.getLogger(__name__)
-
-ORDERS = ("fresh", "newest", "oldest")
 
 
 @click.command()
@@ -36,8 +35,8 @@ ORDERS = ("fresh", "newest", "oldest")
 @click.option("--once", is_flag=True, help="End when everything in the folder is scored, failed or stalled.")
 @click.option("--wait-for-folder", is_flag=True, help="Begin when the folder is there.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--order", type=click.Choice(ORDERS), help="Which tiles go first.  [default: fresh]")
-@click.option("--layout", type=click.Choice(LAYOUTS), help="Whose names the files have.  [default: auto]")
+@click.option("--order", type=click.Choice(get_args(Order)), help="Which tiles go first.  [default: fresh]")
+@click.option("--layout", type=click.Choice(get_args(LayoutName)), help="Whose names the files have.  [default: auto]")
 @click.option("--pattern", help="With --layout regex: how the files are named.")
 @click.option("--listen", metavar="HOST:PORT", help="Where the microscope can tell of finished tiles.")
 @click.option("--log-dir", type=FOLDER, help="Write log files to this folder.")

@@ -18,6 +18,7 @@ from functools import partial
 from multiprocessing import get_context, parent_process
 from typing import Any
 
+from mhfd.registry import FUNCTIONS
 from mhfd_client.compute.protocol import (
     Json,
     NotPermittedError,
@@ -28,7 +29,6 @@ from mhfd_client.compute.protocol import (
     WorkerDiedError,
 )
 
-FUNCTIONS = ("score_inline", "score_paths", "score_run", "describe", "warmup")
 TASKS_PER_WORKER = 2  # one runs while the next is on its way to the process
 ASK_FOR_GPUS_S = 10.0
 

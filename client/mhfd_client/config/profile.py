@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, ValidationInfo, field_validator
 
 from mhfd.contract import FocusParams, MhfdError
+from mhfd_client.config.address import parse_listen
 from mhfd_client.config.base import Frozen, HerePath, Json, Seconds, SecondsOrZero
-
-LAYOUTS = Literal["auto", "plain", "regex", "sbemimage", "atlas", "multisem"]
-ORDERS = Literal["fresh", "newest", "oldest"]
+from mhfd_client.files.markers import check_marker
+from mhfd_client.files.order import Order
+from mhfd_client.naming.pattern import compile_pattern
+from mhfd_client.naming.protocol import LayoutName
 
 EXAMPLE_PATTERN = r"s(?P<section>\d+)_r(?P<row>\d+)_c(?P<col>\d+)\.tif"
 
@@ -23,15 +24,11 @@ def _measure(given: Json) -> Json:
 
 
 def _pattern(pattern: str) -> str:
-    from mhfd_client.naming.pattern import compile_pattern
-
     _as_value_error(compile_pattern, pattern)
     return pattern
 
 
 def _listen(address: str) -> str:
-    from mhfd_client.watch.hook import parse_listen
-
     _as_value_error(parse_listen, address)
     return address
 
@@ -45,8 +42,7 @@ def _as_value_error(check: Callable[[str], object], value: str) -> None:
 
 
 def _marker(marker: str) -> str:
-    if "{name}" not in marker or re.search(r"[/\\]", marker):
-        raise ValueError("write the marker's file name with {name} for the tile's, like {name}.done")
+    _as_value_error(check_marker, marker)
     return marker
 
 
@@ -63,7 +59,7 @@ class Profile(Frozen):
     poll_s : seconds between two looks at the folder
     settle_s : a file is finished when it has not changed for so many seconds
     stall_s : a file that is not finished after so many seconds without a change is listed as stalled
-    marker : the microscope writes this file when a tile is finished; {name} is the tile's file name
+    marker : the microscope writes this file beside a finished tile: {name}.done is t.tif.done, {stem}.ok is t.ok
     exclude : patterns of files and folders that are no tiles
     order : which tiles go first: "fresh" those of the last `fresh_s` seconds, then the oldest; "newest"; "oldest"
     fresh_s : see `order`
@@ -74,7 +70,7 @@ class Profile(Frozen):
     """
 
     endpoint: str = Field(default="local", min_length=1)
-    layout: LAYOUTS = "auto"
+    layout: LayoutName = "auto"
     pattern: Annotated[str, AfterValidator(_pattern)] | None = Field(
         default=None, validate_default=True, examples=[EXAMPLE_PATTERN]
     )
@@ -85,7 +81,7 @@ class Profile(Frozen):
     stall_s: Seconds = 600.0
     marker: Annotated[str, AfterValidator(_marker)] | None = Field(default=None, examples=["{name}.done"])
     exclude: tuple[str, ...] = Field(default=(), examples=[["*_preview.tif", "overviews"]])
-    order: ORDERS = "fresh"
+    order: Order = "fresh"
     fresh_s: SecondsOrZero = 120.0
     listen: Annotated[str, AfterValidator(_listen)] | None = Field(default=None, examples=["127.0.0.1:8765"])
     fallback: Literal["local", "none"] | None = Field(default=None, examples=["local"])

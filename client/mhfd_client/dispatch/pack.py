@@ -24,7 +24,6 @@ from mhfd._version import __version__
 from mhfd.contract import (
     Acquisition,
     ErrorCode,
-    Failure,
     FocusParams,
     FocusResult,
     Provenance,
@@ -324,18 +323,12 @@ def encoded_bytes(item: Json) -> int:
 
 def failed_row(tile: Tile, code: ErrorCode, message: str, endpoint: str) -> FocusResult:
     """The row of a tile that an endpoint did not score."""
-    return failed_result(tile.name, tile.params.sha256, code, message, f"endpoint {endpoint}")
+    return FocusResult.failed(tile.name, code, message, not_measured(tile.params.sha256, f"endpoint {endpoint}"))
 
 
-def failed_result(name: str, params_sha256: str, code: ErrorCode, message: str, device: str) -> FocusResult:
-    """The row of a tile that was not measured; `device` says how far it came."""
-    return FocusResult(
-        path=name,
-        status="failed",
-        error=Failure(code=code, message=message),
-        verdict="failed",
-        provenance=Provenance(mhfd=__version__, params_sha256=params_sha256, backend="none", device=device),
-    )
+def not_measured(params_sha256: str, device: str) -> Provenance:
+    """The provenance of a row without measures; `device` says how far the tile came."""
+    return Provenance(mhfd=__version__, params_sha256=params_sha256, backend="none", device=device)
 
 
 def _pays(pixels: NDArray[Any]) -> bool:

@@ -6,8 +6,7 @@ import glob
 import os
 from collections.abc import Iterable, Iterator
 
-from mhfd.images import IMAGE_SUFFIXES
-from mhfd_client.files.names import natural_order
+from mhfd_client.files.names import is_image_name, natural_order
 
 
 def find_tiles(names: Iterable[str]) -> list[str]:
@@ -38,7 +37,7 @@ def _expand(name: str) -> Iterator[str]:
         for match in matches:
             if os.path.isdir(match):
                 yield from _walk(match)
-            elif _is_tile(match):
+            elif is_image_name(os.path.basename(match)):
                 yield match
 
 
@@ -48,11 +47,6 @@ def _walk(folder: str) -> Iterator[str]:
     for parent, folders, files in os.walk(folder, onerror=unlisted.append):
         folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_order)
         for file in sorted(files, key=natural_order):
-            if _is_tile(file):
+            if is_image_name(file):
                 yield os.path.join(parent, file)
     yield from (str(error.filename) for error in unlisted)
-
-
-def _is_tile(name: str) -> bool:
-    base = os.path.basename(name)
-    return not base.startswith(".") and os.path.splitext(base)[1].lower() in IMAGE_SUFFIXES

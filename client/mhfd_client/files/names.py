@@ -11,7 +11,7 @@ import re
 from pathlib import PurePath, PureWindowsPath
 from typing import TypeVar
 
-from mhfd.contract import ExitCode, MhfdError
+from mhfd.contract import IMAGE_SUFFIXES, ExitCode, MhfdError
 
 P = TypeVar("P", bound=PurePath)
 
@@ -81,6 +81,11 @@ def for_system(path: PurePath) -> str:
 def is_away(error: OSError) -> bool:
     """Whether an error means that a share or a drive is out of reach for now, not that the file is bad."""
     return error.errno in _AWAY or getattr(error, "winerror", None) in _AWAY_ON_WINDOWS
+
+
+def is_image_name(name: str) -> bool:
+    """True if a file of this name may be a tile: "t.TIF", not ".t.tif", nor "t.tif.part", which is still copied."""
+    return not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
 
 
 def natural_order(name: str) -> list[tuple[bool, int, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections import OrderedDict
@@ -11,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mhfd.contract import ErrorCode, ExitCode, MhfdError, TileError
+from mhfd.contract import ErrorCode, TileError
 from mhfd.images import DEFAULT_MAX_PIXELS
+from mhfd_client.files.markers import check_marker, marker_of
 from mhfd_client.files.names import for_system, is_away
 from mhfd_client.gate.pages import BlankEndError, PageFacts, ends_in_zeros, read_pages
 from mhfd_client.gate.writers import is_locked, refuse_writers
@@ -46,13 +46,6 @@ _NOT_THE_FILE: dict[ErrorCode, Reason] = {"not_found": "gone", "permission_denie
 _MORE_BYTES: dict[ErrorCode, Reason] = {
     "truncated": "truncated", "empty_file": "empty", "out_of_memory": "no_memory",
 }  # fmt: skip
-_PLACE = re.compile(r"\{(name|stem)\}")
-
-
-class MarkerError(MhfdError):
-    """No file can be found by this pattern."""
-
-    exit_code = ExitCode.CONFIG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +65,8 @@ class GateRules:
     max_pixels: int = DEFAULT_MAX_PIXELS
 
     def __post_init__(self) -> None:
-        if self.marker is not None and (not _PLACE.search(self.marker) or re.search(r"[/\\]", self.marker)):
-            raise MarkerError(
-                f"marker must be a file's name with {{name}} or {{stem}} in it, like '{{name}}.done', "
-                f"not {self.marker!r}"
-            )
+        if self.marker is not None:
+            check_marker(self.marker)
 
 
 @dataclass(frozen=True)
@@ -194,7 +184,7 @@ class Gate:
             return self._wait("growing", f"{file} has changed since the last scan", unchanged_s)
         settled = unchanged_s >= self._rules.settle_s or told
         if self._rules.marker and not accepted:
-            marker = _beside(file, self._rules.marker)
+            marker = marker_of(file, self._rules.marker)
             try:
                 # One that is older was put there for an earlier acquisition, or by a copy: then time decides, too.
                 settled |= marker.stat().st_mtime_ns >= state.mtime_ns
@@ -261,7 +251,3 @@ class Gate:
 def _state(file: Path) -> _State:
     told = file.stat()
     return _State(told.st_size, told.st_mtime_ns)
-
-
-def _beside(file: Path, pattern: str) -> Path:
-    return file.with_name(_PLACE.sub(lambda place: str(getattr(file, place[1])), pattern))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from mhfd.contract import FocusResult
-from mhfd.judge import describe, judge_one
+from mhfd.judge import describe, group_of, judged
 
 PEERS = 200  # latest tiles of a folder that a tile is compared with
 FOLDERS = 64  # that are remembered, the one used last kept longest
@@ -16,7 +15,7 @@ TO_LOOK_AT = ("out_of_focus", "astigmatic", "failed")
 
 
 @dataclass
-class _Folder:
+class _Peers:
     """The latest tiles of a folder, and those of them that nothing could be said about yet."""
 
     latest: deque[FocusResult] = field(default_factory=lambda: deque(maxlen=PEERS))
@@ -26,31 +25,31 @@ class _Folder:
         peers = describe(self.latest)
         waiting, self.undecided = self.undecided, deque(maxlen=PEERS)
         for row in waiting:
-            judged = judge_one(row, peers)
-            if peers is None and judged.verdict == "cannot_tell":
+            now = judged(row, peers)
+            if peers is None and now.verdict == "cannot_tell":
                 self.undecided.append(row)
             else:
-                yield judged
+                yield now
 
 
 class Alerts:
     """Remembers so much of the last tiles as it takes to judge the next ones; bounded, however long a run is."""
 
     def __init__(self) -> None:
-        self._folders: OrderedDict[PurePosixPath, _Folder] = OrderedDict()
+        self._folders: OrderedDict[str, _Peers] = OrderedDict()
 
     def add(self, results: Iterable[FocusResult]) -> list[FocusResult]:
         """Those that a person should look at, with verdict: of the results, and of earlier ones that were undecided."""
-        touched: dict[PurePosixPath, _Folder] = {}
+        touched: dict[str, _Peers] = {}
         for row in results:
-            name = PurePosixPath(row.path).parent
+            name = group_of(row.path)
             folder = touched[name] = self._folder(name)
             folder.latest.append(row)
             folder.undecided.append(row)
         return [row for folder in touched.values() for row in folder.judged() if row.verdict in TO_LOOK_AT]
 
-    def _folder(self, name: PurePosixPath) -> _Folder:
-        folder = self._folders.setdefault(name, _Folder())
+    def _folder(self, name: str) -> _Peers:
+        folder = self._folders.setdefault(name, _Peers())
         self._folders.move_to_end(name)
         while len(self._folders) > FOLDERS:
             self._folders.popitem(last=False)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from mhfd.contract import ExitCode, FocusParams, MhfdError, page_path
+from mhfd_client.files.order import Order as Order
 from mhfd_client.naming.position import Position
 
 Json: TypeAlias = dict[str, Any]
 
 State = Literal["seen", "ready", "staged", "submitted", "scored", "failed"]
 Queue = Literal["seen", "stalled", "ready", "sending", "staged", "submitted", "failed", "gone"]
-Order = Literal["fresh", "newest", "oldest"]
 
 UNFINISHED: tuple[State, ...] = ("seen", "ready", "staged", "submitted")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Literal, TypeVar
 
-from mhfd.contract import Failure, FocusResult, ParamsError, split_page
+from mhfd.contract import FocusResult, ParamsError, split_page
 from mhfd_client.ledger.core import dumps, listed, parted
 from mhfd_client.ledger.model import Json, RecoverReport, TileRow
 from mhfd_client.ledger.steps import Steps
@@ -134,12 +134,7 @@ def _given_up(result: FocusResult) -> FocusResult:
         f"the endpoint read other pixels than this machine, {REPLACED_TIMES} times; see whether both mean the same "
         "file (the endpoint's `data` or `transfer` in the configuration), then `mhfd retry --failed`"
     )
-    return FocusResult(
-        path=result.path,
-        status="failed",
-        error=Failure(code="read_failed", message=message),
-        provenance=replace(result.provenance, tile_sha256=None),
-    )
+    return FocusResult.failed(result.path, "read_failed", message, replace(result.provenance, tile_sha256=None))
 
 
 def _record(row: TileRow, result: FocusResult, now: float) -> tuple[object, ...]:

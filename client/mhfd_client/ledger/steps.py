@@ -283,7 +283,10 @@ class Steps(Core):
 
     def _look_again(self, tile_ids: Collection[int], why: str, now: float) -> None:
         """Back to seen. Of a file with several pages some may have results: it gets a new generation as a whole."""
-        rows = self._tiles("t.tile_id IN @ids AND t.superseded_by IS NULL ORDER BY t.tile_id", listed(tile_ids))
+        ids = listed(tile_ids)
+        # Their attempts have ended, also of those that are superseded now or below.
+        self._do("UPDATE tile SET state = 'staged' WHERE tile_id IN @ids AND state = 'submitted'", ids)
+        rows = self._tiles("t.tile_id IN @ids AND t.superseded_by IS NULL ORDER BY t.tile_id", ids)
         single = [row.tile_id for row in rows if row.pages == 1]
         self._do(
             f"UPDATE tile SET state = 'seen', reason = ?, state_at = ?, changed_at = ?, {_FORGET} "

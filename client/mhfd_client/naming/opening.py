@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
+from mhfd_client.files.names import is_image_name
 from mhfd_client.naming.auto import MICROSCOPES, AutoLayout
 from mhfd_client.naming.pattern import EXAMPLE, RegexLayout
 from mhfd_client.naming.plain import PlainLayout
-from mhfd_client.naming.protocol import Layout, LayoutError
+from mhfd_client.naming.protocol import Layout, LayoutError, LayoutName
 
 NAMES: dict[str, Callable[[], Layout]] = {"plain": PlainLayout, **{each.name: each for each in MICROSCOPES}}
 _LOOK_AT_IMAGES, _LOOK_AT_ENTRIES = 200, 5000
@@ -42,7 +44,7 @@ def open_layout(name: str, *, root: Path | None = None, pattern: str | None = No
         found = detect(root) if root is not None else "plain"
         return AutoLayout() if found == "plain" else NAMES[found]()
     if name not in NAMES:
-        known = ["auto", "regex", *NAMES]
+        known = get_args(LayoutName)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
         raise LayoutError(f"there is no layout '{name}'; {hint}")
@@ -59,8 +61,6 @@ def detect(root: Path) -> str:
 
 def _images(root: Path) -> Iterator[str]:
     """Images below the folder, depth first; gives up in good time, a share may hold millions."""
-    from mhfd.images import IMAGE_SUFFIXES  # here, since it brings in NumPy
-
     left, folders = _LOOK_AT_ENTRIES, [""]
     while folders and left > 0:
         folder = folders.pop()
@@ -76,5 +76,5 @@ def _images(root: Path) -> Iterator[str]:
                 continue
             if is_folder:
                 folders.append(path)
-            elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122
+            elif is_image_name(name):
                 yield path

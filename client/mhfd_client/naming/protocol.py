@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.naming.position import Position
+
+LayoutName = Literal["auto", "plain", "regex", "sbemimage", "atlas", "multisem"]
+"""What a person may choose; "auto" looks at the folder."""
 
 
 class LayoutError(MhfdError):

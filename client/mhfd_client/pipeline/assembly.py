@@ -13,13 +13,14 @@ from pathlib import Path
 from mhfd.contract import ExitCode, FocusParams, MhfdError
 from mhfd_client.client import Client
 from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, Settings
+from mhfd_client.files.names import is_image_name
 from mhfd_client.ledger import Json, Ledger, LedgerError, Run, open_ledger
 from mhfd_client.naming import Layout, open_layout
 from mhfd_client.pipeline.dispatch import Results
 from mhfd_client.pipeline.notices import Board
 from mhfd_client.pipeline.pipeline import Options, Pipeline
 from mhfd_client.transfer.opening import open_transfer
-from mhfd_client.watch import Folder, Scanner, Waker, is_image_name
+from mhfd_client.watch import Folder, Scanner, Waker
 from mhfd_client.watch.hook import Hook
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mhfd.contract import ErrorCode, FocusResult
-from mhfd_client.dispatch.pack import failed_result
+from mhfd_client.dispatch.pack import not_measured
 from mhfd_client.files.names import to_local
 from mhfd_client.gate import Finished, Gate, NotYet, Unreadable
 from mhfd_client.ledger import Ledger, Order, Run, SeenFile, TileRow
@@ -122,4 +122,4 @@ def _is_brief(outcome: Outcome) -> bool:
 
 def unreadable(row: TileRow, code: ErrorCode, message: str, run: Run) -> FocusResult:
     """The row of a tile that is not scored because of what its file is."""
-    return failed_result(row.name, run.params_sha256, code, message, "not sent")
+    return FocusResult.failed(row.name, code, message, not_measured(run.params_sha256, "not sent"))

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.client import Client
-from mhfd_client.files.names import to_local
+from mhfd_client.files.names import to_local, to_relative
 from mhfd_client.gate import Gate, GateRules
 from mhfd_client.ledger import Ledger, LedgerBusyError, Order, Run, State, Summary
 from mhfd_client.naming import Layout
@@ -34,7 +34,6 @@ from mhfd_client.pipeline.transfer import TransferStep
 from mhfd_client.pipeline.watch import WatchStep
 from mhfd_client.transfer.protocol import Transfer
 from mhfd_client.watch import Scanner
-from mhfd_client.watch.hook import below
 
 HEARTBEAT_S = 5.0
 TICK_S = 0.2
@@ -161,9 +160,10 @@ class Pipeline:
         ----------
         finished : the file of which the microscope says so, if it does
         """
-        path = None if finished is None else below(Path(self._run.root), finished)
+        root = Path(self._run.root)
+        path = None if finished is None else to_relative(root, root / finished)
         if path is not None:
-            self._gate.told(to_local(Path(self._run.root), path))
+            self._gate.told(to_local(root, path))
         self._looker.wake()
 
     def stop(self) -> None:

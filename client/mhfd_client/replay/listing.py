@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
-from mhfd.images import IMAGE_SUFFIXES
+from mhfd_client.files.names import is_image_name
 
 Blocks = tuple[tuple[str, int], ...]
 """Pairs: the path of a tile ("": none, the lines before the first), and where the lines end that come after it."""
@@ -39,10 +39,10 @@ def read_blocks(run: Path, path: str, tiles: Iterable[str]) -> Blocks:
 def _named(line: str, folder: PurePosixPath, by_name: Mapping[str, list[str]]) -> str | None:
     """The last tile that a line names, by its name alone or with folders in either spelling."""
     for part in reversed(_BETWEEN.split(line)):
-        if not part.strip().lower().endswith(tuple(IMAGE_SUFFIXES)):
-            continue
-        for text in (part.strip(), part.split()[-1]):  # a name may hold spaces, or follow "file = "
+        for text in (part.strip(), *part.split()[-1:]):  # a name may hold spaces, or follow "file = "
             given = PurePosixPath(text.replace("\\", "/"))
+            if not is_image_name(given.name):
+                continue
             candidates = by_name.get(given.name, [])
             if (beside := str(folder / given)) in candidates:
                 return beside

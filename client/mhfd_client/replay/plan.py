@@ -10,9 +10,8 @@ from pathlib import Path, PurePosixPath
 from random import Random
 from typing import Literal, get_args
 
-from mhfd.contract import ExitCode, MhfdError
-from mhfd.images import IMAGE_SUFFIXES
-from mhfd_client.files.names import natural_order
+from mhfd.contract import IMAGE_SUFFIXES, ExitCode, MhfdError
+from mhfd_client.files.names import is_image_name, natural_order
 from mhfd_client.replay.listing import Blocks, read_blocks
 
 Style = Literal["whole", "chunks", "preallocated", "renamed", "paused"]
@@ -164,7 +163,7 @@ def _files(run: Path) -> Iterator[_File]:
         for name in names:
             file = Path(parent, name)
             if not name.startswith(".") and file.is_file():  # not a link to nowhere
-                is_tile = file.suffix.lower() in IMAGE_SUFFIXES
+                is_tile = is_image_name(name)
                 yield _File(file.relative_to(run).as_posix(), file.stat().st_mtime_ns, is_tile)
 
 

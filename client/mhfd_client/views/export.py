@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from mhfd.contract import ExitCode, FocusResult, MhfdError, Provenance, Status
-from mhfd.judge import Peers, describe, judge_one
+from mhfd.contract import ExitCode, MhfdError
+from mhfd.judge import Measured, Peers, describe, group_of, judge_one
 from mhfd_client.ledger import Json, Ledger, Run, State, TileRow
 from mhfd_client.naming.position import Position
 
@@ -59,7 +59,7 @@ def export(
     states : only tiles in one of these; without a result they have no measures, and no line in "jsonl"
     since : only results from this time on (Unix seconds), in the order in which they came
     """
-    rows = judged(ledger, run, ledger.rows(run.run_id, states=states, since=since))
+    rows = judged_rows(ledger, run, ledger.rows(run.run_id, states=states, since=since))
     counted = _Counted(rows)
     _WRITERS[form](counted, out)
     return counted.n
@@ -77,32 +77,20 @@ def written(path: Path) -> Generator[IO[bytes], None, None]:
         part.unlink(missing_ok=True)
 
 
-def judged(ledger: Ledger, run: Run, rows: Iterable[TileRow]) -> Iterator[Judged]:
+def judged_rows(ledger: Ledger, run: Run, rows: Iterable[TileRow]) -> Iterator[Judged]:
     """Each row with its result, the verdict filled in; None where there is no result yet."""
 
     @lru_cache(maxsize=FOLDERS_REMEMBERED)
     def peers(folder: str) -> Peers | None:
-        return describe([_measured("scored", *each) for each in ledger.measures(run.run_id, folder)])
+        return describe(Measured("scored", *each) for each in ledger.measures(run.run_id, folder))
 
     for row in rows:
         if (result := row.result) is None:
             yield row, None
             continue
-        measured = _measured(result["status"], result["focus_score"], result["content"], result["anisotropy"])
-        verdict = judge_one(measured, peers(row.path.rpartition("/")[0]))
-        yield row, {**result, "path": row.name, "verdict": verdict.verdict, "confidence": verdict.confidence}
-
-
-def _measured(
-    status: Status, focus_score: float | None, content: float | None, anisotropy: float | None
-) -> FocusResult:
-    """As much of a result as verdicts are made of; the whole of it would take four times as long."""
-    return FocusResult(
-        path="", status=status, provenance=_NOBODY, focus_score=focus_score, content=content, anisotropy=anisotropy
-    )
-
-
-_NOBODY = Provenance(mhfd="", params_sha256="", backend="", device="")
+        measured = Measured(result["status"], result["focus_score"], result["content"], result["anisotropy"])
+        verdict, confidence = judge_one(measured, peers(group_of(row.path)))
+        yield row, {**result, "path": row.name, "verdict": verdict, "confidence": confidence}
 
 
 def flat(row: TileRow, result: Json | None) -> dict[str, Any]:

@@ -15,12 +15,11 @@ import socketserver
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from types import TracebackType
 from urllib.parse import parse_qs, unquote
 
 from mhfd.contract import ExitCode, MhfdError
-from mhfd_client.files.names import to_relative
+from mhfd_client.config.address import parse_listen
 
 MAX_PATH = 4096
 KEPT_BYTES = 65_536  # of what is sent; a tile's message has some 300
@@ -44,8 +43,8 @@ class Hook:
     Parameters
     ----------
     listen : "HOST:PORT"; port 0 takes a free one
-    on_completed : called in a thread of its own, one call at a time, with the path as it was sent (`below` makes it
-        one of the run), or None where none was sent. It may take its time.
+    on_completed : called in a thread of its own, one call at a time, with the path as it was sent,
+        or None where none was sent. It may take its time.
 
     Raises
     ------
@@ -108,31 +107,6 @@ class Hook:
             self._on_completed(path)
         except Exception:  # someone else's code: the listener outlives its faults, and the next scan finds the tile
             log.exception("a finished tile could not be taken up at once")
-
-
-def parse_listen(listen: str) -> tuple[str, int]:
-    """Host and port of "HOST:PORT"; an IPv6 host is in brackets.
-
-    Raises
-    ------
-    HookError
-        It is something else.
-    """
-    host, colon, port = listen.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not (bare and colon and port.isdecimal() and port.isascii() and len(port) <= 5 and int(port) < 2**16) or (
-        ":" in bare and bare == host
-    ):
-        raise HookError(f"'{listen}' is no address to listen at; write HOST:PORT, for example 127.0.0.1:8765")
-    return bare, int(port)
-
-
-def below(root: Path, told: str) -> str | None:
-    """The path that was sent, relative to the run's folder with "/"; None if it lies elsewhere.
-
-    Relative paths are taken from the run's folder, as SBEMimage sends them. Only the names are looked at.
-    """
-    return to_relative(root, root / told)
 
 
 class _Server(ThreadingHTTPServer):

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mhfd.contract import ExitCode, MhfdError
-from mhfd.images import IMAGE_SUFFIXES
-from mhfd_client.files.names import for_system, is_away, natural_order
+from mhfd_client.files.names import for_system, is_away, is_image_name, natural_order
 from mhfd_client.ledger.model import Known, SeenFile
 
 LANDMARKS = 64  # names by which a root is known again
@@ -96,11 +95,6 @@ def compare(folder: Folder, known: Mapping[str, Known]) -> Changes:
     lost = [name for name, was in known.items() if not was.gone and name not in listed] if folder.complete else []
     gone = tuple(_join(folder.path, name) for name in sorted(lost, key=natural_order))
     return Changes(_in_order(new), _in_order(changed), gone, _in_order(back))
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file of this name may be a tile. Copies under way ("x.tif.part") have another suffix."""
-    return not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
 
 
 @dataclass

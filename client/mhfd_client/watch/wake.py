@@ -25,8 +25,8 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
+from mhfd_client.files.names import is_image_name
 from mhfd_client.files.shares import share_below
-from mhfd_client.watch.scan import is_image_name
 
 log = logging.getLogger(__name__)
 

@@ -1,9 +1,9 @@
 """Image files and arrays -> grey tiles, and what their headers say of the microscope."""
 
+from mhfd.contract import IMAGE_SUFFIXES
 from mhfd.images.files import (
     DEFAULT_MAX_PIXELS,
     DEFAULT_MAX_RESIDENT_BYTES,
-    IMAGE_SUFFIXES,
     Tile,
     TileRows,
     count_tiles,

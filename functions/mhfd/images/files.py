@@ -45,8 +45,6 @@ DEFAULT_MAX_PIXELS = 2**31
 # Larger tiles stay in their file: a few at once must fit into a small machine, beside the kernel's own memory.
 DEFAULT_MAX_RESIDENT_BYTES = 2**28
 
-IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".jpg", ".jpeg"})
-
 Format = Literal["tiff", "png", "bmp", "jpeg"]
 
 _MAGIC: dict[bytes, Format] = {

@@ -1,5 +1,27 @@
-"""Results in the context of their run -> verdicts; pure, so that old results can be judged anew."""
+"""Verdicts on results in the context of their run; pure, so old results can be judged again."""
 
-from mhfd.judge.verdict import Peers, VerdictRule, describe, judge, judge_one
+from mhfd.judge.verdict import (
+    Evidence,
+    Judgement,
+    Measured,
+    Peers,
+    VerdictRule,
+    describe,
+    group_of,
+    judge,
+    judge_one,
+    judged,
+)
 
-__all__ = ["Peers", "VerdictRule", "describe", "judge", "judge_one"]
+__all__ = [
+    "Evidence",
+    "Judgement",
+    "Measured",
+    "Peers",
+    "VerdictRule",
+    "describe",
+    "group_of",
+    "judge",
+    "judge_one",
+    "judged",
+]

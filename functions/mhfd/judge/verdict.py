@@ -1,33 +1,35 @@
-"""Measures in context -> verdicts. Pure: no pixels are touched, so old results can be judged anew.
+"""Verdicts on results. Pure: reads no pixels, so old results can be judged again.
 
-A first rule: bare resin is told by its content, the rest by its focus score relative to the other tiles
-of the same folder. Nothing is calibrated: a run that is out of focus throughout looks normal to it.
+A first rule: content identifies bare resin; other tiles are judged by their focus score relative to the
+tiles of the same folder. Nothing is calibrated: a run that is out of focus throughout looks normal to it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from statistics import median
+from typing import NamedTuple, Protocol
 
-from mhfd.contract import FocusResult, Verdict
+from mhfd.contract import FocusResult, Status, Verdict
+from mhfd.robust import spread
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictRule:
-    """Where the lines are drawn.
+    """Thresholds of the verdict.
 
     Attributes
     ----------
     min_content : below this fraction of content a tile shows nothing to focus on
     min_peers : tiles with content that a run must have before one can be judged against the others
     max_drop : a tile is out of focus when ln(score) lies this many spreads below the run's median
-    min_spread : the spread of ln(score) is not taken smaller than this; sections do differ
-    astigmatic_excess : and it is astigmatic when its anisotropy exceeds the run's median by this; half the
-        drop is enough then
+    min_spread : least spread of ln(score) to assume; sections do differ
+    astigmatic_excess : a tile is astigmatic when its anisotropy exceeds the run's median by this; half of
+        `max_drop` is enough then
     """
 
     min_content: float = 0.05
@@ -39,46 +41,88 @@ class VerdictRule:
 
 @dataclass(frozen=True)
 class Peers:
-    """What the tiles of one run with content have in common."""
+    """Medians and spread of a run's tiles with content."""
 
     log_score: float
     spread: float
     anisotropy: float
 
 
+class Evidence(Protocol):
+    """The values that a verdict is made of; a `FocusResult` has them, and so has `Measured`."""
+
+    @property
+    def status(self) -> Status: ...
+
+    @property
+    def focus_score(self) -> float | None: ...
+
+    @property
+    def content(self) -> float | None: ...
+
+    @property
+    def anisotropy(self) -> float | None: ...
+
+
+class Measured(NamedTuple):
+    """`Evidence` without the rest of the result."""
+
+    status: Status
+    focus_score: float | None
+    content: float | None
+    anisotropy: float | None
+
+
+class Judgement(NamedTuple):
+    """A verdict, and how sure it is: 0.5 to 1, None where that is not known."""
+
+    verdict: Verdict
+    confidence: float | None
+
+
+def group_of(path: str) -> str:
+    """The name of a tile's peers, the tiles that it is compared with: its folder, "" for the top one."""
+    folder = PurePath(path).parent.as_posix()
+    return "" if folder == "." else folder
+
+
 def judge(results: Iterable[FocusResult], rule: VerdictRule | None = None) -> list[FocusResult]:
-    """The results with `verdict` and `confidence` filled in, in the order given; a run is a folder."""
+    """The results with `verdict` and `confidence` filled in, in the order given, each compared with its folder's."""
     rows = list(results)
-    folders: dict[PurePath, list[FocusResult]] = defaultdict(list)
+    groups: dict[str, list[FocusResult]] = defaultdict(list)
     for row in rows:
-        folders[PurePath(row.path).parent].append(row)
-    peers = {folder: describe(members, rule) for folder, members in folders.items()}
-    return [judge_one(row, peers[PurePath(row.path).parent], rule) for row in rows]
+        groups[group_of(row.path)].append(row)
+    peers = {name: describe(members, rule) for name, members in groups.items()}
+    return [judged(row, peers[group_of(row.path)], rule) for row in rows]
 
 
-def judge_one(row: FocusResult, peers: Peers | None, rule: VerdictRule | None = None) -> FocusResult:
-    """The result with `verdict` and `confidence` filled in, given what `describe` says of its run."""
-    verdict, confidence = _verdict(row, peers, rule or VerdictRule())
+def judged(row: FocusResult, peers: Peers | None, rule: VerdictRule | None = None) -> FocusResult:
+    """The result with `verdict` and `confidence` filled in."""
+    verdict, confidence = judge_one(row, peers, rule)
     return replace(row, verdict=verdict, confidence=confidence)
 
 
-def describe(rows: Sequence[FocusResult], rule: VerdictRule | None = None) -> Peers | None:
-    """What the tiles of a run have in common; None when too few have content to say what is normal."""
+def judge_one(tile: Evidence, peers: Peers | None, rule: VerdictRule | None = None) -> Judgement:
+    """The verdict on one tile, given what `describe` says of its peers."""
+    return Judgement(*_verdict(tile, peers, rule or VerdictRule()))
+
+
+def describe(tiles: Iterable[Evidence], rule: VerdictRule | None = None) -> Peers | None:
+    """The `Peers` of tiles; None when too few have content to say what is normal."""
     rule = rule or VerdictRule()
-    peers = [row for row in rows if _has_content(row, rule) and row.focus_score]
+    peers = [tile for tile in tiles if _has_content(tile, rule) and tile.focus_score]
     if len(peers) < rule.min_peers:
         return None
-    logs = [math.log(row.focus_score or math.nan) for row in peers]
+    logs = [math.log(tile.focus_score or math.nan) for tile in peers]
     middle = median(logs)
-    spread = 1.4826 * median(abs(value - middle) for value in logs)
-    return Peers(middle, max(spread, rule.min_spread), median(row.anisotropy or 0.0 for row in peers))
+    return Peers(middle, max(spread(logs, middle), rule.min_spread), median(tile.anisotropy or 0.0 for tile in peers))
 
 
-def _has_content(row: FocusResult, rule: VerdictRule) -> bool:
+def _has_content(row: Evidence, rule: VerdictRule) -> bool:
     return row.content is not None and row.content >= rule.min_content
 
 
-def _verdict(row: FocusResult, run: Peers | None, rule: VerdictRule) -> tuple[Verdict, float | None]:
+def _verdict(row: Evidence, run: Peers | None, rule: VerdictRule) -> tuple[Verdict, float | None]:
     if row.status == "failed":
         return "failed", None
     if row.content is None:

@@ -13,7 +13,7 @@ from mhfd.contract import FocusParams, FocusResult, ParamsError, TileError, page
 from mhfd.images import DEFAULT_MAX_PIXELS, count_tiles
 from mhfd.kernel.measures import FeatureList
 from mhfd.scoring import stream
-from mhfd.scoring.tile import Job, Scorer, Source
+from mhfd.scoring.tile import Job, Scorer, Source, job
 
 
 def score(
@@ -49,8 +49,8 @@ def score(
     """
     _check_pixel_size(pixel_size_nm)
     chosen = select_backend(backend, devices=devices, partition=partition)
-    scorer = Scorer(params or FocusParams(), chosen, pixel_size_nm, max_pixels)
-    return scorer.measure(scorer.load(Job(source, page)))[0]
+    scorer = Scorer(params or FocusParams(), chosen, pixel_size_nm)
+    return scorer.measure(scorer.load(job(source, page, max_pixels=max_pixels)))[0]
 
 
 def find_features(
@@ -67,8 +67,8 @@ def find_features(
     """Positions, scales and strengths of one tile's features, to draw over it; arguments as in `score`."""
     _check_pixel_size(pixel_size_nm)
     chosen = select_backend(backend, devices=devices, partition=partition)
-    scorer = Scorer(params or FocusParams(), chosen, pixel_size_nm, max_pixels)
-    return scorer.measure(scorer.load(Job(source, page)))[1]
+    scorer = Scorer(params or FocusParams(), chosen, pixel_size_nm)
+    return scorer.measure(scorer.load(job(source, page, max_pixels=max_pixels)))[1]
 
 
 def score_many(
@@ -119,23 +119,23 @@ def iter_scores(
     if workers is not None and workers < 1:
         raise ParamsError(f"workers must be at least 1, not {workers}")
     _check_pixel_size(pixel_size_nm)
-    cores, jobs = available_cores(), _jobs(sources)
+    cores, jobs = available_cores(), _jobs(sources, max_pixels)
     if isinstance(sources, Sized) and len(sources) < cores:  # perhaps fewer tiles than cores
         known = list(jobs)
         workers, jobs = workers or max(1, min(cores, len(known))), iter(known)
     workers = workers or cores
     # Tile by tile needs no waiting of threads for each other; only cores without a tile help with another's.
     chosen = select_backend(backend, devices=devices, threads=max(1, cores // workers))
-    scorer = Scorer(params or FocusParams(), chosen, pixel_size_nm, max_pixels)
+    scorer = Scorer(params or FocusParams(), chosen, pixel_size_nm)
     run = stream.in_batches if chosen.lanes else stream.in_threads
     return run(scorer, jobs, workers)
 
 
-def _jobs(sources: Iterable[Source]) -> Iterator[Job]:
+def _jobs(sources: Iterable[Source], max_pixels: int) -> Iterator[Job]:
     """Each page of each file; a file that cannot be opened is passed on once, to fail as a row."""
     for source in sources:
         if not isinstance(source, str | os.PathLike):  # an array, or something that will fail as a row
-            yield Job(source)
+            yield job(source, max_pixels=max_pixels)
             continue
         name = os.fspath(source)
         try:
@@ -143,7 +143,7 @@ def _jobs(sources: Iterable[Source]) -> Iterator[Job]:
         except TileError:
             count = 1
         for page in range(count):
-            yield Job(source, page, name if count == 1 else page_path(name, page))
+            yield job(source, page, name if count == 1 else page_path(name, page), max_pixels=max_pixels)
 
 
 def _check_pixel_size(pixel_size_nm: float | None) -> None:

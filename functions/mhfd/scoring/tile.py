@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from time import perf_counter
 from typing import Any, TypeAlias, TypeVar
@@ -19,7 +20,7 @@ from mhfd.backends import Backend
 from mhfd.contract import (
     Acquisition,
     BackendError,
-    Failure,
+    ErrorCode,
     FocusParams,
     FocusResult,
     Provenance,
@@ -38,11 +39,43 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """One tile to score: where it is, which page of it, and how its row is called."""
+    """One tile to score.
 
-    source: Source
-    page: int | None = None
+    Attributes
+    ----------
+    read : gets the tile, or raises `TileError`; called in the thread that has time for it
+    name : the path in the tile's row; "" for the tile's own
+    """
+
+    read: Callable[[], Tile]
     name: str = ""
+
+
+def job(source: Source, page: int | None = None, name: str = "", *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Job:
+    """A `Job` for an array or a file.
+
+    Parameters
+    ----------
+    page : of a file that holds several, from 0; None: the file must hold one tile
+    max_pixels : larger tiles are refused before they are read
+    """
+    return Job(partial(_read, source, page, max_pixels), name)
+
+
+def _read(source: Source, page: int | None, max_pixels: int) -> Tile:
+    if isinstance(source, np.ndarray):
+        pixels = grey_tile(source, "the array")
+        if pixels.size > max_pixels:
+            raise TileError("too_large", f"the array has {pixels.size} pixels, more than max_pixels = {max_pixels}")
+        return Tile(path="", pixels=pixels, pixel_size_nm=None, acquisition=Acquisition())
+    if not isinstance(source, str | os.PathLike):
+        raise TileError("unsupported", f"a tile is a file's path or a NumPy array, not a {type(source).__name__}")
+    if page is None and (count := count_tiles(source)) != 1:
+        raise TileError(
+            "several_tiles",
+            f"{os.fspath(source)} holds {count} tiles: say which one (page=0), or use score_many for all of them",
+        )
+    return read_tile(source, page or 0, max_pixels=max_pixels)
 
 
 @dataclass(frozen=True)
@@ -68,13 +101,11 @@ class Scorer:
     Attributes
     ----------
     pixel_size_nm : overrides what the files say
-    max_pixels : larger tiles are refused before they are read
     """
 
     params: FocusParams
     backend: Backend
     pixel_size_nm: float | None = None
-    max_pixels: int = DEFAULT_MAX_PIXELS
 
     def load(self, job: Job) -> Loaded:
         """Read one tile.
@@ -85,27 +116,9 @@ class Scorer:
             it cannot be read, or its scales are not known.
         """
         start = perf_counter()
-        tile = self._read(job)
+        tile = job.read()
         pixel_size_nm = tile.pixel_size_nm if self.pixel_size_nm is None else self.pixel_size_nm
         return Loaded(job, tile, pixel_size_nm, self.params.in_pixels(pixel_size_nm), ms_since(start))
-
-    def _read(self, job: Job) -> Tile:
-        source = job.source
-        if isinstance(source, np.ndarray):
-            pixels = grey_tile(source, "the array")
-            if pixels.size > self.max_pixels:
-                raise TileError(
-                    "too_large", f"the array has {pixels.size} pixels, more than max_pixels = {self.max_pixels}"
-                )
-            return Tile(path="", pixels=pixels, pixel_size_nm=None, acquisition=Acquisition())
-        if not isinstance(source, str | os.PathLike):
-            raise TileError("unsupported", f"a tile is a file's path or a NumPy array, not a {type(source).__name__}")
-        if job.page is None and (count := count_tiles(source)) != 1:
-            raise TileError(
-                "several_tiles",
-                f"{os.fspath(source)} holds {count} tiles: say which one (page=0), or use score_many for all of them",
-            )
-        return read_tile(source, job.page or 0, max_pixels=self.max_pixels)
 
     def measure(self, loaded: Loaded) -> tuple[FocusResult, FeatureList]:
         """Measure one tile with the backend as a whole: threads, or every device it has."""
@@ -120,7 +133,7 @@ class Scorer:
         pixels = loaded.tile.pixels
         rows, cols = pixels.shape
         return FocusResult(
-            path=loaded.tile.path,
+            path=loaded.job.name or loaded.tile.path,
             status="scored",
             shape=(rows, cols),
             dtype=pixels.dtype.name,
@@ -151,25 +164,22 @@ class Scorer:
         try:
             return step()
         except TileError as error:
-            failure = Failure(code=error.code, message=error.message)
+            return self._failed(job, error.code, error.message)
         except MemoryError:
-            failure = Failure(
-                code="out_of_memory",
-                message="there is not enough memory for a tile of this size: score fewer at once (workers=1), "
-                "let it be done in smaller strips (max_host_bytes), or crop it",
+            return self._failed(
+                job,
+                "out_of_memory",
+                "there is not enough memory for a tile of this size: score fewer at once (workers=1), let it be done "
+                "in smaller strips (max_host_bytes), or crop it",
             )
         except BackendError as error:
-            failure = Failure(code="device_failed", message=str(error))
+            return self._failed(job, "device_failed", str(error))
         except Exception as error:  # a fault of ours must not stop a night's batch: its trace goes to the log
             log.exception("scoring %s", job.name or "an array")
-            failure = Failure(code="internal", message=f"{type(error).__name__}: {error}; please report this as a bug")
-        return FocusResult(
-            path=job.name,
-            status="failed",
-            error=failure,
-            verdict="failed",
-            provenance=self._provenance(self.backend.device, None),
-        )
+            return self._failed(job, "internal", f"{type(error).__name__}: {error}; please report this as a bug")
+
+    def _failed(self, job: Job, code: ErrorCode, message: str) -> FocusResult:
+        return FocusResult.failed(job.name, code, message, self._provenance(self.backend.device, None))
 
     def _provenance(self, device: str, pixels: Pixels | None) -> Provenance:
         return Provenance(

@@ -22,7 +22,7 @@ from mhfd import cuda
 from mhfd._version import __version__
 from mhfd.contract import FocusParams
 from mhfd.images.inline import available_codecs
-from mhfd.scoring.tile import Job, ms_since
+from mhfd.scoring.tile import job, ms_since
 from mhfd.worker import device
 from mhfd.worker.tasks import SCHEMA, Answer, answered, results
 
@@ -114,12 +114,12 @@ def _warmup() -> Answer:
     probe = probe_tile()
     start = perf_counter()
     # Kernels are compiled for each type of pixels: both that microscopes write.
-    row, wide = results(FocusParams(), [Job(probe), Job(probe.astype(np.uint16) * 257)])
+    row, wide = results(FocusParams(), [job(probe), job(probe.astype(np.uint16) * 257)])
     first_ms = ms_since(start)
     times = []
     for _ in range(WARM_REPEATS):
         start = perf_counter()
-        (row,) = results(FocusParams(), [Job(probe, name="probe")], 1)
+        (row,) = results(FocusParams(), [job(probe, name="probe")], 1)
         times.append(ms_since(start))
     return {
         "schema": SCHEMA,

@@ -28,11 +28,12 @@ from typing import Any
 
 from mhfd._version import __version__
 from mhfd.contract import FocusParams, FocusResult, ParamsError, TileError
+from mhfd.lines import Row, append, read_lines
+from mhfd.scoring.tile import Job
 from mhfd.worker import device
 from mhfd.worker.lock import BusyError, Lock
 from mhfd.worker.places import local_path
-from mhfd.worker.rows import Row, append, read_lines
-from mhfd.worker.tasks import SCHEMA, Answer, Task, answered, file_tasks, parameters, refusal, results
+from mhfd.worker.tasks import SCHEMA, Answer, answered, file_jobs, parameters, refusal, results
 
 PASSING = frozenset(
     {"not_found", "permission_denied", "read_failed", "missing_codec", "out_of_memory", "device_failed", "internal"}
@@ -135,7 +136,7 @@ def _run(manifest: Manifest, params: FocusParams, start: float) -> Answer:
         work = _Work(manifest, todo, done, start)
         tally = _Tally()
         writer = _Writer(rows_file, lock)
-        with closing(results(params, work.tasks())) as scored:
+        with closing(results(params, work.jobs())) as scored:
             for result in scored:
                 row = result.to_dict()
                 writer.add(work.line(row))
@@ -164,7 +165,7 @@ def _run(manifest: Manifest, params: FocusParams, start: float) -> Answer:
 
 @dataclass(frozen=True)
 class _File:
-    """One file: its name in the results, its path for `file_tasks`, and what it looks like now."""
+    """One file: its name in the results, its path for `file_jobs`, and what it looks like now."""
 
     name: str
     path: str
@@ -276,24 +277,24 @@ class _Work:
         self.finished = 0
         self.stopped: str | None = None
 
-    def tasks(self) -> Iterator[Task]:
+    def jobs(self) -> Iterator[Job]:
         for file in self._todo:
             if self._enough():
                 return
-            tasks = file_tasks(file.path, self._manifest.collection, name=file.name)
+            jobs = file_jobs(file.path, self._manifest.collection, name=file.name)
             known = self._done.get(file.name)
             have = known.have if known is not None and known.stamp == file.stamp else set()
             size, mtime_ns = file.stamp or (None, None)
-            for page, task in enumerate(tasks):
+            for page, job in enumerate(jobs):
                 if page in have:
                     continue
                 if self._enough():
                     return
                 self._left -= 1
                 self._under_way.append(
-                    {"name": file.name, "size": size, "mtime_ns": mtime_ns, "page": page, "pages": len(tasks)}
+                    {"name": file.name, "size": size, "mtime_ns": mtime_ns, "page": page, "pages": len(jobs)}
                 )
-                yield task
+                yield job
             self.finished += 1
 
     def _enough(self) -> bool:

@@ -1,8 +1,4 @@
-"""Rows on disk: JSON lines that survive a kill, and the answers that are too long to be sent.
-
-A file of lines is only ever appended to, whole lines at a time, and synchronised before anyone is told. A kill, a
-full disk or a power cut can tear the last line; the next writer begins a new one, and readers pass over what is
-no JSON object.
+"""Rows on disk: the spool, and answers that are too long to be sent.
 
 The spool (MHFD_SPOOL_DIR) has a file a process and day, `mhfd-spool-YYYYMMDD-HOST-PID.jsonl`. Each line is
 
@@ -15,62 +11,27 @@ same result. Nothing here deletes a spool file: remove those older than you may 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from uuid import uuid4
 
-log = logging.getLogger(__name__)
+from mhfd.lines import Row, append, line, read_lines
 
-Row = dict[str, Any]
+log = logging.getLogger(__name__)
 
 MAX_RESULT_BYTES = 8 * 2**20
 """Of rows as JSON. Globus Compute loses results of more than 10 MiB, everything around them included."""
 
 SPOOL_BATCH = 256
 """Rows between two synchronisations with the disk."""
-
-
-# --- Lines --------------------------------------------------------------------------------------------------------
-
-
-def line(value: Row) -> str:
-    return json.dumps(value, allow_nan=False)
-
-
-def append(path: Path, values: Iterable[Row]) -> None:
-    """Append objects as lines; they are on the disk when this returns."""
-    text = "".join(f"{line(value)}\n" for value in values).encode()
-    with path.open("a+b") as file:  # "a": at the end, whoever else appends
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":  # the last writer was killed in mid-line
-                text = b"\n" + text
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_lines(path: str | os.PathLike[str]) -> Iterator[Row]:
-    """The objects of a file of lines, in order; torn lines are passed over."""
-    with Path(path).open("rb") as file:
-        for number, text in enumerate(file, 1):
-            try:
-                value = json.loads(text)
-            except ValueError:
-                value = None
-            if isinstance(value, dict):
-                yield value
-            elif text.strip():
-                log.warning("%s: line %d is torn, and passed over", path, number)
 
 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[Row]:

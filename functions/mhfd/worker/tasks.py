@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError, page_path
 from mhfd.images import Tile, count_tiles, read_tile
 from mhfd.images.inline import decode_tile
 from mhfd.scoring import stream
-from mhfd.scoring.tile import Job, Loaded, Scorer, ms_since
+from mhfd.scoring.tile import Job, Scorer
 from mhfd.worker import device
 from mhfd.worker.places import local_path
 from mhfd.worker.rows import Rows, Spool
@@ -24,24 +22,6 @@ Answer = dict[str, Any]
 SCHEMA = 1
 
 _PATH_KEYS = {"path", "collection", "page", "name"}
-
-
-@dataclass(frozen=True)
-class Task(Job):
-    """A tile that is not simply a file: `read` gets it, in the thread that has time for it."""
-
-    read: Callable[[], Tile] | None = None
-
-
-class TaskScorer(Scorer):
-    """Reads `Task`s."""
-
-    def load(self, job: Job) -> Loaded:
-        if not isinstance(job, Task) or job.read is None:
-            return super().load(job)
-        start = perf_counter()
-        tile = replace(job.read(), path=job.name)
-        return Loaded(job, tile, tile.pixel_size_nm, self.params.in_pixels(tile.pixel_size_nm), ms_since(start))
 
 
 def score_inline(tiles: object, params: object = None) -> Answer:
@@ -57,7 +37,7 @@ def score_inline(tiles: object, params: object = None) -> Answer:
     {"schema", "rows", "rows_file", "count", "worker"}, one row a tile, in order, a tile's "name" as its row's path; or
     {"schema", "error"}
     """
-    return answered(lambda: _scored(_listed(tiles, "tiles"), params, _inline_tasks))
+    return answered(lambda: _scored(_listed(tiles, "tiles"), params, _inline_jobs))
 
 
 def score_paths(paths: object, params: object = None) -> Answer:
@@ -73,7 +53,7 @@ def score_paths(paths: object, params: object = None) -> Answer:
     -------
     As `score_inline`; a file of n pages has n rows, called "name#page=k".
     """
-    return answered(lambda: _scored(_listed(paths, "paths"), params, _path_tasks))
+    return answered(lambda: _scored(_listed(paths, "paths"), params, _path_jobs))
 
 
 def answered(work: Callable[[], Answer]) -> Answer:
@@ -99,29 +79,27 @@ def parameters(given: object) -> FocusParams:
     return FocusParams.from_dict(given or {})
 
 
-def results(
-    params: FocusParams, tasks: Iterable[Job], at_most: int | None = None
-) -> Generator[FocusResult, None, None]:
-    """Score tasks on this worker's device, in order, a few at a time.
+def results(params: FocusParams, jobs: Iterable[Job], at_most: int | None = None) -> Generator[FocusResult, None, None]:
+    """Score tiles on this worker's device, in order, a few at a time.
 
     Parameters
     ----------
-    at_most : how many tasks there are, where it is known: cores without a tile of their own then help with another's
+    at_most : how many tiles there are, where it is known: cores without a tile of their own then help with another's
     """
     threads = device.threads_here()
     workers = max(1, min(threads, at_most or threads))
     backend = device.backend(max(1, threads // workers))
     run = stream.in_batches if backend.lanes else stream.in_threads
-    for result in run(TaskScorer(params, backend), tasks, workers):
+    for result in run(Scorer(params, backend), jobs, workers):
         if result.error is not None and result.error.code == "device_failed":
             device.device_failed()
         yield result
 
 
-def _scored(given: list[Any], params: object, tasks_of: Callable[[list[Any]], Iterable[Task]]) -> Answer:
+def _scored(given: list[Any], params: object, jobs_of: Callable[[list[Any]], Iterable[Job]]) -> Answer:
     spool = Spool()
     with Rows(_data_folders(given)) as rows:
-        for result in results(parameters(params), tasks_of(given), len(given)):
+        for result in results(parameters(params), jobs_of(given), len(given)):
             row = result.to_dict()
             rows.add(row)
             spool.add(row)
@@ -141,38 +119,35 @@ def _listed(given: object, what: str) -> list[Any]:
     return list(given)
 
 
-def _inline_tasks(tiles: list[Any]) -> Iterator[Task]:
+def _inline_jobs(tiles: list[Any]) -> Iterator[Job]:
     for tile in tiles:
         name = tile.get("name") if isinstance(tile, dict) else None
-        yield Task("", name=name if isinstance(name, str) else "", read=partial(decode_tile, tile))
+        yield Job(partial(decode_tile, tile), name if isinstance(name, str) else "")
 
 
-def _path_tasks(paths: list[Any]) -> Iterator[Task]:
+def _path_jobs(paths: list[Any]) -> Iterator[Job]:
     for given in paths:
         try:
             path, collection, page, name = _path_item(given)
         except TileError as error:
-            yield Task("", name=_shown(given), read=partial(_fail, error))
+            yield Job(partial(_fail, error), _shown(given))
             continue
-        yield from file_tasks(path, collection, page, name)
+        yield from file_jobs(path, collection, page, name)
 
 
-def file_tasks(
-    path: str, collection: str | None = None, page: int | None = None, name: str | None = None
-) -> list[Task]:
-    """One file's tiles: all, or the one named; a file that cannot be opened is one task, which will fail."""
+def file_jobs(path: str, collection: str | None = None, page: int | None = None, name: str | None = None) -> list[Job]:
+    """One file's tiles: all, or the one named; a file that cannot be opened is one job, which will fail."""
     called = name or path
     try:
         where = local_path(path, collection)
         count = count_tiles(where)
     except TileError as error:
-        return [Task("", page, called, partial(_fail, error))]
+        return [Job(partial(_fail, error), called)]
     if page is not None:
         called = called if name or count == 1 else page_path(called, page)
-        return [Task("", page, called, partial(read_tile, where, page))]
+        return [Job(partial(read_tile, where, page), called)]
     return [
-        Task("", each, called if count == 1 else page_path(called, each), partial(read_tile, where, each))
-        for each in range(count)
+        Job(partial(read_tile, where, each), called if count == 1 else page_path(called, each)) for each in range(count)
     ]
 
 

@@ -476,6 +476,18 @@ def test_back_to_seen_forgets_what_was_found(ledger: Ledger, walk: Walk) -> None
     assert (found.state, found.tile_sha256, found.reason, found.changed_at) == ("seen", None, "it was removed", 200.0)
 
 
+def test_back_to_seen_leaves_no_page_of_a_file_submitted(ledger: Ledger, run: Run) -> None:
+    see(ledger, run, "a.tif")
+    (first,) = ledger.take(run.run_id, "seen", 9, now=0)
+    ledger.finish(first.tile_id, [("p0", (4, 4)), ("p1", (4, 4))], 1.0)
+    ids = [row.tile_id for row in ledger.take(run.run_id, "ready", 9, now=0)]
+    ledger.stage([(each, None) for each in ids], 2.0)
+    ledger.submit(ids, "local", 3.0)
+    ledger.back(ids, "seen", "it was replaced", 4.0)
+    assert ledger.take(run.run_id, "submitted", 9, now=0) == []
+    assert [row.generation for row in ledger.take(run.run_id, "seen", 9, now=0)] == [2]
+
+
 def test_back_does_not_move_what_is_scored(ledger: Ledger, walk: Walk) -> None:
     tile_id = walk("a.tif", "scored")
     ledger.back([tile_id], "seen", "late", 200.0)

@@ -21,7 +21,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mhfd_client.watch.hook import Hook, HookError, below, parse_listen, told_path
+from mhfd_client.config import ConfigError
+from mhfd_client.config.address import parse_listen
+from mhfd_client.watch.hook import Hook, HookError, told_path
 
 TILE = "tiles/g0000/t0066/test_g0000_t0066_s00000.tif"
 SBEM = {  # as SBEMimage's register_accepted_tile puts it together
@@ -227,7 +229,7 @@ def test_a_port_that_is_taken_is_refused_with_a_remedy(told: Told) -> None:
 
 @pytest.mark.parametrize("listen", ["", "8765", ":8765", "host:", "host:x", "host:65536", "::1:80", "[]:80", "h:٣"])
 def test_what_is_no_address_is_refused_with_an_example(listen: str) -> None:
-    with pytest.raises(HookError, match=r"127\.0\.0\.1:8765"):
+    with pytest.raises(ConfigError, match=r"127\.0\.0\.1:8765"):
         parse_listen(listen)
 
 
@@ -237,19 +239,6 @@ def test_what_is_no_address_is_refused_with_an_example(listen: str) -> None:
 )
 def test_an_address_is_host_and_port(listen: str, address: tuple[str, int]) -> None:
     assert parse_listen(listen) == address
-
-
-def test_a_relative_path_is_taken_from_the_runs_folder(tmp_path: Path) -> None:
-    assert below(tmp_path, TILE) == TILE
-
-
-def test_an_absolute_path_in_the_run_becomes_relative(tmp_path: Path) -> None:
-    assert below(tmp_path, str(tmp_path / "a" / "b.tif")) == "a/b.tif"
-
-
-@pytest.mark.parametrize("path", ["../b.tif", "a/../../b.tif", "/elsewhere/b.tif"])
-def test_a_path_that_leads_out_of_the_run_is_none_of_it(tmp_path: Path, path: str) -> None:
-    assert below(tmp_path, path) is None
 
 
 @settings(deadline=None)

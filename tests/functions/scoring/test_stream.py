@@ -16,7 +16,7 @@ from mhfd.backends import Backend, select_backend
 from mhfd.contract import BackendError, FocusParams, FocusResult
 from mhfd.kernel import fused
 from mhfd.scoring import stream
-from mhfd.scoring.tile import Job, Scorer
+from mhfd.scoring.tile import Job, Scorer, job
 from phantoms import as_uint8, texture
 
 pytestmark = pytest.mark.skipif(compiler() is None, reason="no C++ compiler (g++) to run the CUDA source on the host")
@@ -55,7 +55,7 @@ def gpu(*devices: HostDevice) -> Backend:
 
 
 def in_batches(tiles: Sequence[Any], backend: Backend, params: FocusParams = QUICK) -> list[FocusResult]:
-    return list(stream.in_batches(Scorer(params, backend), (Job(tile) for tile in tiles), readers=2))
+    return list(stream.in_batches(Scorer(params, backend), (job(tile) for tile in tiles), readers=2))
 
 
 def numbers(rows: Sequence[FocusResult]) -> list[tuple[Any, ...]]:
@@ -64,7 +64,7 @@ def numbers(rows: Sequence[FocusResult]) -> list[tuple[Any, ...]]:
 
 def expected(tiles: Sequence[Any]) -> list[tuple[Any, ...]]:
     scorer = Scorer(QUICK, select_backend("numpy"))
-    return numbers(list(stream.in_threads(scorer, map(Job, tiles), threads=1)))
+    return numbers(list(stream.in_threads(scorer, map(job, tiles), threads=1)))
 
 
 def test_rows_come_in_the_order_of_the_tiles() -> None:
@@ -104,7 +104,7 @@ def test_a_tile_too_large_for_a_batch_is_measured_alone(monkeypatch: pytest.Monk
 def test_scales_in_nm_go_into_batches_by_their_size_in_pixels() -> None:
     params = FocusParams(n_scales=2, min_t=5, max_t=15, unit="nm")
     scorer = replace(Scorer(params, gpu(HostDevice())), pixel_size_nm=5.0)
-    (row,) = stream.in_batches(scorer, [Job(tissue(1))], readers=1)
+    (row,) = stream.in_batches(scorer, [job(tissue(1))], readers=1)
     assert row.scales_px == (1.0, 2.0)
 
 
@@ -175,7 +175,7 @@ def test_what_is_done_is_given_out_while_the_source_makes_the_next(monkeypatch: 
     def source() -> Iterator[Job]:
         for seed in range(200):
             given.append(seed)
-            yield Job(tissue(seed, (12, 12)))
+            yield job(tissue(seed, (12, 12)))
 
     rows = stream.in_batches(Scorer(QUICK, gpu(HostDevice())), source(), readers=1)
     next(rows)

@@ -1,0 +1,54 @@
+"""Files of JSON lines that survive a kill: appended to only, whole lines at a time, synchronised before anyone is told.
+
+A kill, a full disk or a power cut can tear the last line. The next writer begins a new one, and readers skip every line
+that is not a JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+def line(value: Row) -> str:
+    """One object as JSON, without the line's end."""
+    return json.dumps(value, allow_nan=False)
+
+
+def ends_torn(file: BinaryIO) -> bool:
+    """True if the last line of a file, open for reading, has no end; leaves the position at the end of the file."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
+
+
+def append(path: Path, values: Iterable[Row]) -> None:
+    """Append objects as lines; they are on the disk when this returns."""
+    text = "".join(f"{line(value)}\n" for value in values).encode()
+    with path.open("a+b") as file:  # "a": at the end, whoever else appends
+        file.write(b"\n" + text if ends_torn(file) else text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: str | os.PathLike[str]) -> Iterator[Row]:
+    """The objects of a file of lines, in order; a warning for each line that is skipped."""
+    with Path(path).open("rb") as file:
+        for number, text in enumerate(file, 1):
+            try:
+                value = json.loads(text)
+            except ValueError:
+                value = None
+            if isinstance(value, dict):
+                yield value
+            elif text.strip():
+                log.warning("%s: line %d is torn and skipped", path, number)
