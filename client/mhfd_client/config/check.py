@@ -1,4 +1,4 @@
-"""What a configuration that can be read still has wrong with it: each check looks at the disk, none at the network."""
+"""Checks of a configuration that has been read: its names and folders, without the network."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from mhfd_client.config.base import ConfigError, Problem, nearest
 from mhfd_client.config.load import line_of, read_text
 from mhfd_client.config.model import Config
 from mhfd_client.config.profile import Profile
+from mhfd_client.files.names import is_image_name
 
 LOOKED_AT = 2000
-"""Images of a folder that are compared with a layout."""
+"""Images in a folder to compare with a layout, at most."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem, and whether nothing can work as long as it is there."""
+    """A problem; fatal if nothing can work until it is fixed."""
 
     problem: Problem
     fatal: bool
 
 
 def examine(config: Config) -> list[Finding]:
-    """All that is wrong, and what may be, with the lines of the file where it has them."""
+    """All mistakes and doubtful settings, with their lines in the file if any."""
     found = [*((each, True) for each in _mistakes(config)), *((each, False) for each in _doubts(config))]
     text = read_text(Path(config.source)) if found and config.source else ""
     return [Finding(replace(each, line=line_of(text, each.place)), fatal) for each, fatal in found]
 
 
 def _mistakes(config: Config) -> Iterator[Problem]:
-    """Profiles that score nowhere."""
+    """Profiles with an unknown endpoint."""
     for name, profile in config.profiles.items():
         if config.entry(profile.endpoint) is None:
             place = ("profiles", name, "endpoint")
@@ -43,7 +44,7 @@ def _mistakes(config: Config) -> Iterator[Problem]:
 
 
 def _doubts(config: Config) -> Iterator[Problem]:
-    """What may be in order, but probably is not, or not yet."""
+    """Settings that are probably wrong, or not ready yet."""
     yield from _without_functions(config)
     for name, profile in config.profiles.items():
         if profile.folder is not None:
@@ -89,16 +90,14 @@ def _folder_of(place: tuple[str, ...], profile: Profile, folder: Path) -> Iterat
     if images and not matched:
         yield Problem(
             (*place, "pattern" if profile.pattern else "layout"),
-            f'{where}.layout: "{profile.layout}" takes none of the {len(images)} images looked at in {folder} for a '
-            f"tile, such as {images[0]}",
+            f'{where}.layout: "{profile.layout}" matches none of the {len(images)} images checked in {folder}, such as '
+            f"{images[0]}",
         )
 
 
 def _images(folder: Path) -> Iterator[str]:
-    """Images below a folder, named from there on, with slashes."""
-    from mhfd.images import IMAGE_SUFFIXES
-
+    """Images below a folder: relative paths with slashes."""
     for parent, _, files in os.walk(folder):
         for file in files:
-            if Path(file).suffix.lower() in IMAGE_SUFFIXES and not file.startswith("."):
+            if is_image_name(file):
                 yield Path(parent, file).relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""The questions of `mhfd init`: what is asked, what usually holds, and how an answer is understood."""
+"""The questions of `mhfd init`: their texts, their defaults, and how answers are parsed."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from pydantic import BaseModel, ValidationError
 from mhfd_client.config.base import checked_ledger, default_ledger, nearest
 from mhfd_client.config.endpoint import DataMapping, TransferEntry
 from mhfd_client.config.load import problems
-from mhfd_client.config.profile import LAYOUTS, Profile
+from mhfd_client.config.profile import Profile
 from mhfd_client.config.writing import Answers, Way
+from mhfd_client.naming import LayoutName, detect
 
 T = TypeVar("T")
 Table = TypeVar("Table", bound=BaseModel)
 
 FOLDER = "1. Which folder does the microscope write to?"
-LAYOUT = f"2. Whose file names? {', '.join(get_args(LAYOUTS)).replace('regex', 'regex PATTERN')}"
-ENDPOINT = "3. Where to score? local (this machine), or the UUID of an endpoint (NAME=UUID to call it so)"
+LAYOUT = f"2. Which layout? {', '.join(get_args(LayoutName)).replace('regex', 'regex PATTERN')}"
+ENDPOINT = "3. Where to score? local (this machine), or the UUID of an endpoint (NAME=UUID to name it)"
 WAY = """\
 4. How do tiles get there?
-   inline (inside the task), shared PATH (the same disk: this folder as the endpoint names it),
+   inline (inside the task), shared PATH (the same disk: this folder's path on the endpoint),
    or globus DESTINATION_COLLECTION SOURCE_COLLECTION"""
 LEDGER = "5. Where to keep the ledger? A file on a disk of this machine, or postgresql://USER@HOST/DATABASE"
 
 
 class Ask(Protocol):
-    """Whoever answers: a person, or what usually holds."""
+    """Answers a question: a person, or the default."""
 
     def __call__(self, question: str, usual: str | None, understand: Callable[[str], T]) -> T: ...
 
 
 def interview(given: Mapping[str, str | None], ask: Ask) -> Answers:
-    """At most five questions, in order; what is given already is not asked.
+    """Ask at most five questions, in order; skip those that `given` answers.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ def interview(given: Mapping[str, str | None], ask: Ask) -> Answers:
     Raises
     ------
     ValueError
-        A text that was given is not understood; the message names the flag.
+        A given text is not valid; the message names the flag.
     """
 
     def answer(flag: str, question: str, usual: str | None, understand: Callable[[str], T]) -> T:
@@ -74,17 +75,17 @@ def interview(given: Mapping[str, str | None], ask: Ask) -> Answers:
 
 
 def understand_path(text: str) -> Path:
-    """An absolute path; quotes around it, as terminals put them when a folder is dropped on them, do not matter."""
+    """The absolute path, without the quotes that terminals add when a folder is dropped on them."""
     if not (path := _unquoted(text)):
         raise ValueError("write a path")
     return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # resolve() would follow links
 
 
 def understand_layout(text: str) -> Profile:
-    """A name, or "regex" and the pattern behind it, with or without quotes."""
+    """Parse a layout's name, or "regex PATTERN" with or without quotes."""
     name, _, pattern = text.strip().partition(" ")
-    if name not in get_args(LAYOUTS):
-        raise ValueError(f"there is no layout '{name}'; {nearest(name, get_args(LAYOUTS))}")
+    if name not in get_args(LayoutName):
+        raise ValueError(f"there is no layout '{name}'; {nearest(name, get_args(LayoutName))}")
     return _table(Profile, layout=name, pattern=_unquoted(pattern) or None)
 
 
@@ -96,21 +97,21 @@ def understand_endpoint(text: str) -> tuple[str, UUID | None]:
     try:
         found = UUID(uuid)
     except ValueError as error:
-        raise ValueError(f"'{uuid}' is no UUID: write local, or a UUID, or NAME=UUID") from error
+        raise ValueError(f"'{uuid}' is not a UUID: write local, or a UUID, or NAME=UUID") from error
     if name == "local":
         raise ValueError("'local' is this machine: give the endpoint another name")
     return name or "hpc", found
 
 
 def understand_way(text: str) -> Way:
-    """ "inline", "shared PATH", "globus DESTINATION [SOURCE]", "auto"."""
+    """Parse "inline", "shared PATH", "globus DESTINATION [SOURCE]" or "auto"."""
     method, _, rest = text.strip().partition(" ")
     rest = _unquoted(rest)
     if method in ("inline", "auto") and not rest:
         return Way(method=_table(TransferEntry, method=method).method)
     if method == "shared":
         if not rest.startswith("/"):
-            raise ValueError("write the folder as the endpoint names it behind 'shared', like shared /scratch/em")
+            raise ValueError("write the folder's path on the endpoint after 'shared', like shared /scratch/em")
         return Way(method="shared", endpoint_root=_table(DataMapping, root=rest).root)
     if method == "globus":
         destination, _, source = rest.partition(" ")
@@ -129,17 +130,15 @@ def _globus(destination: str, source: str) -> Way:
 
 
 def understand_ledger(text: str) -> str | None:
-    """None for the usual place, which is better left out of the file."""
+    """None for the default place, which is better left out of the file."""
     where = checked_ledger(text.strip(), Path.cwd())
     return None if where == str(default_ledger()) else where
 
 
 def looks_like(folder: Path) -> str:
-    """The layout that the files in the folder have; "auto" as long as that cannot be told."""
+    """The layout of the files in the folder; "auto" while it is unclear."""
     if not folder.is_dir():
         return "auto"
-    from mhfd_client.naming import detect
-
     try:
         found = detect(folder)
     except OSError:  # a share that has just gone

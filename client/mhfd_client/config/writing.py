@@ -1,4 +1,4 @@
-"""What `mhfd init` writes: five answers -> a configuration that explains itself."""
+"""Write the file of `mhfd init`: five answers -> a configuration with comments."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mhfd_client.config.base import ConfigError, Frozen, default_path
 from mhfd_client.config.describe import TABLES, keys
 from mhfd_client.config.endpoint import METHODS
 from mhfd_client.config.load import load_config
-from mhfd_client.config.profile import LAYOUTS
 from mhfd_client.config.toml import toml, toml_key
+from mhfd_client.naming import LayoutName
 
 HEADER = """\
-# How mhfd watches this microscope, and where its tiles are scored. What begins with "# " and a key is a default or an
-# example: take the mark away to change it. Relative files are taken from the folder of this one. See what holds:
-# mhfd config show. Look for mistakes: mhfd config validate. Secrets have no place here.
+# How mhfd watches this microscope, and where its tiles are scored. A line like "# key = value" shows a default or an
+# example: remove the "# " to change it. Relative paths start at this file's folder. To see the values in effect:
+# mhfd config show. To find mistakes: mhfd config validate. Write no secrets here.
 """
 
 COMMENT_COLUMN = 36
@@ -35,8 +35,8 @@ class Way:
 
     Attributes
     ----------
-    endpoint_root : with "shared": the watched folder as the endpoint names it; with "globus": the destination as the
-        endpoint's workers name it, None when they know
+    endpoint_root : with "shared": the watched folder's path on the endpoint; with "globus": the destination's path on
+        the workers, None if they know it
     """
 
     method: METHODS = "inline"
@@ -47,19 +47,19 @@ class Way:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """What a person has to say before anything can be watched.
+    """The user's answers, needed before anything can be watched.
 
     Attributes
     ----------
-    folder : what the microscope writes to
-    endpoint : what the entry is to be called; "local" is this machine
+    folder : that the microscope writes to
+    endpoint : name of its entry; "local" is this machine
     uuid : of the endpoint; None for this machine
-    functions_file : of the endpoint, from the configuration's folder
-    ledger : None for the usual place
+    functions_file : of the endpoint, relative to the configuration's folder
+    ledger : None for the default place
     """
 
     folder: Path
-    layout: LAYOUTS = "auto"
+    layout: LayoutName = "auto"
     pattern: str | None = None
     endpoint: str = "local"
     uuid: UUID | None = None
@@ -70,12 +70,12 @@ class Answers:
 
 
 def configuration(answers: Answers) -> str:
-    """The text of the file: every key of every table that matters, with what it means.
+    """The file's text: every key of every table that applies, with its meaning.
 
     Raises
     ------
     ConfigError
-        A name is such that a text file cannot hold it.
+        A name cannot be written in a text file.
     """
     try:
         return "\n".join([HEADER, *_tables(answers)])
@@ -118,18 +118,18 @@ def _lines(model: type[Frozen], values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def refuse_existing(file: Path, *, force: bool) -> None:
-    """Nothing that somebody wrote is replaced unasked."""
+    """Raise if the file exists and `force` is False."""
     if file.exists() and not force:
-        raise ConfigError(f"{file} exists: change it there, or have it replaced with --force (a copy is kept)")
+        raise ConfigError(f"{file} exists: edit it, or replace it with --force (a copy is kept)")
 
 
 def write(file: Path, text: str, *, force: bool = False) -> Path | None:
-    """Write a configuration that has been found to load; the copy of what was there before, if anything was.
+    """Check that a configuration loads, and write it; return the copy of the file before, if there was one.
 
     Raises
     ------
     ConfigError
-        The file exists, and `force` was not said; or the text does not load, and nothing was changed.
+        The file exists and `force` is False, or the text does not load; nothing was changed.
     """
     refuse_existing(file, force=force)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -152,10 +152,10 @@ def _copy(file: Path) -> Path:
 
 
 def next_commands(answers: Answers, file: Path) -> Iterator[str]:
-    """What to type next, ready to be copied."""
+    """The commands to run next, ready to copy."""
     functions = file.parent / answers.functions_file
     if answers.uuid is not None and not functions.exists():
-        yield f"{_command('mhfd', 'register', '--file', str(functions))}  # or put there the one that you were given"
+        yield f"{_command('mhfd', 'register', '--file', str(functions))}  # or put the file that you were given there"
     where = [] if file == default_path() else ["--config", str(file)]
     at = [] if answers.uuid is None else ["--endpoint", answers.endpoint]
     yield _command("mhfd", "doctor", *at, *where)

@@ -3,6 +3,6 @@
 from mhfd_client.naming.grid import Grid
 from mhfd_client.naming.opening import detect, open_layout
 from mhfd_client.naming.position import Position
-from mhfd_client.naming.protocol import Layout, LayoutError
+from mhfd_client.naming.protocol import Layout, LayoutError, LayoutName
 
-__all__ = ["Grid", "Layout", "LayoutError", "Position", "detect", "open_layout"]
+__all__ = ["Grid", "Layout", "LayoutError", "LayoutName", "Position", "detect", "open_layout"]

@@ -1,0 +1,72 @@
+"""A worker on the processor, and tiles for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from mhfd.images.inline import available_codecs
+from mhfd.worker import device
+from phantoms import as_uint8, texture
+
+SHAPE = (48, 64)
+QUICK: dict[str, Any] = {"n_scales": 2, "max_t": 4.0}
+COLLECTION = "6C54CADE-BDE5-45C1-BDEA-F4BD71DBA2CC"
+
+
+@pytest.fixture(autouse=True)
+def plain_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give each test a worker as it starts: on the processor, without settings."""
+    for name in ("GCS_LOCAL_MAPS", "MHFD_RESULT_DIR", "MHFD_SPOOL_DIR", "PARSL_WORKER_RANK", "PARSL_WORKER_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MHFD_BACKEND", "numpy")
+    device.backend.cache_clear()
+    yield
+    device.backend.cache_clear()
+    device._failed.clear()
+
+
+def tissue(seed: int = 1, dtype: str = "uint8") -> NDArray[Any]:
+    """Make a tile with something to count in it."""
+    rng = np.random.default_rng(seed)
+    grey: NDArray[Any] = as_uint8(0.5 + 0.15 * texture(SHAPE, rng) + rng.normal(0, 0.01, SHAPE))
+    return grey.astype(dtype) * 200 if np.dtype(dtype).itemsize > 1 else grey.astype(dtype)
+
+
+def write_run(folder: Path, count: int) -> list[str]:
+    """Write so many files of one tile each, and return their names."""
+    folder.mkdir(exist_ok=True)
+    names = [f"t{number:02}.tif" for number in range(count)]
+    for number, name in enumerate(names):
+        tifffile.imwrite(folder / name, tissue(number))
+    return names
+
+
+def write_stack(path: Path, pages: int) -> None:
+    """Write one file of so many tiles."""
+    with tifffile.TiffWriter(path) as writer:
+        for seed in range(pages):
+            writer.write(tissue(seed), contiguous=False)
+
+
+def codes(answer: dict[str, Any]) -> list[str | None]:
+    """List each row's error code, None for a scored tile."""
+    return [row["error"] and row["error"]["code"] for row in answer["rows"]]
+
+
+def paths_of(answer: dict[str, Any]) -> list[str]:
+    """List the rows' names."""
+    return [row["path"] for row in answer["rows"]]
+
+
+def usable(codec: str) -> str:
+    """Return the codec, or skip the test where it is not installed."""
+    if codec not in available_codecs():
+        pytest.skip("no imagecodecs")
+    return codec

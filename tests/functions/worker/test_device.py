@@ -1,0 +1,76 @@
+"""A worker keeps to its own GPU or its share of the cores, and ends when its GPU fails."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from mhfd import cuda
+from mhfd.contract import FocusResult
+from mhfd.images.inline import encode_tile
+from mhfd.worker import device, score_inline
+
+from .conftest import QUICK, tissue
+
+
+@pytest.mark.parametrize(
+    ("environment", "number"),
+    [
+        ({}, 0),
+        ({"PARSL_WORKER_RANK": "3"}, 3),
+        ({"PARSL_WORKER_RANK": "9"}, 1),
+        ({"PARSL_WORKER_RANK": "x"}, 0),
+        ({"CUDA_VISIBLE_DEVICES": "5", "PARSL_WORKER_RANK": "5"}, 0),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "PARSL_WORKER_RANK": "5"}, 0),
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3", "PARSL_WORKER_RANK": "2"}, 2),
+    ],
+)
+def test_a_worker_has_one_gpu(environment: dict[str, str], number: int) -> None:
+    assert device.gpu_number(environment, 4) == number
+
+
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "available_cores", lambda: 16)
+    monkeypatch.setattr(device, "_has_own_cores", lambda: False)
+    monkeypatch.setenv("PARSL_WORKER_COUNT", "4")
+    assert device.threads_here() == 4
+    monkeypatch.setattr(device, "_has_own_cores", lambda: True)
+    assert device.threads_here() == 16
+
+
+def test_the_gpu_is_named_by_its_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gpu:
+        uuid = UUID(int=7)
+
+    class Fused:
+        name, device = "cupy", "NVIDIA X"
+
+    monkeypatch.setattr(cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(cuda, "device", lambda number: Gpu())
+    with monkeypatch.context() as patched:
+        patched.setattr(device, "backend", Fused)
+        assert device.worker()["device_uuid"] == str(UUID(int=7))
+
+
+def test_a_worker_whose_gpu_failed_ends_with_the_next_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    class EndedError(Exception):
+        pass
+
+    def end(status: int) -> None:
+        raise EndedError(status)
+
+    monkeypatch.setattr("mhfd.worker.device.os._exit", end)
+    device.device_failed()
+    assert score_inline([])["rows"] == []  # in a process that is not Parsl's nobody is ended
+    monkeypatch.setenv("PARSL_WORKER_RANK", "0")
+    with pytest.raises(EndedError):
+        score_inline([])
+
+
+def test_a_failed_device_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = score_inline([None], QUICK)["rows"][0]
+    failed["error"]["code"] = "device_failed"
+    monkeypatch.setattr("mhfd.worker.tasks.stream.in_threads", lambda *_: iter([FocusResult.from_dict(failed)]))
+    score_inline([encode_tile(tissue())], QUICK)
+    assert device._failed.is_set()

@@ -1,0 +1,84 @@
+"""Rows reach the disk: those too many for an answer, and all of them with a spool."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from mhfd.contract import FocusResult
+from mhfd.images.inline import encode_tile
+from mhfd.worker import read_rows, read_spool, rows, score_inline, score_paths
+
+from .conftest import QUICK, codes, tissue, write_run
+
+
+def test_rows_over_the_limit_go_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MAX_RESULT_BYTES", 5000)
+    monkeypatch.setenv("MHFD_RESULT_DIR", str(tmp_path / "results"))
+    names = [f"{number}" for number in range(12)]
+    answer = score_inline([encode_tile(tissue(), name=name) for name in names], QUICK)
+    assert (answer["rows"], answer["count"]) == (None, 12)
+    assert [row["path"] for row in read_rows(answer["rows_file"])] == names
+    assert list((tmp_path / "results").iterdir()) == [Path(answer["rows_file"])]
+    assert all(FocusResult.from_dict(row).status == "scored" for row in read_rows(answer["rows_file"]))
+
+
+def test_without_a_result_folder_the_rows_lie_beside_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MAX_RESULT_BYTES", 10)
+    (name,) = write_run(tmp_path, 1)
+    answer = score_paths([{"path": str(tmp_path / name)}], QUICK)
+    assert Path(answer["rows_file"]).parent == tmp_path
+
+
+def test_a_result_folder_that_cannot_be_written_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(rows, "MAX_RESULT_BYTES", 10)
+    monkeypatch.setenv("MHFD_RESULT_DIR", str(tmp_path / "file"))
+    monkeypatch.setattr("mhfd.worker.rows.tempfile.gettempdir", lambda: str(tmp_path))
+    assert Path(score_inline([encode_tile(tissue())], QUICK)["rows_file"]).parent == tmp_path
+
+
+def test_with_no_place_for_rows_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(rows, "MAX_RESULT_BYTES", 10)
+    monkeypatch.setattr("mhfd.worker.rows.tempfile.gettempdir", lambda: str(tmp_path / "file"))
+    assert score_inline([encode_tile(tissue())], QUICK)["error"]["code"] == "cannot_write"
+
+
+def test_every_row_is_in_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MHFD_SPOOL_DIR", str(tmp_path / "spool"))
+    monkeypatch.setenv("GC_TASK_UUID", "task-1")
+    monkeypatch.setattr(rows, "SPOOL_BATCH", 3)
+    first = score_inline([encode_tile(tissue(), name=f"{n}") for n in range(7)] + [None], QUICK)
+    second = score_inline([encode_tile(tissue(), name="last")], QUICK)
+    kept = list(read_spool(tmp_path / "spool"))
+    assert [line["row"] for line in kept] == first["rows"] + second["rows"]
+    assert {line["task"] for line in kept} == {"task-1"}
+
+
+def test_a_torn_line_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MHFD_SPOOL_DIR", str(tmp_path))
+    score_inline([encode_tile(tissue(), name="a")], QUICK)
+    (file,) = tmp_path.iterdir()
+    with file.open("ab") as torn:
+        torn.write(b'{"spool": 1, "row": {"pa\xff')
+    assert [line["row"]["path"] for line in read_spool(tmp_path)] == ["a"]
+    score_inline([encode_tile(tissue(), name="b")], QUICK)
+    assert [line["row"]["path"] for line in read_spool(tmp_path)] == ["a", "b"]
+
+
+def test_writers_at_once_do_not_mix_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: rows.append(path, [{"n": n, "pad": "x" * 5000}] * 3), range(20)))
+    assert sorted(line["n"] for line in rows.read_lines(path)) == sorted([*range(20)] * 3)
+
+
+def test_a_spool_that_cannot_be_written_does_not_cost_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MHFD_SPOOL_DIR", str(tmp_path / "file"))
+    answer = score_inline([encode_tile(tissue())], QUICK)
+    assert codes(answer) == [None]
+    assert "MHFD_SPOOL_DIR" in answer["worker"]["spool_error"]
