@@ -24,6 +24,7 @@ from scipy import ndimage
 from mhfd.contract import FocusParams
 from mhfd.kernel import fourier
 from mhfd.kernel.measures import MIN_NOISE, NoiseModel, noise_gains, row_noise_factor
+from mhfd.robust import NORMAL_MEDIAN
 
 Plane = NDArray[np.float32]
 
@@ -98,7 +99,7 @@ def smooth(plane: Plane, axis: int) -> Plane:
 
 def mad_variance(plane: Plane) -> float:
     """Variance of normal noise about zero from the median of its absolute values."""
-    return (float(np.median(np.abs(plane))) / 0.6744897501960817) ** 2
+    return (float(np.median(np.abs(plane))) / NORMAL_MEDIAN) ** 2
 
 
 def flattest_variance(plane: Plane, side: int, share: float) -> float:

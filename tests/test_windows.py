@@ -175,7 +175,7 @@ def test_a_folder_is_watched(console: bool, tmp_path: Path) -> None:
 SEEN_AND_RIGHT = {  # file -> harmless findings of the check
     "client/mhfd_client/bench/machine.py": ["/proc/cpuinfo"],  # asked for where it exists
     "client/mhfd_client/config/endpoint.py": ["/home/em/mhfd"],  # an example of a place at the endpoint
-    "client/mhfd_client/watch/wake.py": ["/proc/self/mountinfo"],  # asked for on Linux
+    "client/mhfd_client/files/shares.py": ["/proc/self/mountinfo"],  # asked for on Linux
     "functions/mhfd/worker/lock.py": ["/proc/", "read_text", "rename"],  # works without it; to a name nobody has
 }
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Pending(Protocol):
-    """A batch under way on a device.
+    """A batch running on a device.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Pending(Protocol):
         Raises
         ------
         BackendError
-            the device does not answer any more.
+            the device no longer answers.
         TileError
             "out_of_memory", even in smaller pieces.
         """
@@ -66,7 +66,7 @@ class Backend:
     device : "cpu", or the names of the devices
     measure : a tile and parameters in pixels to numbers and features
     lanes : the devices that score many tiles in batches; empty where threads call `measure`
-    phases : for benchmarks, `measure` with the milliseconds of each phase; None where it cannot tell
+    phases : for benchmarks, `measure` with the milliseconds of each phase; None where unavailable
     """
 
     name: str
@@ -98,9 +98,9 @@ def select_backend(
         loops), "numpy" (processor, array code), or "auto"
     devices : numbers of the GPUs to use, by default the first; on the processor each entry is 0 and stands for one
         share of the work
-    partition : how several devices share one tile: "scales" (the paper's), "strips" of rows, or "auto": not at all
+    partition : how several devices share one tile: "scales" (the paper's), "strips" of rows, or "auto": not shared
         while the tile fits on one
-    threads : for one tile on the processor, by default one a core
+    threads : for one tile on the processor; default: one a core
 
     Raises
     ------
@@ -118,7 +118,7 @@ def select_backend(
     if name in ("cupy", "cupy-fft"):
         return _gpu(name, list(devices or [0]), partition)
     if devices and any(number != 0 for number in devices):
-        raise ParamsError(f"the processor is device 0, and there is no other: {list(devices)}; use a GPU backend")
+        raise ParamsError(f"the processor has only device 0, not {list(devices)}; choose a GPU backend")
     threads = threads or available_cores()
     if name == "numba":
         return _numba(len(devices or [0]), partition, threads)
@@ -136,18 +136,18 @@ def _check_choice(what: str, given: str, allowed: Any, error: type[Exception]) -
 
 
 def _fastest() -> str:
-    """The name behind "auto"; says aloud what is missing for a faster one."""
+    """The backend that "auto" stands for; warns what a faster one needs."""
     from mhfd import cuda
 
     if cuda.unavailable() is None:
         return "cupy"
     if cuda.has_driver():
-        _warn_once(f"there is a GPU driver, but {cuda.unavailable()}; the processor scores instead")
+        _warn_once(f"a GPU driver is installed, but {cuda.unavailable()}; the processor scores instead")
     if importlib.util.find_spec("numba"):
         return "numba"
     _warn_once(
         "numba is not installed, so tiles are scored by the NumPy path, which gives the same numbers more slowly; "
-        'for the fast one: pip install "mhfd[cpu]"'
+        'to speed up: pip install "mhfd[cpu]"'
     )
     return "numpy"
 
@@ -212,7 +212,7 @@ def _gpu(name: str, numbers: list[int], partition: str) -> Backend:
 
     def phases(tile: Pixels, params: FocusParams) -> tuple[dict[str, float], Measures]:
         shared = measure_on(kernels, tile, params, "strips" if partition == "strips" else "scales")
-        spans: dict[str, tuple[float, float]] = {}  # from the first device to begin a phase to the last to end it
+        spans: dict[str, tuple[float, float]] = {}  # from the first device's start to the last one's end
         for phase in shared.phases:
             start, end = spans.get(phase.name, (phase.start_s, phase.end_s))
             spans[phase.name] = min(start, phase.start_s), max(end, phase.end_s)

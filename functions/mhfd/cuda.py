@@ -1,4 +1,4 @@
-"""NVIDIA GPUs by way of CuPy, which only this module imports, and only once a GPU is asked for."""
+"""NVIDIA GPUs through CuPy, which in mhfd only this module imports, once a GPU is requested."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ INSTALL = 'pip install "mhfd[gpu13]" (driver 580 or newer) or "mhfd[gpu12]"'
 
 @cache
 def has_driver() -> bool:
-    """Whether NVIDIA's driver is installed; then there is a GPU too, as a rule."""
+    """True if NVIDIA's driver is installed; then there usually is a GPU too."""
     try:
         ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:
@@ -50,9 +50,9 @@ def has_driver() -> bool:
 
 @cache
 def unavailable() -> str | None:
-    """Why no GPU can be used here and what to do about it; None if one can. Quick where there is no driver."""
+    """The reason why no GPU can be used here, and the remedy; None if one can. Quick without a driver."""
     if not has_driver():
-        return "no NVIDIA driver is installed on this machine; choose a backend for the processor"
+        return "no NVIDIA driver is installed on this machine; choose the backend numba or numpy"
     try:
         cupy = import_module("cupy")
     except ImportError as error:
@@ -60,8 +60,8 @@ def unavailable() -> str | None:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"no GPU answers ({error}): look at nvidia-smi; if the driver is older than CuPy's CUDA, {INSTALL}"
-    return None if count else "the NVIDIA driver finds no GPU; see CUDA_VISIBLE_DEVICES and nvidia-smi"
+        return f"no GPU answers ({error}): run nvidia-smi; if the driver is older than CuPy's CUDA, {INSTALL}"
+    return None if count else "the NVIDIA driver finds no GPU; check CUDA_VISIBLE_DEVICES and nvidia-smi"
 
 
 def device_count() -> int:
@@ -78,7 +78,7 @@ def array_code(number: int) -> ArrayCode:
 
 @cache
 def device(number: int) -> CupyDevice:
-    """GPU of that number, from 0; the kernels are compiled when it is first asked for (CuPy keeps them on disk)."""
+    """GPU of that number, from 0; the first call compiles the kernels (CuPy caches them on disk)."""
     if reason := unavailable():
         raise BackendError(reason)
     if not 0 <= number < device_count():
@@ -142,8 +142,8 @@ class ArrayCode:
                 rows, cols = tiles[0].shape
                 raise TileError(
                     "out_of_memory",
-                    f"{self.device} has no room for the planes of a tile of {rows} x {cols} pixels: the backend "
-                    '"cupy" does it in strips',
+                    f"{self.device} has no room for the planes of a tile of {rows} x {cols} pixels: choose the "
+                    'backend "cupy", which works in strips',
                 ) from error
         half = len(tiles) // 2
         return self._together(tiles[:half], params) + self._together(tiles[half:], params)
@@ -151,7 +151,7 @@ class ArrayCode:
 
 @dataclass(frozen=True)
 class Measured:
-    """A batch that is done; implements `mhfd.backends.Pending`. Copying is part of the time."""
+    """A finished batch; implements `mhfd.backends.Pending`. `kernel_ms` includes copying."""
 
     measures: list[Measures]
     kernel_ms: float
@@ -171,7 +171,7 @@ class CupyDevice:
     ----------
     number : as CUDA counts the devices it may see
     name : of the model
-    uuid : of this very device
+    uuid : of the device
     """
 
     def __init__(self, number: int) -> None:
@@ -193,21 +193,21 @@ class CupyDevice:
 
     @contextmanager
     def selected(self) -> Iterator[None]:
-        """Inside, this thread's CUDA calls go to this device, and CUDA's errors become ours."""
+        """Send this thread's CUDA calls to this device; turn CUDA's errors into ours."""
         cuda = self._cupy.cuda
         try:
             with cuda.Device(self.number):
                 yield
         except (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError) as error:
             if getattr(error, "status", None) == OUT_OF_MEMORY:
-                raise MemoryError(f"the memory of GPU {self.number} is used up") from error
+                raise MemoryError(f"GPU {self.number} is out of memory") from error
             raise BackendError(
-                f"GPU {self.number} failed ({error}): look at nvidia-smi, and start the process anew to use it again"
+                f"GPU {self.number} failed ({error}): run nvidia-smi, and restart the process to use it again"
             ) from error
         except cuda.compiler.CompileException as error:
             raise BackendError(
-                f"the kernels could not be compiled for GPU {self.number} ({str(error)[:500]}): {INSTALL} anew, so "
-                "that the CUDA headers match"
+                f"the kernels could not be compiled for GPU {self.number} ({str(error)[:500]}): reinstall, {INSTALL}, "
+                "so that the CUDA headers match"
             ) from error
 
     def free_bytes(self) -> int:
@@ -227,7 +227,7 @@ class CupyDevice:
 
 
 class CupyMemory:
-    """Memory straight from CUDA and not from a pool: giving it back waits until the device no longer uses it."""
+    """Memory directly from CUDA, not from a pool: freeing it waits until the device no longer uses it."""
 
     def __init__(self, memory: Any) -> None:
         self._memory = memory
@@ -255,7 +255,7 @@ class CupyStream:
 
     def fetch(self, address: int, other: Device, other_address: int, nbytes: int) -> None:
         if not isinstance(other, CupyDevice):
-            raise TypeError(f"a GPU can fetch from a GPU only, not from {other!r}")
+            raise TypeError(f"a GPU can fetch only from a GPU, not from {other!r}")
         with self._gpu.selected():
             self._cuda.runtime.memcpyPeerAsync(
                 address, self._gpu.number, other_address, other.number, nbytes, self._stream.ptr

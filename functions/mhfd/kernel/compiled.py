@@ -1,8 +1,8 @@
 """The float32 path for processors: the cascade of `plan.py` in machine code, shared by threads, in bounded memory.
 
 A tile that does not fit `max_bytes` is done in strips of rows. However it is cut, and however many threads share it,
-every pixel gets the same bits: sums are formed row by row and added in order, and a strip brings along the rows that
-its responses depend on.
+every pixel gets the same bits: sums are formed row by row and added in order, and a strip includes the rows that its
+responses depend on.
 """
 
 from __future__ import annotations
@@ -38,24 +38,25 @@ from mhfd.kernel.measures import (
 from mhfd.kernel.partition import row_ranges
 from mhfd.kernel.pixels import Pixels
 from mhfd.kernel.plan import Plan, Smooth, interpolators, plan
+from mhfd.robust import NORMAL_MEDIAN
 
 Plane = NDArray[np.float32]
 Index = NDArray[np.unsignedinteger[Any]]
 
 MAX_BYTES = 2**31
-"""Working memory of one tile when nothing else is said."""
+"""Working memory of one tile by default."""
 
 MIN_STRIP_ROWS = 64
 """Thinner strips would spend nearly all time on the rows around them."""
 
 GROUP = 8
-"""Responses of a coarse level that are kept before they are interpolated and compared together."""
+"""Responses of a coarse level that are interpolated and compared together."""
 
 KEPT_BYTES = 2**26
-"""Most that a calling thread keeps from tile to tile."""
+"""A tile that needs no more keeps its memory for the next."""
 
 CHUNK_PX = 2**20
-"""Pixels that are asked of the tile at a time, unless its rows are longer than that."""
+"""Pixels read from the tile at a time; one row where that is more."""
 
 _KNOWN_TYPES = [np.dtype(code) for code in ("u1", "i1", "u2", "i2", "f4", "f8")]
 
@@ -76,13 +77,13 @@ _kept = _Kept()
 
 
 class Workers:
-    """Threads that share the rows of a plane, and the memory for what they make of it.
+    """Threads that share the rows of a plane, and the memory for their results.
 
     Parameters
     ----------
-    threads : how many work at a time, the calling one among them
-    keep : `array` gives what the calling thread got before. Fresh memory the system must clear first, which takes a
-        tenth of the time of a tile.
+    threads : how many work at a time, including the calling one
+    keep : `array` reuses the calling thread's memory: the system clears fresh memory first, which takes a tenth of
+        a tile's time.
     """
 
     def __init__(self, threads: int, *, keep: bool = False) -> None:
@@ -99,7 +100,7 @@ class Workers:
             self._pool.shutdown()
 
     def run(self, loop: Callable[..., Any], rows: range, *arguments: Any, least: int = 1) -> list[Any]:
-        """`loop(*arguments, first, last)` for consecutive parts of the rows: what each returned, in order.
+        """Results of `loop(*arguments, first, last)` for consecutive parts of the rows, in order.
 
         Parameters
         ----------
@@ -112,7 +113,7 @@ class Workers:
         return [own, *(other.result() for other in others)]
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
-        """An array of any content, valid until the next of that name."""
+        """An uninitialised array, valid until the next of that name."""
         if not self._keep:
             return np.empty(shape, dtype)
         size = math.prod(shape) * np.dtype(dtype).itemsize
@@ -132,17 +133,17 @@ def measure(
     strips: int = 1,
     lap: Callable[[str], None] = lambda phase: None,
 ) -> tuple[Measures, FeatureList]:
-    """Every number of one tile; see `reference.measure`, to which this agrees.
+    """Every number of one tile; agrees with `reference.measure`.
 
     Parameters
     ----------
-    tile : (rows, cols) of any real type, finite, not empty; only slices of its rows are asked for, several times
+    tile : (rows, cols) of any real type, finite, not empty; read by slices of rows, several times
     params : scales in pixels
-    threads : how many work at a time; the result does not depend on it
-    max_bytes : working memory beside the tile, 2 GiB if None; nor does the result depend on it
-    scale_sets : ranges (first, last) of scales in ascending order, each by a cascade of its own; by default one for all
-    strips : do the tile in about so many strips of rows, even where fewer would fit the memory
-    lap : called with the name of each phase when it ends: "normalise and noise", then by strips "responses", "peaks"
+    threads : how many work at a time; does not change the result
+    max_bytes : working memory beside the tile, 2 GiB if None; does not change the result
+    scale_sets : ranges (first, last) of scales in ascending order, each with its own cascade; by default one for all
+    strips : number of strips of rows, roughly, even where fewer would fit the memory
+    lap : called with the name of each phase when it ends: "normalise and noise", then, by strip, "responses", "peaks"
 
     Raises
     ------
@@ -167,12 +168,12 @@ def measure(
 
 
 class _Strips:
-    """How a tile is cut so that each part fits the memory.
+    """A tile cut into strips of rows that fit the memory.
 
     Attributes
     ----------
     cores : the rows of each strip; one for the whole tile where that fits
-    keep : memory may be kept: arrays that are not needed at the same time need not share it
+    keep : True if memory may be kept: arrays not needed at the same time need not share it
     """
 
     def __init__(
@@ -215,19 +216,19 @@ class _Strips:
     def around(self, core: range) -> range:
         """The rows that the responses of a strip and of the rows next to it depend on, a multiple of the spacing.
 
-        In paper mode they go on beyond the ends of the tile, which repeats itself; there too in one piece, so that
-        every strip sees the same.
+        In paper mode they extend beyond the ends of the periodic tile, in one piece, so that every strip sees the
+        same.
         """
         rows = range(core.start - self._halo, core.stop + self._halo)
         return rows if self._circular else self.clipped(rows)
 
     def clipped(self, rows: range) -> range:
-        """Those of the rows that the tile has."""
+        """The rows that lie in the tile."""
         return range(max(0, rows.start), min(self._rows, rows.stop))
 
 
 def _bytes_needed(window: tuple[int, int], params: FocusParams, plans: Sequence[Plan], threads: int) -> int:
-    """Most memory that is held at a time for a window of rows of a tile, in bytes."""
+    """Peak memory for a window of rows of a tile, in bytes."""
     rows, cols = window
     pixels = rows * cols
     chunk = 4 * pixels + 16 * min(pixels, max(CHUNK_PX, cols))  # the image, and what it is made from
@@ -256,13 +257,13 @@ def _bytes_needed(window: tuple[int, int], params: FocusParams, plans: Sequence[
 
 
 class CentredTile:
-    """A tile normalised to [0, 1] minus its mean, as float32 rows that are made when they are asked for.
+    """A tile normalised to [0, 1] minus its mean, as float32 rows made on request.
 
     Attributes
     ----------
     shape : (rows, cols)
     mean : what was subtracted
-    rest : what is left of the mean, for `mean` is rounded to float32
+    rest : the exact mean minus `mean`, which is a float32
     saturated : fraction of the pixels at the tile's own grey limits
     """
 
@@ -281,7 +282,7 @@ class CentredTile:
             self._table -= self.mean
 
     def _limit_levels(self, rank: int) -> float:
-        """Limits and mean of integers, exactly, from their histogram."""
+        """Exact limits and mean of integers, from their histogram."""
         size = math.prod(self.shape)
         self._lowest, levels = int(np.iinfo(self._tile.dtype).min), 256**self._tile.dtype.itemsize
         histogram = np.zeros(levels, np.int64)
@@ -298,7 +299,7 @@ class CentredTile:
         return float(histogram @ self._table.astype(np.float64)) / size
 
     def _limit_numbers(self, rank: int) -> float:
-        """Limits of floating-point numbers, exactly, and the mean."""
+        """Exact limits and mean of floating-point numbers."""
         size = math.prod(self.shape)
         (lowest, low, high, highest), at_limits = self._order_statistics((0, rank, size - 1 - rank, size - 1))
         if low == high:
@@ -316,7 +317,7 @@ class CentredTile:
     def _order_statistics(self, ranks: tuple[int, ...]) -> tuple[list[float], int]:
         """The numbers of those ranks, and how many equal the first or the last of them.
 
-        Found digit by digit, of 16 bits each, in a few passes over the tile.
+        Found by digits of 16 bits, in a few passes over the tile.
         """
         bits = 8 * self._working_type().itemsize
         top = np.uint64(1 << (bits - 1))
@@ -339,9 +340,9 @@ class CentredTile:
         return [float(number) for number in numbers], counts[0] + counts[-1]
 
     def window(self, rows: range) -> Plane:
-        """(len(rows), cols) centred image of rows that may go on beyond the tile, which then repeats itself.
+        """(len(rows), cols) centred image of rows; beyond the tile's ends, the tile repeats itself.
 
-        The latest window is kept: asked for again, it is not made again.
+        The latest window is cached.
         """
         if self._made is None or self._made[0] != rows:
             self._made = None  # its memory is needed
@@ -363,19 +364,19 @@ class CentredTile:
             self._workers.run(loops.rescale, range(len(pixels)), pixels, *limits, image)
 
     def _chunks(self, first: int, last: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """The tile's own pixels, a few rows at a time, and the row at which each begins."""
+        """The tile's own pixels, a few rows at a time: (first row, pixels)."""
         height = max(1, CHUNK_PX // self.shape[1])
         for top in range(first, last, height):
             yield top, np.require(self._tile[top : min(top + height, last)], self._working_type(), ["C", "A"])
 
     def _working_type(self) -> np.dtype[Any]:
-        """The tile's type if the loops know it, else float64, which holds all that images are made of."""
+        """The tile's type if the loops take it, else float64, which holds any grey level."""
         native = self._tile.dtype.newbyteorder("=")
         return native if native in _KNOWN_TYPES else np.dtype(np.float64)
 
 
 def _bin_of(rank: int, histogram: NDArray[np.int64]) -> tuple[int, int]:
-    """The bin in which the element of a rank lies, and its rank within that bin; bins are a multiple of 256."""
+    """The bin of the element of a rank, and its rank in that bin; the number of bins is a multiple of 256."""
     group, left = _first_beyond(rank, histogram.reshape(-1, 256).sum(axis=1))
     place, left = _first_beyond(left, histogram[256 * group : 256 * (group + 1)])
     return 256 * group + place, left
@@ -393,7 +394,7 @@ def _first_beyond(rank: int, counts: NDArray[np.int64]) -> tuple[int, int]:
 def _companions(
     image: CentredTile, strips: _Strips, workers: Workers
 ) -> tuple[NoiseModel, Covariances, NDArray[np.float64]]:
-    """What is told from the pixels as they are; see `fourier.estimate_noise` and `fourier.autocovariances`."""
+    """Noise, covariances, block means; see `fourier.estimate_noise` and `fourier.autocovariances`."""
     rows, cols = image.shape
     side = CONTENT_BLOCK_PX
     margin = np.float32(MEAN_MARGIN + image.rest)
@@ -404,7 +405,7 @@ def _companions(
     fine: Any = np.zeros(1, np.int64) if rows * cols >= 2**31 else 0  # each strip counts in 32 bits
 
     def within(core: range) -> tuple[Plane, range, int]:
-        """A window with all rows that the numbers of a strip look at, the strip in it, and where it begins."""
+        """A window with all rows that the numbers of a strip need, the strip in it, and its first row."""
         window = strips.clipped(range(core.start - 2, core.stop + int(_LAGS.max())))
         return image.window(window), range(core.start - window.start, core.stop - window.start), window.start
 
@@ -427,12 +428,12 @@ def _companions(
         del pixels
 
     def variance(kind: int, gain: float) -> float:
-        """From the median of magnitudes of which white noise has `gain` times its own variance."""
+        """Variance of the noise, from the median of magnitudes whose variance is `gain` times it."""
         place, rank = found[kind]
         digit, _ = _bin_of(rank, fine[kind])
         bits = np.array((place + loops.NOISE_FLOOR) << loops.NOISE_SHIFT | digit, np.int32)
-        median = float(bits.view(np.float32)) if place else 0.0  # the first bin is as good as none
-        return (median / 0.6744897501960817) ** 2 / gain
+        median = float(bits.view(np.float32)) if place else 0.0  # the first bin counts as zero
+        return (median / NORMAL_MEDIAN) ** 2 / gain
 
     factor = row_noise_factor(variance(0, 70 * 70), variance(3, 70 * 6), variance(4, 70 * 6))
     sums = grey.sum(axis=0)
@@ -474,10 +475,10 @@ def maximum_over_scale(
 
     Parameters
     ----------
-    image : (rows, cols) centred tile, or a window of its rows that begins at a multiple of `steps.spacing`; near
-        its ends, if the tile goes on there, M and A are not valid, as far as `steps.halo`
+    image : (rows, cols) centred tile, or a window of its rows that begins at a multiple of `steps.spacing`; within
+        `steps.halo` of an end where the tile goes on, M and A are not valid
     into : where to put M and A
-    fresh : what these hold is not M and A of smaller scales, to be compared with
+    fresh : False if `into` holds M and A of smaller scales, to compare with
 
     Returns
     -------
@@ -507,7 +508,7 @@ def _index_type(params: FocusParams) -> np.dtype[np.unsignedinteger[Any]]:
 
 
 def _groups(steps: list[Smooth]) -> list[list[Smooth]]:
-    """Steps in parts of up to GROUP."""
+    """Steps in groups of GROUP or less."""
     return [steps[k : k + GROUP] for k in range(0, len(steps), GROUP)]
 
 
@@ -521,7 +522,7 @@ def _smoothed(
     running: tuple[Plane, Index],
     fresh: bool,
 ) -> None:
-    """Steps of one level: their responses into the running maximum, the last plane into `final`."""
+    """Run steps of one level: responses into the running maximum, the last plane into `final`."""
     strength, scale = running
     level, both = group[0].level, params.polarity == "both"
     kept = [step.scale_index for step in group if step.scale_index is not None]
@@ -552,7 +553,7 @@ def _smoothed(
         scale,
         responses,
         final,
-        # A part begins with the rows that its later steps reach for; the parts must be large beside them.
+        # A part also computes the rows that its later steps reach for; it must be larger than those.
         least=1 + sum(step.reach for step in group[1:] if not step.from_image),
     )
     if level and kept:
@@ -571,7 +572,7 @@ def _level_shape(tile: tuple[int, int], steps: Plan, level: int) -> tuple[int, i
 def _decimated(
     plane: Plane, tile: tuple[int, int], steps: Plan, level: int, params: FocusParams, workers: Workers
 ) -> Plane:
-    """Every second sample of a plane of the level before; level 1 gets its margin by the boundary rule."""
+    """Every second sample of the previous level's plane; level 1 gets its margin by the boundary rule."""
     target = workers.array(f"decimated {level}", _level_shape(tile, steps, level))
     start = -2 * (steps.margin >> 1) if level == 1 else 0
     circular = params.mode == "paper" and level == 1

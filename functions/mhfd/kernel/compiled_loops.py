@@ -1,12 +1,11 @@
 """The loops of `compiled`, turned into machine code by numba.
 
-Each function works on rows first <= y < last of its arrays and lets go of the interpreter's lock, so threads can
-share a plane by rows. What is written for a pixel never depends on how the rows were shared out: nothing is summed
-across rows here.
+Each function works on rows first <= y < last of its arrays and releases the interpreter's lock, so threads can share
+a plane by rows. A pixel's result never depends on how the rows were shared out: nothing is summed across rows here.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
-# numba infers the types of the loops from what they are called with.
+# numba infers the types of the loops from their arguments.
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ def compiled(function: _F) -> _F:
 
 
 def compiled_sum(function: _F) -> _F:
-    """The same for sums along one row, which may be summed in any order: always the same one for the same row."""
+    """`compiled` for sums along one row, in any order: always the same order for the same row."""
     made: _F = njit(fastmath={*_EXACT, "reassoc"}, **_OPTIONS)(function)
     return made
 
@@ -62,7 +61,7 @@ def pad(row, reach, circular):
 
 @compiled
 def count_levels(pixels, lowest, levels, first, last):
-    """(4, levels) histograms of integers from `lowest` on, of every fourth column: equal neighbours need not wait."""
+    """(4, levels) histograms of integers from `lowest` on, one for x modulo 4: equal neighbours need not wait."""
     counts = np.zeros((4, levels), np.int32)
     for y in range(first, last):
         row = pixels[y]
@@ -80,7 +79,7 @@ def count_digits(bits, top, shift, prefixes, first, last):
     bits : (rows, cols) floating-point numbers read as unsigned integers
     top : uint64, their sign bit
     shift : uint64
-    prefixes : (n,) uint64, what the bits above those 16 must be
+    prefixes : (n,) uint64, required value of the bits above
     """
     counts = np.zeros((prefixes.size, 65536), np.int32)
     everything = top | (top - np.uint64(1))
@@ -133,13 +132,13 @@ def row_sums(image, sums, first, last):
 # --- Noise and covariances --------------------------------------------------------------------------------------
 
 NOISE_SHIFT = 14
-"""The median of magnitudes is sought among float32 bits >> NOISE_SHIFT, then among the bits below."""
+"""A median of magnitudes is found by float32 bits >> NOISE_SHIFT, then by the bits below."""
 
 NOISE_FLOOR = (127 - 24) << (23 - NOISE_SHIFT)
 """Bin of 2^-24: smaller magnitudes, far below any noise that counts, share the first bin."""
 
 NOISE_BINS = 33 << (23 - NOISE_SHIFT)
-"""Up to 2^9: magnitudes reach 2^8."""
+"""Up to 2^9: magnitudes are smaller."""
 
 NOISE_KINDS = 4
 """Histograms of the noise: corner of darker and of lighter pixels, slow down the columns, slow along the rows."""
@@ -153,7 +152,7 @@ def _fourth(a, b, c, d, e):
 
 @compiled
 def _noise_row(image, y, work, corner, down, along, grey):
-    """Magnitudes of row y that tell its noise, and its mean over 5 x 5 pixels; see `fourier.estimate_noise`.
+    """Noise magnitudes of row y, and its mean over 5 x 5 pixels; see `fourier.estimate_noise`.
 
     Parameters
     ----------
@@ -184,7 +183,7 @@ def _noise_row(image, y, work, corner, down, along, grey):
 
 @compiled
 def _noise_bins(bits, table, bins, k):
-    """Places in the histograms, flat, of the magnitudes with those bits; bins from k on are filled."""
+    """Fill `bins` from k on with the flat histogram indices of magnitudes given as bits."""
     to, floor = np.uint64(k), np.int32(NOISE_FLOOR)
     for x in range(np.uint64(bits.size)):
         place = min(max((bits[x] >> np.int32(NOISE_SHIFT)) - floor, np.int32(0)), np.int32(NOISE_BINS - 1))
@@ -210,7 +209,7 @@ def count_noise(image, margin, sums, first, last):
 
     Parameters
     ----------
-    image : (rows, cols) normalised tile, centred, with two rows around those asked for where the tile has them
+    image : (rows, cols) normalised tile, centred, with two more rows on each side where the tile has them
     margin : float32, grey of the lightest of the darker pixels
     sums : (rows, 3) results: number of darker pixels, sum of their grey, sum of the others' grey
     """
@@ -323,14 +322,14 @@ def block_sums(image, side, sums, first, last):
 
 # --- The cascade ------------------------------------------------------------------------------------------------
 #
-# Rows are told by flat arrays and unsigned offsets. A slice would cost a reference count, which is as much as forty
-# pixels, and a signed index a test of its sign at each pixel, which keeps vector instructions away.
+# Rows are addressed in flat arrays by unsigned offsets. A slice would cost a reference count, as much as forty pixels;
+# a signed index would cost a test of its sign at each pixel, which prevents vector instructions.
 
 BLOCK_ROWS = 8
-"""Rows that a step of the cascade does before the step after it has its turn."""
+"""Rows that a step of the cascade does before the next step runs."""
 
 THREES = (3, 6, 9)
-"""Numbers of pairs that are taken by threes; others by fives until they are one of these, padded by weights of 0."""
+"""Numbers of pairs taken by threes; others are taken by fives down to one of these, padded with weights of 0."""
 
 _0 = np.float32(0)
 
@@ -379,7 +378,7 @@ def _sum_pairs(total, plane, at, above, below, taps):
 
 
 def padded_count(pairs: int) -> int:
-    """How many weights `cascade` takes for that many pairs; the others are 0."""
+    """Number of weights `cascade` takes for `pairs` pairs; extra ones are 0."""
     count = 0
     while count < pairs:
         count += 3 if pairs - count in (1, 2, *THREES) else 5
@@ -397,7 +396,7 @@ def _add_changes(plane, at, down, along, target, to):
 
 @compiled
 def _compare(response, at, gain, index, both, strength, scale, to, cols):
-    """One row of one scale, times gain, into the running maximum; the first of equals stays."""
+    """Merge a row of a scale, times gain, into the running maximum; the first of equals stays."""
     for x in range(np.uint64(cols)):
         value = gain * response[at + x]
         if both:
@@ -411,10 +410,10 @@ def cascade(
     source, taps, counts, spacings, from_source, gains, slots, circular, both,
     indices, fresh, strength, scale, responses, final, first, last,
 ):  # fmt: skip
-    """Steps of one level, one after the other on a few rows at a time, so that their planes stay in the cache.
+    """Run the steps of one level in turn on a few rows at a time, so that their planes stay in the cache.
 
-    Each step works as far ahead as the steps after it reach; of its plane only the rows they still need are kept. See
-    `plan.Smooth` for what a step is; here they are arrays, one element or row a step.
+    Each step works as far ahead as the steps after it reach; of its plane only the rows they still need are kept.
+    `plan.Smooth` describes a step; here steps are arrays, one element or row a step.
 
     Parameters
     ----------
@@ -424,9 +423,9 @@ def cascade(
     gains : float32 factor of the response
     slots : where the response goes, see the last parameters; negative if there is none
     circular : the boundary of columns
-    both : the absolute value of a response counts
+    both : compare absolute values of responses
     indices : index of the scale, of the type of `scale`
-    fresh : the running maximum holds nothing yet
+    fresh : True if the running maximum is empty
     strength, scale : (rows, cols) running maximum and the index of the scale that attained it; may be empty
     responses : (slots, rows, cols) if there is no running maximum
     final : (rows, cols) last plane, or empty if it is not wanted
@@ -568,7 +567,7 @@ def _interleave(phases, spacing, samples, fine, to):
 
 @compiled
 def interpolate(responses, indices, margin, weights, both, strength, scale, first, last):
-    """Responses of a coarse level, brought to every pixel, into the running maximum: along rows, then down.
+    """Interpolate responses of a coarse level, along rows, then down, and merge them into the maximum.
 
     Parameters
     ----------

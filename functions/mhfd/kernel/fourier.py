@@ -1,11 +1,11 @@
-"""The float32 array path: NumPy and SciPy everywhere, CuPy and cuFFT by the same lines.
+"""The float32 array path: NumPy and SciPy everywhere, or CuPy and cuFFT by the same code.
 
 A Gaussian with symmetric boundary is a product in the cosine domain, so one forward transform serves all
 scales and each difference of Gaussians is one inverse transform. Larger scales leave only low
 frequencies: the inverse transform is fed just those, exactly.
 
-Planes stay where `Arrays` puts them. Only what CuPy offers is called on them, with CuPy's arguments; NumPy itself
-is left the short work on the host: tables, and the peaks once they are found.
+Planes stay where `Arrays` puts them; only functions that CuPy has are called on them, with CuPy's arguments. NumPy
+does the short work on the host: tables, and the peaks once they are found.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from mhfd.kernel.measures import (
     summarise,
 )
 from mhfd.kernel.pixels import Pixels
+from mhfd.robust import NORMAL_MEDIAN
 
 Array = Any
 """An array of `Arrays.xp`: a NumPy array, or one on the device."""
@@ -66,7 +67,7 @@ class Arrays:
         return (slice(top, min(rows, top + step)) for top in range(0, rows, step))
 
     def to_host(self, array: Array) -> NDArray[Any]:
-        """Waits for the device."""
+        """Copy to the host; waits for the device."""
         return array if isinstance(array, np.ndarray) else np.asarray(array.get())
 
 
@@ -74,7 +75,7 @@ NUMPY = Arrays(np, fft, strip_rows=128)
 
 
 def measure(tile: Pixels, params: FocusParams, arrays: Arrays = NUMPY) -> tuple[Measures, FeatureList]:
-    """Every number of one tile; see `reference.measure`, to which this agrees.
+    """Every number of one tile; agrees with `reference.measure`.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def measure(tile: Pixels, params: FocusParams, arrays: Arrays = NUMPY) -> tuple[
 
 
 def measure_batch(tiles: Array, params: FocusParams, arrays: Arrays = NUMPY) -> list[tuple[Measures, FeatureList]]:
-    """`measure` of each of several tiles of one shape, which pass through the scales together on a device.
+    """`measure` for several tiles of one shape, which pass through the scales together on a device.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def measure_batch(tiles: Array, params: FocusParams, arrays: Arrays = NUMPY) -> 
     params : scales in pixels
     """
     tiles = arrays.xp.asarray(tiles)
-    if arrays.strip_rows:  # what is worked on in strips would only leave the cache
+    if arrays.strip_rows:  # a batch would only push the strips out of the cache
         return [measure(tile, params, arrays) for tile in tiles]
     normalised = [normalise(tile, params.saturate, arrays) for tile in tiles]
     images = arrays.xp.stack([image for image, _ in normalised])
@@ -140,7 +141,7 @@ def normalise(tile: Array, saturate: float, arrays: Arrays = NUMPY) -> tuple[Arr
 
 
 def _normalise_by_histogram(tile: Array, rank: int, arrays: Arrays) -> tuple[Array, float]:
-    """The same for integers of up to 16 bits: exact limits from the histogram, pixels by table."""
+    """`normalise` integers of up to 16 bits: exact limits from the histogram, pixels by table."""
     xp, first = arrays.xp, int(np.iinfo(tile.dtype).min)
     levels = tile if first == 0 else (tile.astype(np.int32) - first)
     histogram = arrays.to_host(xp.bincount(levels.ravel()))  # waits for the device, within bincount twice more
@@ -160,8 +161,8 @@ class _Transfers(NamedTuple):
     """The Gaussians of all scales along one axis, in the frequencies of a transform, on the host.
 
     smooth : (n_scales + 1, length) float32 response of Gaussian(t_i)
-    step : (n_scales, length) float32, t_i times the difference of one to the next
-    kept : lowest frequencies of which Gaussian(t_i) leaves anything
+    step : (n_scales, length) float32, t_i times the difference to the next
+    kept : number of lowest frequencies that Gaussian(t_i) leaves
     """
 
     smooth: NDArray[np.float32]
@@ -252,7 +253,7 @@ def find_features(
 
 
 def _overlap(shape: tuple[int, ...], dy: int, dx: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where a plane and the plane shifted by (dy, dx) both exist: indices of a pixel and its neighbour."""
+    """Indices of pixels and of their neighbours at (dy, dx), where both exist."""
     rows, cols = shape
     here = np.s_[max(0, -dy) : rows - max(0, dy), max(0, -dx) : max(0, cols - max(0, dx))]
     there = np.s_[max(0, dy) : rows - max(0, -dy), max(0, dx) : max(0, cols - max(0, -dx))]
@@ -327,11 +328,11 @@ def estimate_noise(image: Array, grey: Array, arrays: Arrays = NUMPY) -> NoiseMo
 def _robust_variance(magnitude: Array, count: int) -> float:
     """Variance of normal noise from the median of the `count` lowest of its absolute values.
 
-    The median is the element of rank (count - 1) // 2. The array is left in another order.
+    The median is the element of rank (count - 1) // 2. Reorders the array.
     """
     rank = (count - 1) // 2
     magnitude.partition(rank)
-    return (float(magnitude[rank]) / 0.6744897501960817) ** 2  # waits for the device
+    return (float(magnitude[rank]) / NORMAL_MEDIAN) ** 2  # waits for the device
 
 
 def autocovariances(image: Array, arrays: Arrays = NUMPY) -> Covariances:

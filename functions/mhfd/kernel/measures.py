@@ -1,4 +1,4 @@
-"""What a kernel returns, and the constants and small formulas every implementation shares."""
+"""The numbers a kernel returns, and the constants and formulas that all kernels share."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ TRUNCATE = 6.0
 """Gaussians are sampled at whole pixels, cut at TRUNCATE standard deviations, and sum to one."""
 
 MIN_NOISE = 1e-3
-"""No tile is taken for cleaner than this (fraction of its range): about the rounding of 8 bits."""
+"""Least noise assumed of any tile (fraction of its range): about the rounding of 8 bits."""
 
 MIN_RESPONSE = 1e-6
-"""What counts as M > 0: float32 transforms leave rounding of about 1e-7 on flat ground."""
+"""M above this is > 0: float32 transforms leave rounding of about 1e-7 on flat ground."""
 
 MIN_STEP = 1e-3
-"""Difference in grey between the darker and the lighter pixels that is needed to tell a slope of the noise."""
+"""Difference in grey between the darker and the lighter pixels that is needed to fit a slope of the noise."""
 
 MEAN_MARGIN = MIN_STEP / 3
-"""Pixels no further above the mean than this are still the darker ones: rounding must not decide for those on it."""
+"""Pixels up to this far above the mean count as darker: rounding must not decide for pixels at the mean."""
 
 LINE_LAGS = (1, 2, 16)
 """Lags in pixels of the autocovariance along rows and columns: Vollath's two, and one beyond fine structure."""
 
 TEXTURE_ANISOTROPY = 0.5
-"""Part of the texture that may differ between rows and columns before it is called row noise."""
+"""Part of the texture that may differ between rows and columns before it counts as row noise."""
 
 CONTENT_BLOCK_PX = 16
 """Side of the blocks whose means are compared to find content."""
 
 CONTENT_SIGMAS = 5.0
 CONTENT_CONTRAST = 0.02
-"""A block is content where it departs from its neighbours by so many deviations of the noise, and by so much of
-the tile's range: in clean tiles the noise is no measure, since resin has faint streaks of its own."""
+"""A block is content if it differs from its neighbours by so many deviations of the noise, and by so much of
+the tile's range: in clean tiles the noise alone is too small, since resin has faint streaks."""
 
 ANISOTROPY_SIGMAS = 5.0
-"""F4 must exceed what chance makes of white noise by so many deviations before its direction means anything."""
+"""F4 must exceed this many of its standard deviations on white noise before its direction counts."""
 
 FEATURES_PER_MPX_HALF = 300.0
 """At this density of features the focus score reaches half of its sharpness: resin stays near zero."""
@@ -82,7 +82,7 @@ class FeatureList:
 class NoiseModel:
     """Noise whose variance is affine in the local grey level, as shot noise is.
 
-    `variance` is that at the tile's mean, `grey`; `slope` is how it rises with the local mean; all on the
+    `variance` applies at the tile's mean, `grey`; `slope` is its rise per unit of local mean; all on the
     normalised tile.
     """
 
@@ -103,7 +103,7 @@ class NoiseModel:
 
 @dataclass(frozen=True)
 class Shade:
-    """The noise of the darker or of the lighter pixels of a tile: what a `NoiseModel` is fitted to."""
+    """Noise of the darker or the lighter pixels of a tile; a `NoiseModel` is fitted to both."""
 
     share: float  # of the tile's pixels
     grey: float  # their mean
@@ -128,7 +128,7 @@ class Covariances:
     def anisotropy(self) -> float | None:
         """Length of the two-fold directional ratio of F4, 0 to 1; None where F4 is not positive.
 
-        Two axis pairs (0/90 and 45/135 degrees) make it blind to no direction of blur.
+        Two axis pairs (0/90 and 45/135 degrees) make it see every direction of blur.
         """
 
         def ratio(a: float, b: float) -> float:
@@ -184,7 +184,7 @@ def noise_gains(scales: list[float]) -> NDArray[np.float64]:
 
 
 def content_threshold(noise: float) -> float:
-    """How far a block's mean must lie from the mean of its two neighbours, as a fraction of the range."""
+    """Least distance of a content block's mean from its two neighbours' mean, as a fraction of the range."""
     of_noise = noise / CONTENT_BLOCK_PX * math.sqrt(1.5)  # of one mean minus the mean of two
     return max(CONTENT_SIGMAS * of_noise, CONTENT_CONTRAST)
 
@@ -202,7 +202,7 @@ def noise_model(shades: Sequence[Shade], row_factor: float) -> NoiseModel:
 
 
 def row_noise_factor(corner: float, down: float, along: float) -> float:
-    """How much larger the variance of slow noise is than that of the finest noise, at least 1.
+    """Ratio of the variance of slow noise to that of the finest noise, at least 1.
 
     A scan's limited bandwidth correlates the noise along the rows, so differences of neighbours
     in a row underestimate it. Tissue has no preferred axis, hence what row-to-row differences
@@ -224,7 +224,7 @@ def focus_score(covariances: Covariances, noise: float, features_per_mpx: float)
 
     `100 F4 (1 - anisotropy) / sqrt(structure + noise^2 / 10 + 1e-4) * n / (n + 300)`, n in features
     per 10^6 px. F4 is quadratic in contrast; dividing by the structure's own deviation leaves it linear, and
-    takes dose, shading and empty parts of the tile out of it. The (1 - anisotropy) counts the blurrier axis.
+    takes dose, shading and empty parts of the tile out of it. (1 - anisotropy) makes the blurrier axis count.
     Chosen on tiles of known focus; see docs/accuracy.md.
     """
     sharpness = max(0.0, covariances.vollath_f4) * (1 - (covariances.anisotropy or 0.0))
@@ -243,8 +243,8 @@ def block_means(image: Any) -> Any:
 def content(blocks: NDArray[np.float64], noise: float) -> float | None:
     """Fraction of 16 px blocks with structure in or beside them; None for tiles below 16 x 48 px.
 
-    A block's mean is compared with the mean of its neighbours left and right: what the noise cannot
-    explain is structure. Defocus leaves block means alone, so a blurred tile keeps its content; a linear
+    A block's mean is compared with the mean of its neighbours left and right: a difference beyond the
+    noise is structure. Defocus leaves block means alone, so a blurred tile keeps its content; a linear
     shading and offsets of whole rows cancel.
 
     Parameters

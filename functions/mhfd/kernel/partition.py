@@ -1,4 +1,4 @@
-"""Who does what when several devices share one tile: by scales, or by strips of rows."""
+"""How several devices share one tile: by scales, or by strips of rows."""
 
 from __future__ import annotations
 

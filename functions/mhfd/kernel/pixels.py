@@ -1,4 +1,4 @@
-"""What a kernel reads: a tile in memory, or one that stays in its file and is read by rows."""
+"""The tile a kernel reads: in memory, or left in its file and read by rows."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Pixels(Protocol):
     def size(self) -> int: ...
 
     def __getitem__(self, rows: slice, /) -> NDArray[Any]:
-        """Neighbouring rows as (n, cols), C-contiguous, of `dtype` in native byte order; not to be written to.
+        """Neighbouring rows as (n, cols), C-contiguous, of `dtype` in native byte order; read-only.
 
-        A reader raises `TileError` when what it finds there is no grey tile, or cannot be read.
+        A reader raises `TileError` if the file is not a grey tile or cannot be read.
         """
         ...
 

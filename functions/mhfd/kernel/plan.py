@@ -1,10 +1,10 @@
 """How the fast kernels reach every scale with few operations: numbers only, no pixels.
 
-Each Gaussian is made from the one before it. What the step from t to u must do is known only where
-Gaussian(t) has left something, so its taps are fitted by least squares with that weight. A plane
-smoothed with t px needs not every pixel: the taps stand `step` pixels apart, and from t = 3 x 2^level
-on only every 2^level-th pixel is kept at all. Differences of Gaussians are brought back to every
-pixel by interpolation, fitted in the same way. All errors stay below TOLERANCE, about what float32 rounds.
+Each Gaussian is made from the one before it. The step from t to u acts only on the frequencies that
+Gaussian(t) leaves, so its taps are fitted by least squares with that weight. A plane smoothed with
+t px does not need every pixel: the taps are `step` pixels apart, and from t = 3 x 2^level on only
+every 2^level-th pixel is kept. Differences of Gaussians are interpolated back to every pixel, with
+weights fitted in the same way. All errors stay below TOLERANCE, about the rounding of float32.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mhfd.contract import FocusParams
 from mhfd.kernel.measures import TRUNCATE, gaussian
 
 TOLERANCE = 2e-7
-"""Largest error of a response D_i at any frequency, of the amplitude that enters, for scales a pixel apart."""
+"""Largest error of a response D_i at any frequency, relative to the input, for scales a pixel apart."""
 
 LEVEL_T = 3.0
 """A plane may keep every 2^level-th pixel once it is smoothed with LEVEL_T x 2^level px."""
@@ -28,7 +28,7 @@ LEVEL_T = 3.0
 MAX_LEVEL = 6
 
 HALF_WIDTH = 6
-"""Samples on each side that the interpolation between the pixels of a level looks at."""
+"""Samples on each side that the interpolation of a level uses."""
 
 _STEEPEST = 3.0  # ratio of scales that one step may span: beyond, two steps are cheaper
 _LARGEST_SUM = 2.5  # of the absolute taps: beyond, they would magnify rounding
@@ -42,16 +42,16 @@ class Smooth:
     """One step of the cascade: `target = source + taps * source`, along columns, then along rows.
 
     Along an axis, with x the samples of the source, the step adds `sum_k taps[k-1] (x[+k step] + x[-k step] - 2 x[0])`:
-    flat ground stays what it is, exactly.
+    flat ground stays exactly flat.
 
     Attributes
     ----------
     level : source and target hold every 2^level-th pixel
     from_image : the source is the tile itself (level 0), not the plane before
     taps : (K,) weights
-    step : distance of the taps, in samples of the level
+    step : distance between taps, in samples of the level
     u : standard deviation of the target, px
-    scale_index, t : the step yields D_i = t (target - plane before) for this i; None: the plane is only a way-point
+    scale_index, t : the step yields D_i = t (target - plane before) for this i; None: the plane is only intermediate
     """
 
     level: int
@@ -77,13 +77,13 @@ class Decimate:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do for a range of scales of tiles of one shape.
+    """Steps for a range of scales of tiles of one shape.
 
     Attributes
     ----------
     steps : in order
     margin : pixels, a multiple of the coarsest level's spacing, by which planes of level 1 and up extend beyond
-        the tile on each side, filled by its boundary rule; what lies beyond the margin is far below TOLERANCE
+        the tile on each side, filled by its boundary rule; the effect of pixels beyond is far below TOLERANCE
     """
 
     steps: tuple[Smooth | Decimate, ...]
@@ -122,7 +122,7 @@ def plan(params: FocusParams, shape: tuple[int, int], first: int = 0, last: int 
     """
     scales = params.scales
     last = params.n_scales if last is None else last
-    # Beyond six deviations a Gaussian weighs 1e-9; tiles no larger than that are done without margins, at level 0.
+    # Beyond six deviations a Gaussian weighs 1e-9; tiles smaller than that stay at level 0, without margins.
     margin = math.ceil(TRUNCATE * scales[last])
     top = MAX_LEVEL if margin <= min(shape) else 0
     steps: list[Smooth | Decimate] = []
@@ -140,7 +140,7 @@ def plan(params: FocusParams, shape: tuple[int, int], first: int = 0, last: int 
 
 
 def _way_points(t: float) -> list[float]:
-    """Scales on the way to the first one: small Gaussians directly, large ones by way of smaller ones."""
+    """Scales before the first one: none for small Gaussians; large ones are made from smaller ones."""
     points = []
     while t > _STEEPEST:
         t /= _STEEPEST
@@ -150,7 +150,7 @@ def _way_points(t: float) -> list[float]:
 
 def _smooth(t: float, u: float, level: int, index: int | None) -> Smooth:
     """The cheaper of the step from the plane before and the step from the tile; t = 0 is the tile."""
-    # D is proportional to the distance of its scales, and so must its error be.
+    # D is proportional to the distance between its scales; so is the error allowed.
     tolerance = TOLERANCE * min(1.0, u - t) / u
     found, from_image = _fit(t, u, 2**level, tolerance), t == 0
     if level == 0 and u < 2 * LEVEL_T and not from_image:
@@ -177,12 +177,12 @@ def _band(t: float) -> NDArray[np.float64]:
 
 
 def _fit(t: float, u: float, spacing: int, tolerance: float, fewer_than: int | None = None) -> _Taps | None:
-    """Step and fewest taps that take Gaussian(t) to Gaussian(u) within the tolerance; None if not fewer than asked."""
+    """Step and fewest taps that take Gaussian(t) to Gaussian(u) within the tolerance; None if not `fewer_than`."""
     omega = _band(t)
     before, after = transfer(t, omega), transfer(u, omega)
     width = math.sqrt(u * u - t * t) / spacing
     best: _Taps | None = None
-    # Taps further apart than this let the Gaussian's mirror images in.
+    # Taps further apart than this let aliases of the Gaussian in.
     widest = max(1, int(1.2 * width * t / u))
     for step in range(widest, 0, -1):
         if best and step < best[0] - 2:  # closer taps only become more
@@ -204,7 +204,7 @@ def _fit(t: float, u: float, spacing: int, tolerance: float, fewer_than: int | N
 def interpolators(level: int) -> NDArray[np.float32]:
     """(2^level, 2 HALF_WIDTH) weights of the samples m = 1 - HALF_WIDTH .. HALF_WIDTH around a pixel.
 
-    Row p is for pixels p px beyond sample m = 0; row 0 takes that sample as it is.
+    Row p is for pixels p px beyond sample m = 0; row 0 copies that sample.
     """
     spacing = 2**level
     t = LEVEL_T * spacing

@@ -30,6 +30,7 @@ from mhfd.kernel.measures import (
     row_noise_factor,
     summarise,
 )
+from mhfd.robust import NORMAL_MEDIAN
 
 Plane = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ def normalise(tile: NDArray[Any], saturate: float) -> tuple[Plane, float]:
     grey = np.sort(tile, axis=None).astype(np.float64)
     rank = math.floor(saturate * grey.size)
     low, high = grey[rank], grey[-1 - rank]
-    if low == high:  # almost every pixel is the same: what little there is spans the range
+    if low == high:  # almost all pixels are equal: the few others span the range
         low, high = grey[0], grey[-1]
     if low == high:
         return np.zeros(tile.shape), 1.0
@@ -117,7 +118,7 @@ def local_mean(image: Plane) -> Plane:
 
 
 def estimate_noise(image: Plane) -> NoiseModel:
-    """Noise from fourth differences, robust against structure (docs/noise.md tells why this one)."""
+    """Noise from fourth differences, robust against structure (docs/noise.md compares others)."""
     fourth = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / math.sqrt(70)
     across = np.array([1.0, 2.0, 1.0]) / math.sqrt(6)
 
@@ -145,7 +146,7 @@ def lower_median(values: Plane) -> float:
 
 def robust_variance(magnitude: Plane) -> float:
     """Variance of normal noise from the median of its absolute values."""
-    return (lower_median(magnitude) / 0.6744897501960817) ** 2
+    return (lower_median(magnitude) / NORMAL_MEDIAN) ** 2
 
 
 def autocovariances(image: Plane) -> Covariances:

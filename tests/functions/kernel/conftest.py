@@ -1,4 +1,4 @@
-"""Every kernel, for facts that hold of each."""
+"""Fixtures for facts that hold for every kernel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from phantoms import Kernel
 
 @pytest.fixture(params=[*FAST_KERNELS, "reference"], scope="session")
 def measure(request: pytest.FixtureRequest) -> Kernel:
-    """Each kernel in turn, the judge among them."""
+    """Each kernel in turn, including the reference."""
     return FAST_KERNELS.get(request.param, reference.measure)
 
 
 @pytest.fixture(params=FAST_KERNELS, scope="session")
 def fast(request: pytest.FixtureRequest) -> Kernel:
-    """Each kernel that is held to the reference."""
+    """Each kernel that must agree with the reference."""
     return FAST_KERNELS[request.param]

@@ -1,4 +1,4 @@
-"""The compiled kernel: however a tile is cut, and whoever works on it, the result is the same."""
+"""The compiled kernel: any cut of a tile and any number of threads give the same result."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def spots(shape: tuple[int, int], dtype: Any = np.uint8, seed: int = 1) -> NDArr
 
 
 def same(ours: Result, theirs: Result) -> bool:
-    """Whether two results are equal to the last bit."""
+    """True if two results are equal to the last bit."""
     return ours[0] == theirs[0] and all(
         np.array_equal(a, b) for a, b in zip(astuple(ours[1]), astuple(theirs[1]), strict=True)
     )
 
 
 def least_bytes(tile: NDArray[Any], params: FocusParams) -> int:
-    """What the error of a hopeless budget names as needed."""
+    """The bytes that the error of a hopeless budget names."""
     with pytest.raises(TileError) as caught:
         compiled.measure(tile, params, max_bytes=1)
     return next(int(word) for word in str(caught.value).split() if word.isdigit() and int(word) > 10**5)

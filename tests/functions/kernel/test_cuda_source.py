@@ -1,4 +1,4 @@
-"""fused.cu compiles for the GPUs it is made for, by the compiler that CuPy uses; no GPU is needed for that."""
+"""fused.cu compiles for the GPUs it is made for, with the compiler that CuPy uses; this needs no GPU."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def nvrtc() -> ctypes.CDLL:
 
 
 def compiled(architecture: str) -> bytes:
-    """Machine code of fused.cu, by the options of `mhfd.cuda`."""
+    """Machine code of fused.cu, with `mhfd.cuda`'s options."""
     compiler, program, size = nvrtc(), ctypes.c_void_p(), ctypes.c_size_t()
 
     def call(name: str, *arguments: object) -> int:

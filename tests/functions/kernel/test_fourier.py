@@ -1,6 +1,6 @@
 """The array path as CuPy would run it, without a GPU.
 
-A stand-in for CuPy offers what CuPy has of the functions used here, with CuPy's arguments, and computes by NumPy.
+A stand-in offers CuPy's functions that are used here, with CuPy's arguments, and computes with NumPy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mhfd.kernel.fourier import NUMPY, Arrays
 from mhfd.kernel.measures import FeatureList, Measures
 from phantoms import as_uint8, texture
 
-# --- What CuPy 13 and 14 offer of what is used here: parameters in their order ------------------------------------
+# --- Functions used here, with the parameters of CuPy 13 and 14 in their order ------------------------------------
 
 XP = {
     "abs": "x out",
@@ -68,7 +68,7 @@ OPERATORS = (*UNARY, *COMPARISONS, *(f"{how}{name}" for how in ("", "r", "i") fo
 
 
 class OnDevice:
-    """An array that, like CuPy's, never turns into NumPy's unasked, nor works together with one."""
+    """An array that, like CuPy's, never converts to NumPy's implicitly, nor mixes with one."""
 
     __array_ufunc__ = None
 
@@ -89,7 +89,7 @@ class OnDevice:
         return int(self._hidden)
 
     def __bool__(self) -> bool:
-        raise TypeError("CuPy would wait for the device here, unseen: say int() or float()")
+        raise TypeError("CuPy would wait for the device here, hidden: use int() or float()")
 
     def __getitem__(self, index: Any) -> OnDevice:
         return OnDevice(self._hidden[bare(index)])
@@ -115,7 +115,7 @@ for name in OPERATORS:
 
 
 def bare(given: Any) -> Any:
-    """What is hidden in the arrays of an argument, none of which may be NumPy's."""
+    """An argument with its arrays unwrapped, none of which may be NumPy's."""
     if isinstance(given, OnDevice):
         return given._hidden
     if isinstance(given, np.ndarray):

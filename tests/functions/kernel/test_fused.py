@@ -1,4 +1,4 @@
-"""The fused GPU path on the stand-in of tests/host_device.py; test_reference_agreement.py holds its numbers."""
+"""The fused GPU path on the stand-in of tests/host_device.py; test_reference_agreement.py checks its numbers."""
 
 from __future__ import annotations
 
@@ -317,7 +317,7 @@ def test_devices_that_share_a_tile_take_strips_where_memory_is_short() -> None:
     assert shared.measures.features == Fused(HostDevice()).measure(tile, COARSE)[0].features
 
 
-# --- What two texts say about one thing ---------------------------------------------------------------------------
+# --- One type in two languages ------------------------------------------------------------------------------------
 
 
 def test_the_state_of_a_tile_is_laid_out_as_the_kernels_have_it() -> None:

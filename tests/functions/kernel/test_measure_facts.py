@@ -1,4 +1,4 @@
-"""What the feature count must be on pictures whose features are known."""
+"""The feature count on pictures whose features are known."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_discs_are_found_in_noise(measure: Kernel, rng: np.random.Generator) -> 
     assert np.abs(np.array(places(features)) - np.array(sorted(CENTRES))).max() <= 1
 
 
-# --- What leaves the features alone -----------------------------------------------------------------------------
+# --- Changes that leave the features alone ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shift", [(1, 0), (0, -3), (7, 5), (-9, 11)])

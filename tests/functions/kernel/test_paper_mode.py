@@ -13,7 +13,7 @@ from phantoms import Kernel, Plane, discs, texture
 
 
 def as_published(tile: Plane, *, n: int, min_t: float, max_t: float, saturate: float) -> list[tuple[int, int, int]]:
-    """Row, column and scale index of each feature: Fourier transforms, hence a tile that repeats itself."""
+    """Row, column and scale index of each feature, by Fourier transforms, hence of a periodic tile."""
     rows, cols = tile.shape
     grey = sorted(tile.ravel().tolist())
     clipped = math.floor(saturate * len(grey))

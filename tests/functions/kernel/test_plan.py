@@ -33,7 +33,7 @@ def name(params: FocusParams) -> str:
 
 
 def responses(made: Plan) -> dict[int, NDArray[np.float64]]:
-    """What each D_i is of a wave of each frequency along one axis, by the steps of the plan."""
+    """Response of each D_i to waves along one axis, by frequency, from the steps of the plan."""
     smoothed = np.ones_like(OMEGA)
     found = {}
     for step in made.steps:

@@ -1,8 +1,8 @@
-"""The measure on GPUs: fused.cu and what runs it.
+"""The measure on GPUs: fused.cu and the code that runs it.
 
-All memory of a piece of work is one block, laid out before it is asked for, so that its size is known beforehand,
-and a batch of tiles is one CUDA graph that is recorded once and replayed. What a GPU is, `Device` says;
-`mhfd.cuda` has the real one. A tile whose planes exceed the budget is done in strips of rows, with the same result.
+A task uses one block of memory, laid out before it is allocated, so that its size is known beforehand. A batch of
+tiles is one CUDA graph, recorded once and replayed. `Device` is the interface of a GPU; `mhfd.cuda` implements it.
+A tile whose planes exceed the budget is done in strips of rows, with the same result.
 """
 
 from mhfd.kernel.fused.sharing import measure_on

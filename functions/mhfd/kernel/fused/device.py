@@ -1,4 +1,4 @@
-"""What a GPU can do, as the fused kernels see it. `mhfd.cuda` has the real one."""
+"""The interface of a GPU for the fused kernels; `mhfd.cuda` implements it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Memory(Protocol):
 
 
 class Stream(Protocol):
-    """Work that a device does in order. Nothing waits for it but `synchronize`."""
+    """Work that a device does in order. Only `synchronize` waits for it."""
 
     def upload(self, address: int, data: NDArray[Any]) -> None:
         """Copy a C-contiguous array to the device; `data` must not change before `synchronize` if it is pinned."""
@@ -26,7 +26,7 @@ class Stream(Protocol):
         """Copy from the device into a C-contiguous array, complete after `synchronize`."""
 
     def fetch(self, address: int, other: Device, other_address: int, nbytes: int) -> None:
-        """Copy from the memory of a device of the same kind, maybe this one."""
+        """Copy from the memory of a device of the same kind, or this one."""
 
     def zero(self, address: int, nbytes: int) -> None: ...
 
@@ -38,16 +38,16 @@ class Stream(Protocol):
         args: Sequence[np.generic],
         shared: int,
     ) -> None:
-        """Run a kernel of fused.cu with so many bytes of shared memory."""
+        """Run a kernel of fused.cu; `shared`: bytes of shared memory."""
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Note down the calls that `work` makes of this stream; what is returned does them all, any number of times.
+        """Record the calls that `work` makes on this stream; the returned function replays them, as often as called.
 
-        `work` may be done once or twice meanwhile. It must not wait for the device.
+        `work` may run once or twice meanwhile. It must not wait for the device.
         """
 
     def mark(self) -> Any:
-        """A point in the work, to be compared by `milliseconds`."""
+        """A point in the work, for `milliseconds`."""
 
     def milliseconds(self, earlier: Any, later: Any) -> float:
         """Time the device took from one mark to another, once it has synchronised."""
@@ -57,9 +57,9 @@ class Stream(Protocol):
 
 
 class Device(Protocol):
-    """A GPU, or what stands in for one. Used by several threads at a time, each with streams of its own.
+    """A GPU, or a stand-in for one. Used by several threads at a time, each with streams of its own.
 
-    `empty` raises MemoryError. Everything raises `mhfd.BackendError` when the device fails.
+    `empty` raises MemoryError. Any method raises `mhfd.BackendError` when the device fails.
     """
 
     @property
@@ -70,6 +70,6 @@ class Device(Protocol):
     def empty(self, nbytes: int) -> Memory: ...
 
     def pinned(self, nbytes: int) -> NDArray[np.uint8]:
-        """Host memory (nbytes,) from and to which copies run beside the device's work."""
+        """(nbytes,) host memory; copies from and to it run beside the device's work."""
 
     def stream(self) -> Stream: ...

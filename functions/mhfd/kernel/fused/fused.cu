@@ -1,4 +1,4 @@
-// The measure on a GPU; `fused.py` says which kernel runs when, docs/measure.md what they compute.
+// The measure on a GPU; work.py says which kernel runs when, docs/measure.md what they compute.
 //
 // Plain CUDA C++, also compiled by an ordinary C++ compiler: between two barriers all threads of a block do the same
 // PHASE, which a host runs as a loop over the threads. Hence threadIdx is used only inside a PHASE, a `continue` there
@@ -7,7 +7,7 @@
 //
 // Planes are float, row by row, of a batch of tiles one after the other; blockIdx.z is the tile. Sums are made in an
 // order that depends neither on timing nor on how a tile is cut into strips. Sums of products are written with fmaf,
-// so that every kernel that computes a number rounds it alike. fused.py puts the definitions of the constants in
+// so that every kernel that computes a number rounds it alike. source.py puts the definitions of the constants in
 // capitals in front of this text.
 
 #ifndef PHASE
@@ -26,7 +26,7 @@ typedef float f4;
 typedef double f8;
 typedef unsigned long long Key;
 
-// What is known of one tile. fused.py mirrors it as a NumPy type: 8 bytes a field.
+// State of one tile. source.py mirrors it as a NumPy type: 8 bytes a value.
 struct State {
     Key keys[4];          // leading digits found so far of the pixels of ranks 0, k, N-1-k and N-1
     long long ranks[4];   // rank of that pixel among those that share these digits
@@ -42,7 +42,7 @@ struct State {
     Key content;  // blocks with structure in or beside them
 };
 
-// Index i of a sample beyond a line of n: mirrored, the border between two samples, or around in a circle.
+// Index of sample i of a line of n by the boundary rule: half-sample symmetric, or circular.
 __device__ inline int fold(int i, int n, int circular) {
     if ((unsigned)i < (unsigned)n) return i;
     const int period = circular ? n : 2 * n;
@@ -55,13 +55,13 @@ __device__ inline size_t plane_of(int rows, int cols) { return (size_t)blockIdx.
 
 // --- Histograms and what is read off them ----------------------------------------------------------------------------
 
-// In which bin the element of a rank lies, how many lie below that bin and how many in it.
+// The bin of the element of a rank, and how many elements lie below that bin and in it.
 struct Place {
     long long bin, below, count;
 };
 
-// For a histogram of a multiple of 256 bins, or the sum of two. All threads of a block call it; shared memory:
-// a Place, then bins / 256 sums.
+// Finds a rank in a histogram of a multiple of 256 bins, or the sum of two. All threads of a block call it. Shared
+// memory: a Place, then bins / 256 sums.
 __device__ inline void find_rank(const unsigned* first, const unsigned* second, int bins, long long rank) {
     Place* place = (Place*)shared_memory;
     unsigned* sums = (unsigned*)(place + 1);
@@ -92,7 +92,7 @@ __device__ inline void find_rank(const unsigned* first, const unsigned* second, 
 
 // --- Limits of grey --------------------------------------------------------------------------------------------------
 
-// Whole numbers in the order of the pixels: each type's bits, made to compare as unsigned numbers do.
+// Unsigned integers that sort as the pixels do, made from each type's bits.
 __device__ inline Key key_of(u1 v) { return v; }
 __device__ inline Key key_of(i1 v) { return (u1)v ^ 0x80u; }
 __device__ inline Key key_of(u2 v) { return v; }
@@ -119,7 +119,7 @@ __device__ inline double grey_of(Key key, f8) {
 }
 
 // Counts the digit of `bits` bits at `shift` of the pixels' keys. In the first pass all pixels count, in histogram 0;
-// later those whose digits before are those of the pixel of rank number r count in histogram r.
+// later, histogram r counts the pixels with the same digits so far as the pixel of rank number r.
 template <typename T>
 __device__ void histogram(const T* tile, const State* states, unsigned* histograms, long long size, int bits, int shift,
                           int first) {
@@ -152,7 +152,7 @@ __device__ void histogram(const T* tile, const State* states, unsigned* histogra
     }
 }
 
-// One more digit of the pixel of rank number blockIdx.x. `rank` is that of the low limit; size: pixels of a tile.
+// Next digit of the pixel of rank number blockIdx.x. `rank` is that of the low limit; size: pixels of a tile.
 KERNEL(1024) limits(State* states, unsigned* histograms, long long rank, long long size, int bits, int first) {
     const int r = blockIdx.x, bins = 1 << bits;
     State& state = states[blockIdx.z];
@@ -179,7 +179,7 @@ template <typename T>
 __device__ inline void grey_limits(const State& state, double* low, double* high) {
     *low = grey_of(state.keys[1], T());
     *high = grey_of(state.keys[2], T());
-    if (*low == *high) {  // almost every pixel is the same: what little there is spans the range
+    if (*low == *high) {  // almost all pixels are equal: the few others span the range
         *low = grey_of(state.keys[0], T());
         *high = grey_of(state.keys[3], T());
     }
@@ -189,8 +189,8 @@ __device__ inline float rescaled(double grey, double low, double high) {
     return low == high ? 0.0f : (float)fmin(fmax((grey - low) / (high - low), 0.0), 1.0);
 }
 
-// Rows of the tile as pixels in [0, 1]. Row y of the image is row (first + y) modulo `period` of `tile`, which holds
-// that many. If asked for, the sums over squares of BLOCK pixels, of which row 0 begins one: blocks (.., block_cols).
+// Normalises rows of the tile to [0, 1]. Row y of the image is row (first + y) modulo `period` of `tile`, which has
+// `period` rows. Unless null, blocks (.., block_cols) gets the sums over squares of BLOCK pixels; row 0 begins one.
 template <typename T>
 __device__ void normalise(const T* __restrict__ tile, const State* states, float* __restrict__ image,
                           double* __restrict__ blocks, int first, int period, int rows, int cols, int block_first,
@@ -232,7 +232,7 @@ __device__ void normalise(const T* __restrict__ tile, const State* states, float
     }
 }
 
-// The mean of the normalised tile from the sums of its blocks; limits and saturation for whoever asks later.
+// The mean of the normalised tile from the sums of its blocks; also stores limits and saturation.
 template <typename T>
 __device__ void mean(State* states, const double* blocks, long long count, long long size) {
     State& state = states[blockIdx.z];
@@ -276,12 +276,12 @@ FOR_TYPE(f8)
 
 // --- Noise -----------------------------------------------------------------------------------------------------------
 
-// Medians of magnitudes sought: of the corner of the spectrum, of slow noise down and along, of the corner over the
-// darker and over the lighter pixels. Coarse histograms: corner of the darker, of the lighter, down, along.
+// Medians of magnitudes: corner of the spectrum, slow noise down and along, corner over the darker and over the
+// lighter pixels. Coarse histograms: corner of the darker, of the lighter, down, along.
 constexpr int ALL = 0, DOWN = 1, ALONG = 2, DARKER = 3, LIGHTER = 4, MEDIANS = 5;
 
-// COARSE_BINS of 1/64 octave go from 2^-24 up to 128, which no fourth difference of [0, 1] exceeds; smaller ones
-// share bin 0. In the chosen bin the FINE_BITS low bits of a float tell its elements apart.
+// COARSE_BINS of 1/64 octave go from 2^-24 to nearly 2^8; no fourth difference of [0, 1] exceeds 128, smaller ones
+// share bin 0. In the chosen bin, elements differ in the FINE_BITS low bits of a float.
 constexpr unsigned SMALLEST = (127u - 24u) << 23;
 constexpr int FINE_BINS = 1 << FINE_BITS;
 
@@ -289,10 +289,10 @@ __device__ inline int coarse_bin(unsigned bits) {
     return bits < SMALLEST ? 0 : min((int)((bits - SMALLEST) >> FINE_BITS) + 1, COARSE_BINS - 1);
 }
 
-// A block of threads sums up a chunk of CHUNK_ROWS x CHUNK_COLS pixels, a thread a column.
-// Histograms of magnitudes: coarse ones (and the sums of the darker and the lighter pixels' local mean, and how many
-// the darker are: `partials`, a chunk), or fine ones of what lies in the bins already chosen.
-// Image: rows of the tile from `origin` on; rows `first` .. `last` of the tile are looked at, first a multiple of
+// A block of threads does a chunk of CHUNK_ROWS x CHUNK_COLS pixels, a thread a column.
+// Histograms of magnitudes: coarse ones, or fine ones within the bins already chosen. With coarse ones, `partials`
+// gets for each chunk the sums of the darker and of the lighter pixels' local mean and the number of darker pixels.
+// Image: rows of the tile from `origin` on; counts rows `first` .. `last` of the tile, first a multiple of
 // CHUNK_ROWS.
 template <bool FINE>
 __device__ void noise(const float* image, const State* states, unsigned* histograms, double* partials, int origin,
@@ -470,7 +470,7 @@ __device__ inline double robust_variance(double median, double gain) {
     return sigma * sigma / gain;
 }
 
-// From chunks to covariances and the model of the noise: measures.row_noise_factor and measures.noise_model.
+// Covariances and the noise model from chunks: measures.row_noise_factor and measures.noise_model.
 KERNEL(256) summary(State* states, const double* shades, const double* products, int chunks, int rows, int cols) {
     constexpr int SUMS = LAGS + 3;
     double* sums = shared_memory;  // 256 SUMS
@@ -517,7 +517,7 @@ KERNEL(256) summary(State* states, const double* shades, const double* products,
     }
 }
 
-// Whether a whole block of the tile departs from the mean of its neighbours left and right: measures.content.
+// True if a whole block of the tile departs from the mean of its left and right neighbours: measures.content.
 __device__ inline bool is_structured(const double* sums, int row, int col, int rows, int cols, double threshold) {
     if (row < 0 || row >= rows / BLOCK || col < 1 || col + 1 >= cols / BLOCK) return false;
     const double* at = sums + (size_t)row * ((cols + BLOCK - 1) / BLOCK) + col;
@@ -553,7 +553,7 @@ KERNEL(256) content(State* states, const double* blocks, int rows, int cols) {
 // A block smooths SMOOTH_COLS columns and SMOOTH_GROUPS groups of SMOOTH_ROWS rows, those `step` apart, so that
 // neighbouring outputs of a thread share all but one of their inputs, which stay in registers.
 
-// What K taps add to SMOOTH_ROWS pixels of a column, and these pixels themselves.
+// Changes by K taps to SMOOTH_ROWS pixels of a column, and these pixels themselves.
 template <int K>
 __device__ inline void change_down(const float* column, const float* taps, int top, int rows, int cols, int step,
                                    int circular, float offset, float* centre, float* change) {
@@ -578,10 +578,10 @@ __device__ inline void change_down(const float* column, const float* taps, int t
     }
 }
 
-// One step of the cascade (plan.Smooth): target, and the response t (target - plane before) where one is asked for.
-// From the tile itself, its mean is taken off and `before` is the plane before; else the source is that.
-// Columns `step` apart stand side by side in shared memory, so that taps are at places known to the compiler;
-// `stride` lies between those of neighbouring columns, and is such that a warp meets each bank once.
+// One step of the cascade (plan.Smooth): target and, unless `response` is null, the response t (target - plane before).
+// from_image: the source is the tile, less its mean, and `before` the plane before; else the source is that plane.
+// Columns `step` apart are adjacent in shared memory, so that the compiler knows the offsets of taps;
+// neighbouring columns are `stride` apart, chosen so that a warp meets each bank once.
 template <int K>
 __device__ void smooth(const float* __restrict__ source, const float* __restrict__ before, float* __restrict__ target,
                        float* __restrict__ response, const float* __restrict__ taps, const State* states, int rows,
@@ -658,9 +658,9 @@ SMOOTH(14)
 SMOOTH(15)
 SMOOTH(16)
 
-// The kernels of one pixel a thread have the row as blockIdx.x, of which there may be more than 65535.
+// Kernels of one pixel a thread take the row from blockIdx.x, which may exceed 65535.
 
-// The same in two launches for steps of any number of taps and any reach: what the columns add, into `changes`, ...
+// `smooth` in two launches, for any number of taps and any reach: the changes down the columns, into `changes`, ...
 KERNEL(256) smooth_down(const float* source, float* changes, const float* taps, const State* states, int count,
                         int rows, int cols, int step, int circular, int from_image) {
     const size_t plane = plane_of(rows, cols);
@@ -726,8 +726,8 @@ __device__ inline float polarised(float d, int polarity) {
     return polarity == DARK ? d : polarity == BRIGHT ? -d : fabsf(d);
 }
 
-// Responses of `count` scales from number `first` on, `stride` floats apart, folded into the maximum M over scale and
-// the scale A that attains it, (rows, cols); `fresh`: they hold nothing yet. Row y of M is row top + y of a response.
+// Merges responses of `count` scales from number `first` on, `stride` floats apart, into the maximum M over scale and
+// the scale A that attains it, (rows, cols); `fresh`: they are empty. Row y of M is row top + y of a response.
 KERNEL(256) merge_0(const float* responses, float* strength, u2* scale, long long stride, int count, int first,
                     int response_rows, int top, int rows, int cols, int polarity, int fresh) {
     PHASE {
@@ -836,7 +836,7 @@ MERGE(4)
 MERGE(5)
 MERGE(6)
 
-// The maximum and the scale found elsewhere, for larger scales, folded into those found here.
+// Merges another device's maximum and scale, for larger scales, into those found here.
 KERNEL(256) merge_pair(float* strength, u2* scale, const float* other_strength, const u2* other_scale,
                        long long size) {
     PHASE {
@@ -854,9 +854,9 @@ struct Feature {
     float strength;
 };
 
-// Local maxima of M over 3 x 3 pixels that rise above `thresholds` (by scale, of noise of unit deviation; null: none)
-// times the noise at the local grey level: how many at each scale and, if asked for, which, in any order.
-// M: rows of the tile from `origin` to `end` (where it ends before the tile does, the row beyond is not looked at);
+// Counts, by scale, the local maxima of M over 3 x 3 pixels above `thresholds` (by scale, for noise of unit deviation;
+// null: none) times the noise at the local grey level; unless `features` is null, lists them, in any order.
+// M: rows of the tile from `origin` to `end` (rows beyond are not looked at, even where the tile goes on);
 // image: image_rows from image_origin on; rows first .. last of the tile are searched.
 KERNEL(256) peaks(const float* strength, const u2* scale, const float* image, const State* states,
                   const double* thresholds, unsigned* counts, Feature* features, unsigned* found, int origin, int end,

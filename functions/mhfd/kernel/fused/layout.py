@@ -1,4 +1,4 @@
-"""What is where: the memory of a piece of work is one block, laid out before it is asked for."""
+"""The memory layout of a task: one block, laid out before it is allocated."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from mhfd.kernel.measures import noise_gains
 from mhfd.kernel.plan import Plan, Smooth, interpolators, plan
 
 STRIP_ROWS = 64
-"""Strips are a multiple of this high: of the spacing of every level, of CHUNK_ROWS and of BLOCK."""
+"""Strip heights are a multiple of this, and so of every spacing, CHUNK_ROWS and BLOCK."""
 
 GROUP = 6
-"""Responses at level 0 that are kept until they are merged; the same memory holds more of the coarser levels."""
+"""Responses at level 0 that are kept until merged; the same memory holds more of the coarser levels."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one block of memory is laid out for.
+    """Work done in one block of memory.
 
     Attributes
     ----------
-    shape, dtype : of a tile; dtype is one that fused.cu has
+    shape, dtype : of a tile; dtype is one of fused.cu's
     params : scales in pixels
     batch : tiles that are measured at the same time; more than one only as a whole
     first, last : scales whose responses are computed
     rows : rows of the tile that are searched for features
-    align : strips keep so many more rows on either side; a multiple of the spacing of the plan's coarsest level
+    align : extra rows of strips on either side; a multiple of the spacing of the plan's coarsest level
     """
 
     shape: tuple[int, int]
@@ -79,7 +79,7 @@ class Task:
 
     @property
     def digits(self) -> tuple[int, int]:
-        """Digits of a pixel's key, and bits of one: histograms find the limits digit by digit."""
+        """Number of digits of a pixel's key, bits of each; histograms find the limits digit by digit."""
         size = self.dtype.itemsize
         return (1, 8) if size == 1 else (size // 2, 16)
 
@@ -99,7 +99,7 @@ class Window:
     Attributes
     ----------
     core : rows searched for features
-    image : rows of the normalised tile and of level 0; in "paper" mode they may go around the tile's ends
+    image : rows of the normalised tile and of level 0; in "paper" mode they may wrap around the ends
     maximum : rows of the maximum over scale: the core's and, within the tile, at least one more on either side
     """
 
@@ -109,7 +109,7 @@ class Window:
 
 
 def windows(task: Task, core_rows: int) -> list[Window]:
-    """The strips of a task; one if all rows of the tile are searched and `core_rows` reach."""
+    """The strips of a task; one if all rows of the tile are searched and fit `core_rows`."""
     rows, (first, last) = task.shape[0], task.rows
     if (first, last) == (0, rows) and core_rows >= rows:
         return [Window((0, rows), (0, rows), (0, rows))]
@@ -145,13 +145,13 @@ def level_cols(task: Task, level: int) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything lies in one block of memory, in bytes from its start.
+    """Places in one block of memory, in bytes from its start.
 
     Attributes
     ----------
     windows : strips, or the tile as a whole
     group : responses at level 0 for which there is room
-    resident : the whole tile's pixels stay on the device; else they are copied in strip by strip, pass by pass
+    resident : True if all of the tile's pixels stay on the device; else each pass copies them by strips
     image_rows, raw_rows : rows for which there is room
     places : name to (offset, bytes)
     nbytes : in all
@@ -180,9 +180,9 @@ def layout(task: Task, core_rows: int, group: int, resident: bool, features: boo
     core = max(w.core[1] - w.core[0] for w in strips)
     listed = FEATURE.itemsize * ((core + 1) // 2) * ((cols + 1) // 2) if features else 0
     sizes = {
-        # What the host wants to know, together.
+        # What the host reads, contiguous.
         "states": STATE.itemsize * batch,
-        # Zero at the start, together.
+        # Zero at the start, contiguous.
         "counts": 4 * task.params.n_scales * batch,
         "found": 4,
         "first_digit": 4 * 2**bits * batch,
@@ -205,7 +205,7 @@ def layout(task: Task, core_rows: int, group: int, resident: bool, features: boo
     places, offset = {}, 0
     for name, size in sizes.items():
         places[name] = offset, size
-        offset += ceil_div(size, 256) * 256  # where copies and wide loads like to begin
+        offset += ceil_div(size, 256) * 256  # alignment for copies and wide loads
     return Layout(tuple(strips), group, resident, image_rows, raw_rows, places, offset)
 
 
@@ -221,12 +221,12 @@ def smooths(steps: Plan) -> list[Smooth]:
 def smooth_stride(step: Smooth) -> int:
     """Distance in shared memory of neighbouring columns, see `smooth` of fused.cu."""
     columns = ceil_div(SMOOTH_COLS + 2 * step.reach, step.step)
-    # For few classes of columns, those of a warp follow each other from bank to bank.
+    # With few classes of columns, a warp's columns lie in successive banks.
     return columns + (ceil_div(BANKS, step.step) - columns) % BANKS if step.step <= 4 else columns
 
 
 def smooth_shared(step: Smooth) -> int:
-    """Bytes of shared memory of the kernel that does a step in one go."""
+    """Bytes of shared memory of the kernel that does a step in one launch."""
     return 4 * SMOOTH_GROUPS * SMOOTH_ROWS * step.step * smooth_stride(step)
 
 
@@ -236,7 +236,7 @@ def fits_shared(step: Smooth) -> bool:
 
 @lru_cache(maxsize=64)
 def constants(task: Task) -> tuple[NDArray[np.uint8], dict[str, int]]:
-    """Taps of each step, weights of each level and thresholds, as bytes, and where each of them begins."""
+    """Taps of each step, weights of each level and thresholds, as bytes, and the offset of each."""
     thresholds = task.params.k_noise * noise_gains(task.params.scales)
     parts: dict[str, NDArray[Any]] = {"thresholds": thresholds}
     parts |= {f"taps {i}": np.array(s.taps, np.float32) for i, s in enumerate(task.plan.steps) if isinstance(s, Smooth)}
@@ -254,7 +254,7 @@ def fit(task: Task, budget: int, features: bool) -> Layout:
     Raises
     ------
     TileError
-        "out_of_memory": not even the lowest strip fits.
+        "out_of_memory": not even the thinnest strip fits.
     """
     rows = task.rows[1] - task.rows[0]
     for group in (GROUP, 2):

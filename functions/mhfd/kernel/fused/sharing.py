@@ -1,4 +1,4 @@
-"""One tile by several devices: by scales, as in the paper, or by strips."""
+"""One tile on several devices: by scales, as in the paper, or by strips."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Partition = Literal["scales", "strips"]
 
 @dataclass(frozen=True)
 class Phase:
-    """What one of several devices did, in seconds since all of them began."""
+    """A phase of one device, in seconds since all devices began."""
 
     device: int
     name: str
@@ -49,7 +49,7 @@ class Shared:
 
 
 def measure_on(devices: Sequence[Fused], tile: Pixels, params: FocusParams, partition: Partition) -> Shared:
-    """`Fused.measure` of one tile by several devices, each in a thread of its own; one may be listed more than once.
+    """`Fused.measure` of one tile on several devices, each in its own thread; a device may be listed more than once.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def measure_on(devices: Sequence[Fused], tile: Pixels, params: FocusParams, part
                 for device, task, memory in zip(used, tasks, layouts, strict=True)
             ]
             break
-        except MemoryError:  # others took what was free
+        except MemoryError:  # others took the memory
             budgets = [memory.nbytes * 3 // 4 for memory in layouts]
     team = _Team(works, tile, gathering=partition == "scales")
     features = team.run()
@@ -119,12 +119,12 @@ class _Team:
     def _run_or_abort(self, number: int) -> list[NDArray[Any]]:
         try:
             return self._run(number, self.works[number])
-        except BaseException:  # whatever it is, the others must not wait for this device for ever
+        except BaseException:  # the others must not wait for this device for ever
             self._barrier.abort()
             raise
 
     def _run(self, number: int, work: Work) -> list[NDArray[Any]]:
-        """What one device does: the features it has found."""
+        """Do one device's share; the features it has found."""
 
         def timed(name: str, *steps: Callable[[], None]) -> None:
             start = perf_counter()

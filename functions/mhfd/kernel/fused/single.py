@@ -19,14 +19,14 @@ from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
 
 FREE_SHARE = 0.8
-"""Part of the free memory that is taken at most: graphs, kernels and other processes need some."""
+"""Largest part of the free memory to take: graphs, kernels and other processes need some."""
 
 PROGRAMS_KEPT = 4
 """Kinds of batches (shape, type, parameters, number of tiles) whose memory and graph are kept for the next one."""
 
 
 class Program:
-    """A batch of whole tiles recorded once as a graph, with the host memory from and to which it copies."""
+    """A batch of whole tiles recorded once as a graph, with the host memory it copies from and to."""
 
     def __init__(self, device: Device, task: Task, plan_of_memory: Layout, features: bool) -> None:
         self.work = Work(device, task, plan_of_memory, features)
@@ -48,7 +48,7 @@ class Program:
         work.copy_out(self._results)
 
     def start(self, tiles: Sequence[Pixels]) -> Run:
-        """Begin with a batch once the one before is done."""
+        """Start a batch once the one before is done."""
         with self.lock:
             self.settle()
             for place, tile in zip(self._tiles, tiles, strict=True):
@@ -69,7 +69,7 @@ class Program:
             return found, feature_list(self.work.listed(), self.work.task.params)
 
     def settle(self) -> None:
-        """Wait for the run under way, if there is one: what it reads and writes may then be used anew or be freed."""
+        """Wait for the current run, if any: its memory may then be reused or freed."""
         with self.lock:
             if self.run:
                 self.run.result()
@@ -104,7 +104,7 @@ class Pending:
 
     Attributes
     ----------
-    copy_ms, kernel_ms : what the device needed for all of them, once `result` has returned
+    copy_ms, kernel_ms : device time for all of them, once `result` has returned
     """
 
     def __init__(self, runs: Sequence[Run | list[Measures]]) -> None:
@@ -125,7 +125,7 @@ class Fused:
     Parameters
     ----------
     device : where
-    max_bytes : memory to take there at most; by default a share of what is free
+    max_bytes : most memory to take there; by default a share of what is free
     """
 
     def __init__(self, device: Device, max_bytes: int | None = None) -> None:
@@ -140,7 +140,7 @@ class Fused:
         return self.hardware.name
 
     def measure(self, tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
-        """Every number of one tile; see `reference.measure`, to which this agrees.
+        """Every number of one tile; agrees with `reference.measure`.
 
         Parameters
         ----------
@@ -165,15 +165,15 @@ class Fused:
                 if is_whole(memory):
                     return self._new_program(task, memory, True).measure(tile)
                 return self._by_strips(tile, task, memory)
-            except MemoryError:  # others took what was free
+            except MemoryError:  # others took the memory
                 self.release()
                 budget = memory.nbytes * 3 // 4
 
     def submit(self, tiles: Sequence[Pixels], params: FocusParams) -> Pending:
-        """Begin to measure tiles of one shape and type as one batch; two batches are under way at a time.
+        """Start measuring tiles of one shape and type as one batch; two batches run at a time.
 
-        Returns before the numbers are known: hand over the next batch before asking for them. Arguments and errors
-        otherwise as in `measure`; a `TileError` concerns all of these tiles.
+        Returns before the numbers are known: submit the next batch before calling `result`. Other arguments and
+        errors as in `measure`; a `TileError` concerns all of these tiles.
         """
         if len({(tile.shape, tile.dtype) for tile in tiles}) > 1:
             raise ValueError("the tiles of a batch must have one shape and one type: make a batch of each")
@@ -201,17 +201,17 @@ class Fused:
         return Pending(runs)
 
     def takes_whole(self, tile: Pixels, params: FocusParams) -> bool:
-        """Whether the tile needs no strips here."""
+        """True if the tile needs no strips here."""
         known = known_type(tile)
         return is_whole(fit(Task.of(known.shape, known.dtype, params), self.budget(params), True))
 
     def budget(self, params: FocusParams, tiles: int = 1) -> int:
-        """Bytes that so many tiles may take on the device."""
+        """Bytes that `tiles` tiles may take on the device."""
         most = self._allowed()
         return most if params.max_gpu_bytes is None else min(most, params.max_gpu_bytes * tiles)
 
     def release(self) -> None:
-        """Give back the memory that is kept for the next batch of the same kind."""
+        """Free the memory kept for further batches of the same kinds."""
         with self._lock:
             while self._programs:
                 self._drop_oldest()
@@ -221,7 +221,7 @@ class Fused:
             program.settle()
 
     def _allowed(self, held: int = 0) -> int:
-        """Bytes that all programs together may take, those with `held` bytes, which are not on the list, included."""
+        """Bytes that all programs may take together, including unlisted ones that hold `held` bytes."""
         if self._max_bytes is not None:
             return self._max_bytes
         return int(FREE_SHARE * (self.hardware.free_bytes() + self._kept() + held))
@@ -231,7 +231,7 @@ class Fused:
             return sum(program.work.layout.nbytes for programs in self._programs.values() for program in programs)
 
     def _kept_program(self, task: Task, features: bool, slots: int) -> Program | None:
-        """Of the programs for a task the one that was started first, once there are as many as are used in turn."""
+        """The program of a task that was started longest ago; None while the task has fewer than `slots`."""
         with self._lock:
             programs = self._programs.get((task, features), [])
             if len(programs) < slots:
@@ -241,7 +241,7 @@ class Fused:
             return programs[-1]
 
     def _new_program(self, task: Task, memory: Layout, features: bool) -> Program:
-        """One more program for a task; others, the longest unused first, make room for it."""
+        """One more program for a task; others, longest unused first, are dropped for it."""
         with self._lock:
             same = self._programs.pop((task, features), [])
             needed = memory.nbytes * (1 + len(same))
@@ -269,7 +269,7 @@ class Fused:
 
 
 def is_whole(memory: Layout) -> bool:
-    """Whether the tile is in memory as one piece, pixels included."""
+    """True if the tile is in memory as one piece, with its pixels."""
     (window, *others) = memory.windows
     return memory.resident and not others and window.image == window.core
 
@@ -294,7 +294,7 @@ class Converted:
 
 
 def known_type(tile: Pixels) -> Pixels:
-    """The tile in a type that fused.cu has, rows one after the other, in this machine's byte order."""
+    """The tile in a type that fused.cu has, with contiguous rows, in this machine's byte order."""
     kind, size = tile.dtype.kind, tile.dtype.itemsize
     known = (kind in "iu" and size <= 2) or (kind == "f" and size in (4, 8))
     return Converted(tile, tile.dtype.newbyteorder("=") if known else np.dtype(np.float64))

@@ -1,4 +1,4 @@
-"""What fused.cu and its callers share: constants, and the layout of what they exchange."""
+"""Constants and record types that fused.cu shares with its callers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from mhfd.kernel import measures
 from mhfd.kernel.plan import HALF_WIDTH
+from mhfd.robust import NORMAL_MEDIAN
 
 BLOCK = measures.CONTENT_BLOCK_PX
 SMOOTH_COLS, SMOOTH_ROWS, SMOOTH_GROUPS, SMOOTH_TAPS = 128, 8, 3, 16
@@ -24,12 +25,12 @@ CONSTANTS: dict[str, float] = {
     "MERGE_SIDE": MERGE_SIDE, "MERGE_GROUPS": MERGE_GROUPS, "HALF_WIDTH": HALF_WIDTH, "CHUNK_ROWS": CHUNK_ROWS,
     "CHUNK_COLS": CHUNK_COLS, "COARSE_BINS": COARSE_BINS, "FINE_BITS": FINE_BITS, "PEAK_ROWS": PEAK_ROWS,
     "LAGS": LAGS, "NEAR": measures.LINE_LAGS[0], "FAR": measures.LINE_LAGS[1], "BEYOND": measures.LINE_LAGS[2],
-    "NORMAL_MEDIAN": 0.6744897501960817, "MEAN_MARGIN": measures.MEAN_MARGIN, "MIN_NOISE": measures.MIN_NOISE,
+    "NORMAL_MEDIAN": NORMAL_MEDIAN, "MEAN_MARGIN": measures.MEAN_MARGIN, "MIN_NOISE": measures.MIN_NOISE,
     "MIN_STEP": measures.MIN_STEP, "MIN_RESPONSE": measures.MIN_RESPONSE,
     "TEXTURE_ANISOTROPY": measures.TEXTURE_ANISOTROPY, "CONTENT_SIGMAS": measures.CONTENT_SIGMAS,
     "CONTENT_CONTRAST": measures.CONTENT_CONTRAST,
 }  # fmt: skip
-"""What fused.cu shares with this module and with the small formulas."""
+"""Constants that fused.cu shares with this module and `measures`."""
 
 STATE = np.dtype(
     [
@@ -49,6 +50,6 @@ def ceil_div(a: int, b: int) -> int:
 
 
 def source() -> str:
-    """Text of fused.cu with its constants, ready to be compiled."""
+    """Text of fused.cu with its constants, ready to compile."""
     defines = "".join(f"#define {name} {value!r}\n" for name, value in CONSTANTS.items())
     return defines + Path(__file__).with_name("fused.cu").read_text(encoding="utf-8")

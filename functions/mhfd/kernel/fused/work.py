@@ -1,4 +1,4 @@
-"""One piece of work: which kernel of fused.cu runs when, on what memory."""
+"""One task's work: which kernel of fused.cu runs when, on what memory."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from mhfd.kernel.plan import HALF_WIDTH, Decimate, Smooth
 
 
 class Work:
-    """Launches the kernels of one task; each method is one phase and waits for nothing."""
+    """Launches the kernels of one task; each phase is a method that waits for nothing."""
 
     def __init__(self, device: Device, task: Task, plan_of_memory: Layout, features: bool) -> None:
         self.device, self.task, self.layout, self.features = device, task, plan_of_memory, features
@@ -77,7 +77,7 @@ class Work:
         *args: str | int | float | np.generic | None,
         shared: int = 0,
     ) -> None:
-        """Over all tiles of the batch; text is a place in memory, None no place, Python's numbers int and float."""
+        """Launch over all tiles of the batch; a str names a place in memory, None is null, numbers get 32 bits."""
         typed = [self._argument(arg) for arg in args]
         self.stream.launch(kernel, (*grid, self.task.batch), (*block, 1), typed, shared)
 
@@ -94,20 +94,20 @@ class Work:
     # Copy in
 
     def reset(self) -> None:
-        """Forget what was found in the tile before."""
+        """Clear the results of the tile before."""
         self._in_image = None
         start, _ = self.layout.places["counts"]
         stop, size = self.layout.places["fine"]
         self.stream.zero(self.at("counts"), stop + size - start)
 
     def copy_in(self, tile: Pixels) -> None:
-        """One tile to the device, if it is to stay there."""
+        """Copy a tile to the device if it is to stay there."""
         if self.layout.resident:
             for first, block in row_blocks(tile):
                 self.stream.upload(self.at("raw", first * self.task.shape[1] * self.task.dtype.itemsize), block)
 
     def _raw(self, tile: Pixels, first: int, last: int) -> tuple[int, int]:
-        """See to it that rows first .. last are there: index of the first, and how many rows are there."""
+        """Have rows first .. last on the device: index of the first, and how many rows are there."""
         rows = self.task.shape[0]
         if self.layout.resident:
             return first % rows, rows
@@ -200,7 +200,7 @@ class Work:
         )  # fmt: skip
 
     def _chunks(self, tile: Pixels, first: int, last: int) -> tuple[int, int, int, int]:
-        """Normalise what the chunks of these rows look at: first and number of rows in `image`; first, last."""
+        """Normalise the rows that the chunks read: first and number of rows in `image`; first, last."""
         rows = self.task.shape[0]
         start, stop = max(0, first - 2), min(rows, last + measures.LINE_LAGS[2])
         self._normalise(tile, start, stop)
@@ -248,7 +248,7 @@ class Work:
         return address
 
     def _smooth(self, window: Window, number: int, step: Smooth, source: str, target: str, slot: int | None) -> None:
-        """One step, and its response into a slot."""
+        """Run one step; its response into a slot."""
         rows, cols = self._size(window, step.level)
         begin = "image" if step.from_image else source
         response = None if slot is None else self._slot(window, step.level, slot)
@@ -279,7 +279,7 @@ class Work:
         )  # fmt: skip
 
     def _merge(self, window: Window, level: int, pending: list[int], fresh: bool) -> bool:
-        """Fold the responses that wait into the maximum and forget them; whether it is still empty."""
+        """Merge pending responses into the maximum and clear them; True if it is still empty."""
         if not pending:
             return fresh
         first, last = window.maximum
@@ -308,7 +308,7 @@ class Work:
     # Gather, peaks
 
     def gather(self, other: Work, window: Window) -> None:
-        """Fold in the maximum over larger scales that another device has found, once that has synchronised."""
+        """Merge another device's maximum over larger scales, once that device has synchronised."""
         size = (window.maximum[1] - window.maximum[0]) * self.task.shape[1]
         self.stream.fetch(self.at("even"), other.device, other.at("strength"), 4 * size)
         self.stream.fetch(self.at("odd"), other.device, other.at("scale"), 2 * size)
@@ -317,7 +317,7 @@ class Work:
         )
 
     def peaks(self, window: Window) -> None:
-        """Count the features of the core and, if they were asked for, list them."""
+        """Count the features of the core and, if wanted, list them."""
         (first, last), cols = window.core, self.task.shape[1]
         robust, n_scales = self.task.params.mode == "robust", self.task.params.n_scales
         self._launch(
@@ -343,23 +343,23 @@ class Work:
 
     @property
     def result_bytes(self) -> int:
-        """States and counts lie one after the other."""
+        """Size of states and counts, which adjoin."""
         start, size = self.layout.places["counts"]
         return start + size - self.layout.places["states"][0]
 
     def copy_out(self, results: NDArray[np.uint8]) -> None:
-        """All numbers of the batch, (result_bytes,)."""
+        """Copy all numbers of the batch, (result_bytes,)."""
         self.stream.download(results, self.at("states"))
 
     def all_numbers(self) -> list[Numbers]:
-        """`copy_out`, waited for."""
+        """`copy_out`, then wait."""
         results = np.empty(self.result_bytes, np.uint8)
         self.copy_out(results)
         self.stream.synchronize()
         return self.numbers(results)
 
     def numbers(self, results: NDArray[np.uint8]) -> list[Numbers]:
-        """What `copy_out` has brought, tile by tile."""
+        """The output of `copy_out`, tile by tile."""
         origin = self.layout.places["states"][0]
 
         def part(name: str, dtype: Any) -> NDArray[Any]:
@@ -373,7 +373,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a device says of one tile."""
+    """A device's results for a tile."""
 
     task: Task
     state: Any  # a STATE
@@ -395,7 +395,7 @@ class Numbers:
 
 
 def feature_list(features: NDArray[Any], params: FocusParams) -> FeatureList:
-    """In raster order."""
+    """Features in raster order."""
     features = features[np.lexsort((features["col"], features["row"]))]
     index = features["scale"].astype(np.int64)
     return FeatureList(
