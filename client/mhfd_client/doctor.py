@@ -19,8 +19,9 @@ from mhfd import registry
 from mhfd._version import __version__
 from mhfd.contract import MhfdError
 from mhfd_client.compute.opening import open_compute
-from mhfd_client.compute.protocol import Compute, Json, SignInNeededError
+from mhfd_client.compute.protocol import Compute, Json
 from mhfd_client.config import Config, ConfigError, GlobusEndpoint
+from mhfd_client.service.attended import SignInNeededError
 
 Level = Literal["PASS", "WARN", "FAIL"]
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -26,20 +25,21 @@ from uuid import UUID
 
 from mhfd_client.compute.protocol import (
     ComputeError,
+    ComputeSignInError,
     EndpointUnavailableError,
     Json,
     NotPermittedError,
     PayloadTooLargeError,
     Reply,
     ResultTooLargeError,
-    SignInNeededError,
     Status,
     TaskFailedError,
     TaskLostError,
     WorkerDiedError,
 )
 from mhfd_client.config import GlobusEndpoint
-from mhfd_client.service.pacing import TokenBucket
+from mhfd_client.service.attended import SignInNeededError, somebody_is_there
+from mhfd_client.service.pacing import TokenBucket, retry_after_s
 
 if TYPE_CHECKING:
     from mhfd_client.compute.sdk import Session
@@ -108,14 +108,14 @@ class GlobusCompute:
             if self._app is not None:
                 return
             try:
-                from mhfd_client.compute import sdk
+                from mhfd_client.service import signin
             except ImportError as error:
                 raise ComputeError(
                     f"the endpoint '{self.name}' is reached with globus-compute-sdk, which is not here ({error}): "
                     'pip install "mhfd[globus]"'
                 ) from error
             try:
-                self._app = sdk.sign_in(interactive=_somebody_is_there() if interactive is None else interactive)
+                self._app = signin.sign_in(interactive=somebody_is_there() if interactive is None else interactive)
             except Exception as error:  # the SDKs raise nearly anything; all of it means: not now
                 refusal = _refusal(error, self.name)
                 if isinstance(refusal, TaskLostError):
@@ -373,10 +373,6 @@ class GlobusCompute:
             stop_listening(group)
 
 
-def _somebody_is_there() -> bool:
-    return "ipykernel" in sys.modules or (sys.stdin is not None and sys.stdin.isatty())
-
-
 def failure(remote: str) -> TaskFailedError:
     """What the endpoint says of a task that failed as a whole; the last line of a traceback is the exception."""
     lines = [line.strip() for line in remote.splitlines() if any(map(str.isalnum, line))]  # no rules of dashes
@@ -400,6 +396,8 @@ def _refusal(error: BaseException, name: str) -> ComputeError:
     """What it means that a request failed: globus_sdk's errors carry the status and the service's code."""
     if isinstance(error, ComputeError):
         return error
+    if isinstance(error, SignInNeededError):
+        return ComputeSignInError(str(error))
     status, code = getattr(error, "http_status", None), str(getattr(error, "code", ""))
     reason = f"{type(error).__name__}: {error}"
     if code == "TASK_PAYLOAD_TOO_LARGE" or status == 413:
@@ -410,19 +408,13 @@ def _refusal(error: BaseException, name: str) -> ComputeError:
             "endpoint's administrator add the printed allowed_functions, then restart it"
         )
     if status == 401:
-        return SignInNeededError(f"Globus does not accept this sign-in ({reason}): run `mhfd doctor --endpoint {name}`")
+        return ComputeSignInError(
+            f"Globus does not accept this sign-in ({reason}): run `mhfd doctor --endpoint {name}`"
+        )
     if status == 403:
         return NotPermittedError(f"you may not use '{name}' ({reason}); ask its administrator")
     if status == 404:
         return EndpointUnavailableError(f"the service does not know '{name}' ({reason}); check its uuid")
     if status is not None and 400 <= status < 500 and status != 429:
         return ComputeError(f"the service refuses the task for '{name}' ({reason})")
-    return TaskLostError(f"the service could not be asked about '{name}' ({reason})", after_s=_retry_after_s(error))
-
-
-def _retry_after_s(error: Any) -> float:
-    headers = getattr(error, "headers", None) or {}
-    try:
-        return max(0.0, float(headers.get("Retry-After", 0)))
-    except ValueError:  # a date; our own pause has to do
-        return 0.0
+    return TaskLostError(f"the service could not be asked about '{name}' ({reason})", after_s=retry_after_s(error))

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 from mhfd.contract import ExitCode, MhfdError
+from mhfd_client.service.attended import SignInNeededError
 
 Json = dict[str, Any]
 Reply: TypeAlias = "Future[Json]"
@@ -31,7 +32,7 @@ class EndpointUnavailableError(ComputeError):
     """The endpoint, or the service, was out of reach for longer than the configuration has patience."""
 
 
-class SignInNeededError(ComputeError):
+class ComputeSignInError(ComputeError, SignInNeededError):
     """Somebody has to sign in; nobody is asked from the background."""
 
     exit_code = ExitCode.SIGN_IN

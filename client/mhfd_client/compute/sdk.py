@@ -7,7 +7,6 @@ is lost, and the SDK's own behaviour remains. tests/loopback/test_client_over_lo
 from __future__ import annotations
 
 import logging
-import platform
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,83 +16,24 @@ from uuid import UUID, uuid4
 import globus_compute_sdk
 from globus_compute_sdk import Client
 from globus_compute_sdk.sdk import executor as executor_module
-from globus_compute_sdk.sdk.auth.globus_app import DEFAULT_CLIENT_ID, get_globus_app
-from globus_compute_sdk.sdk.auth.token_storage import get_token_storage
 from globus_compute_sdk.serialize import ComputeSerializer, JSONData
-from globus_sdk import AuthLoginClient, GlobusApp, GlobusAppConfig, OAuthTokenResponse, UserApp
-from globus_sdk.gare import GlobusAuthorizationParameters
-from globus_sdk.login_flows import CommandLineLoginFlowManager, LoginFlowManager
-from globus_sdk.transport import RetryCheckCollection
-from globus_sdk.transport.default_retry_checks import check_expired_authorization
+from globus_sdk import GlobusApp
 
 from mhfd_client.compute.prompt import executor_class
-from mhfd_client.compute.protocol import SignInNeededError
-from mhfd_client.service.pacing import TokenBucket
+from mhfd_client.service.pacing import TokenBucket, make_once
 
 log = logging.getLogger(__name__)
 
 RELOAD_BATCH = 128  # tasks that are asked for in one request
 ALL_TOGETHER = 1  # api_burst_limit: with this the SDK holds nothing back, our bucket does
 
-SIGN_IN = 'python -c "from globus_compute_sdk import Client; Client().get_endpoints()"'
-
-
-class _Login(LoginFlowManager):
-    """Asks on the terminal while somebody is there; in the background it says what to do instead."""
-
-    interactive = False
-
-    def run_login_flow(self, auth_parameters: GlobusAuthorizationParameters) -> OAuthTokenResponse:
-        if not type(self).interactive:
-            raise SignInNeededError(
-                f"Globus wants you to sign in: run {SIGN_IN} in a terminal, or set GLOBUS_COMPUTE_CLIENT_ID and "
-                "GLOBUS_COMPUTE_CLIENT_SECRET for a program that nobody attends"
-            )
-        terminal = CommandLineLoginFlowManager(self.login_client, request_refresh_tokens=self.request_refresh_tokens)
-        return terminal.run_login_flow(auth_parameters)
-
-    @classmethod
-    def for_globus_app(cls, app_name: str, login_client: AuthLoginClient, config: GlobusAppConfig) -> _Login:
-        return cls(login_client, request_refresh_tokens=config.request_refresh_tokens)
-
-
-def sign_in(*, interactive: bool) -> GlobusApp:
-    """The identity for all that follows: the environment's, else the user's, who may be asked now but not later.
-
-    Raises
-    ------
-    SignInNeededError
-        Somebody has to sign in, and nobody may be asked.
-    """
-    app = get_globus_app()
-    if isinstance(app, UserApp):
-        config = GlobusAppConfig(
-            token_storage=get_token_storage(), request_refresh_tokens=True, login_flow_manager=_Login
-        )
-        app = UserApp(app_name=platform.node(), client_id=app.client_id or DEFAULT_CLIENT_ID, config=config)
-    _Login.interactive = interactive
-    try:
-        app.add_scope_requirements({_scope().resource_server: [_scope().all]})
-        app.login()  # does nothing while the stored tokens will do
-    finally:
-        _Login.interactive = False
-    return app
-
 
 def _json() -> Any:
     return JSONData()  # type: ignore[no-untyped-call]
 
 
-def _scope() -> Any:
-    from globus_sdk.scopes import ComputeScopes
-
-    return ComputeScopes
-
-
 class PacedClient(Client):
-    """A client whose every request waits for the token bucket, and is made once: trying again is our affair.
-
-    The SDK's own retries pass no bucket, and cut a Retry-After down to ten seconds.
+    """A client whose every request waits for the token bucket, and is made once.
 
     Parameters
     ----------
@@ -113,9 +53,7 @@ class PacedClient(Client):
             if each is None:
                 log.warning("globus-compute-sdk %s: its retries are not paced", globus_compute_sdk.__version__)
                 continue
-            each.retry_config.max_retries = 1
-            each.retry_config.checks = RetryCheckCollection()
-            each.retry_config.checks.register_check(check_expired_authorization)
+            make_once(each)
 
     def batch_run(self, endpoint_id: Any, batch: Any) -> Any:
         self._bucket.take()

@@ -1,4 +1,7 @@
-"""How fast the service may be asked: at most so many requests in any ten seconds."""
+"""How fast a service may be asked: so many requests in any ten seconds, each made once, and when the service says so.
+
+The SDKs' own retries take no token, sleep, and cut a Retry-After down to ten seconds; so the caller tries again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 WINDOW_S = 10.0
 
@@ -56,3 +60,22 @@ class TokenBucket:
         index = len(self._taken) + ahead - self.tokens  # the token that this request would use again
         back = self._taken[min(index, len(self._taken) - 1)] + self._window_s if index >= 0 and self._taken else 0.0
         return max(back, self._closed_until)
+
+
+def make_once(client: Any) -> None:
+    """Switch a Globus client's own retries off, but for the one that renews an expired token."""
+    from globus_sdk.transport import RetryCheckCollection
+    from globus_sdk.transport.default_retry_checks import check_expired_authorization
+
+    client.retry_config.max_retries = 1
+    client.retry_config.checks = RetryCheckCollection()
+    client.retry_config.checks.register_check(check_expired_authorization)
+
+
+def retry_after_s(error: Any) -> float:
+    """Seconds that a refused request's Retry-After asks for; 0 without one, or where it is a date."""
+    headers = getattr(error, "headers", None) or {}
+    try:
+        return max(0.0, float(headers.get("Retry-After", 0)))
+    except ValueError:
+        return 0.0

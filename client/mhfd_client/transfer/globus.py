@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -38,6 +37,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mhfd_client.backoff import Backoff
+from mhfd_client.service.attended import somebody_is_there
 from mhfd_client.service.pacing import TokenBucket
 from mhfd_client.transfer.protocol import (
     Arrived,
@@ -113,7 +113,7 @@ class GlobusTransfer:
         if self._ready and not self._expired:
             return
         if interactive is None:  # later than at first somebody may be there, but does not expect to be asked
-            interactive = not self._asked and _somebody_is_there()
+            interactive = not self._asked and somebody_is_there()
         self._asked = True
         if self._service is None:
             try:
@@ -458,7 +458,3 @@ class GlobusTransfer:
 
 def _local(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment):%Y-%m-%d %H:%M}"
-
-
-def _somebody_is_there() -> bool:
-    return "ipykernel" in sys.modules or (sys.stdin is not None and sys.stdin.isatty())

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mhfd.contract import ErrorCode, ExitCode, MhfdError
-from mhfd_client.compute.protocol import SignInNeededError
+from mhfd_client.service.attended import SignInNeededError
 
 Json = dict[str, Any]
 

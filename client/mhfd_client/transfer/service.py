@@ -1,7 +1,6 @@
 """Globus Transfer's requests: each waits for the token bucket, is made once, and its failure says what to do.
 
-Trying again is the affair of whoever asks (globus.py): the SDK's own retries pass no bucket, sleep, and cut a
-Retry-After down to ten seconds. Imports the SDKs: 0.7 s.
+The caller (globus.py) tries again. Imports the SDKs: 0.7 s.
 """
 
 from __future__ import annotations
@@ -24,12 +23,10 @@ from globus_sdk import (
     TransferData,
 )
 from globus_sdk.token_storage import TokenValidationError
-from globus_sdk.transport import RetryCheckCollection
-from globus_sdk.transport.default_retry_checks import check_expired_authorization
 
-from mhfd_client.compute import sdk
-from mhfd_client.compute.protocol import SignInNeededError
-from mhfd_client.service.pacing import TokenBucket
+from mhfd_client.service import signin
+from mhfd_client.service.attended import SignInNeededError
+from mhfd_client.service.pacing import TokenBucket, make_once, retry_after_s
 from mhfd_client.transfer.protocol import (
     Json,
     TransferError,
@@ -86,11 +83,9 @@ class Service:
         self.bucket = bucket
         self._command = f"python -m mhfd_client.transfer {endpoint}"
         self._ahead_s = 0.0  # of the service's clock before ours
-        self._app = self._guarded(lambda: sdk.sign_in(interactive=interactive))
+        self._app = self._guarded(lambda: signin.sign_in(interactive=interactive))
         self._client = TransferClient(app=self._app)
-        self._client.retry_config.max_retries = 1
-        self._client.retry_config.checks = RetryCheckCollection()
-        self._client.retry_config.checks.register_check(check_expired_authorization)
+        make_once(self._client)
         self._client.transport.http_timeout = TIMEOUT_S
         try:
             self.log_in(interactive=interactive)
@@ -106,12 +101,8 @@ class Service:
 
     def log_in(self, *, interactive: bool, anew: bool = False) -> None:
         """For the scopes that the app has come to require."""
-        login = sdk._Login  # asks on the terminal, or not
-        login.interactive = interactive
-        try:
+        with signin.asking(interactive):
             self._guarded(lambda: self._app.login(force=anew))  # does nothing while the stored tokens will do
-        finally:
-            login.interactive = False
 
     def look(self, collection: str, path: str, *, interactive: bool) -> Json:
         """List one entry of a folder, which asks for consent to the collection where that is needed.
@@ -249,7 +240,9 @@ class Service:
         status, code = error.http_status, str(error.code or "")
         reason = f"{status} {code}: {error.message}"
         if status == 429 or (status >= 500 and not code.startswith("ExternalError")):
-            return TransferUnreachableError(f"Globus Transfer is not available ({reason})", after_s=_retry_after(error))
+            return TransferUnreachableError(
+                f"Globus Transfer is not available ({reason})", after_s=retry_after_s(error)
+            )
         if status == 401 or _wants_consent(error) or error.info.authorization_parameters:
             return self._sign_in(reason)
         if isinstance(error, AuthAPIError):
@@ -284,13 +277,6 @@ SIDES = ("source", "destination")
 
 def _wants_consent(error: BaseException | None) -> bool:
     return isinstance(error, GlobusAPIError) and (bool(error.info.consent_required) or error.code == "ConsentRequired")
-
-
-def _retry_after(error: GlobusAPIError) -> float:
-    try:
-        return max(0.0, float(error.headers.get("Retry-After", 0) if error.headers else 0))
-    except ValueError:  # a date; our own pause has to do
-        return 0.0
 
 
 def _short(details: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -12,11 +10,11 @@ import pytest
 from mhfd_client.compute.globus import _refusal, failure
 from mhfd_client.compute.protocol import (
     ComputeError,
+    ComputeSignInError,
     EndpointUnavailableError,
     NotPermittedError,
     PayloadTooLargeError,
     ResultTooLargeError,
-    SignInNeededError,
     TaskLostError,
     WorkerDiedError,
 )
@@ -63,7 +61,7 @@ def refused(status: int | None, code: str = "", **headers: str) -> ComputeError:
         (400, "TASK_PAYLOAD_TOO_LARGE", PayloadTooLargeError),
         (403, "FUNCTION_NOT_PERMITTED", NotPermittedError),
         (403, "", NotPermittedError),
-        (401, "", SignInNeededError),
+        (401, "", ComputeSignInError),
         (404, "", EndpointUnavailableError),
         (422, "", ComputeError),
         (429, "", TaskLostError),
@@ -105,25 +103,6 @@ def test_encrypted_result_stream_goes_through_the_port_that_firewalls_pass(sdk: 
 
 def test_plain_result_stream_stays_as_it_is(sdk: Any) -> None:
     assert sdk._through_port("amqp://guest:guest@127.0.0.1:5672/", 443) == "amqp://guest:guest@127.0.0.1:5672/"
-
-
-def test_nobody_is_asked_to_sign_in_from_the_background(sdk: Any) -> None:
-    from globus_sdk import NativeAppAuthClient
-    from globus_sdk.gare import GlobusAuthorizationParameters
-
-    login = sdk._Login(NativeAppAuthClient(uuid4()), request_refresh_tokens=True)
-    with pytest.raises(SignInNeededError, match="GLOBUS_COMPUTE_CLIENT_ID") as caught:
-        login.run_login_flow(GlobusAuthorizationParameters())
-    assert caught.value.exit_code == 77
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="the store of tokens is looked for elsewhere there")
-def test_user_who_never_signed_in_is_told_how(sdk: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GLOBUS_COMPUTE_CLIENT_ID", "GLOBUS_COMPUTE_CLIENT_SECRET"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("GLOBUS_COMPUTE_USER_DIR", str(tmp_path / "globus"))
-    with pytest.raises(SignInNeededError, match="Client"):
-        sdk.sign_in(interactive=False)
 
 
 def test_service_without_result_is_out_of_reach_not_refused() -> None:

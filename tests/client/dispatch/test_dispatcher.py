@@ -302,15 +302,6 @@ def test_answer_after_the_task_was_sent_again_is_not_stored_twice(start: Start) 
     assert stored == ["t0"]
 
 
-def test_deadline_is_five_times_what_tasks_take(start: Start) -> None:
-    compute = ScriptedCompute()
-    dispatcher = start(compute, {"deadline_s": 0.001})
-    dispatcher._durations.extend([0.2] * 99 + [3.0])
-    assert dispatcher._deadline_s() == pytest.approx(1.0)
-    dispatcher._durations.clear()
-    assert dispatcher._deadline_s() == 600.0
-
-
 def test_offline_endpoint_is_told_of_and_waited_for(start: Start) -> None:
     compute, given = ScriptedCompute(lambda *_: None, slots=1), tiles(3)
     compute.online = False

@@ -284,7 +284,7 @@ def test_somebody_is_asked_at_the_first_call_only(move: Move, monkeypatch: pytes
         asked.append(interactive)
         raise TransferUnreachableError("")
 
-    monkeypatch.setattr(globus, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr(globus, "somebody_is_there", lambda: True)
     monkeypatch.setattr(Service, "look", look)
     transfer = open_transfer(move.entry, root=move.root, run="run1")
     move.opened.append(transfer)

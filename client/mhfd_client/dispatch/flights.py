@@ -1,0 +1,81 @@
+"""Parcels in flight: which the endpoint has, and which of them are late."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from mhfd_client.compute.protocol import Reply
+from mhfd_client.config import Limits
+from mhfd_client.dispatch.pack import Parcel
+
+DEADLINE_FACTOR = 5.0
+DURATIONS_KEPT = 200
+
+
+@dataclass(eq=False)
+class Flight:
+    """One parcel in flight; times are monotonic."""
+
+    parcel: Parcel
+    sent_s: float
+    due_s: float
+
+
+class Flights:
+    """The parcels in flight; each is due after a time that follows from how long the last ones took."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._flights: dict[Reply, Flight] = {}
+        self._durations: deque[float] = deque(maxlen=DURATIONS_KEPT)
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def add(self, reply: Reply, parcel: Parcel) -> None:
+        now = time.monotonic()
+        self._flights[reply] = Flight(parcel, now, now + self._deadline_s())
+
+    def pop(self, reply: Reply) -> Flight | None:
+        """Take a parcel out; None if it was given up, or scored elsewhere."""
+        return self._flights.pop(reply, None)
+
+    def clear(self) -> list[Parcel]:
+        """Take all out."""
+        parcels = self.parcels
+        self._flights.clear()
+        return parcels
+
+    def measure(self, flight: Flight) -> None:
+        """Learn from a parcel that was answered how long one takes."""
+        self._durations.append(time.monotonic() - flight.sent_s)
+
+    def late(self) -> list[Reply]:
+        """Those whose deadline has passed; each gets a new one."""
+        now = time.monotonic()
+        late = [reply for reply, flight in self._flights.items() if now >= flight.due_s]
+        for reply in late:
+            self._flights[reply].due_s = now + self._deadline_s()
+        return late
+
+    @property
+    def next_due_s(self) -> float:
+        """The earliest deadline; infinite without any."""
+        return min((flight.due_s for flight in self._flights.values()), default=math.inf)
+
+    @property
+    def parcels(self) -> list[Parcel]:
+        return [flight.parcel for flight in self._flights.values()]
+
+    def items(self) -> list[tuple[Reply, Parcel]]:
+        return [(reply, flight.parcel) for reply, flight in list(self._flights.items())]
+
+    def _deadline_s(self) -> float:
+        """`limits.deadline_s`, or five times what 99 % took, whichever is longer."""
+        if not self._durations:
+            return self._limits.first_deadline_s
+        ordered = sorted(self._durations)
+        return max(self._limits.deadline_s, DEADLINE_FACTOR * ordered[(99 * (len(ordered) - 1)) // 100])
