@@ -16,9 +16,10 @@ from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, Settings
 from mhfd_client.files.names import is_image_name
 from mhfd_client.ledger import Json, Ledger, LedgerError, Run, open_ledger
 from mhfd_client.naming import Layout, open_layout
+from mhfd_client.pipeline.context import Options
 from mhfd_client.pipeline.dispatch import Results
 from mhfd_client.pipeline.notices import Board
-from mhfd_client.pipeline.pipeline import Options, Pipeline
+from mhfd_client.pipeline.pipeline import Pipeline
 from mhfd_client.transfer.opening import open_transfer
 from mhfd_client.watch import Folder, Scanner, Waker
 from mhfd_client.watch.hook import Hook
@@ -32,7 +33,7 @@ LOOK_FOR_FOLDER_S = 2.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class WatchPlan:
     """What a watch would do, for `--dry-run`.
 
     Attributes
@@ -124,7 +125,7 @@ def _save_state(ledger: Ledger, run: Run, board: Board, state: Json) -> None:
         board.clear("tasks in flight")
 
 
-def plan_watch(folder: Path, config: Config, settings: Settings) -> Plan:
+def plan_watch(folder: Path, config: Config, settings: Settings) -> WatchPlan:
     """Look at the folder once and say what a watch would do; nothing is written or asked."""
     root = folder.resolve()
     layout = open_layout(settings.profile.layout, root=root, pattern=settings.profile.pattern)
@@ -132,7 +133,7 @@ def plan_watch(folder: Path, config: Config, settings: Settings) -> Plan:
     transfer = open_transfer(_patient(config, settings, once=True), root=root, run="dry")
     tiles = [file.path for each in _folders(root, layout, settings) for file in each.files]
     images = [file.path for each in _folders(root, None, settings) for file in each.files]
-    return Plan(
+    return WatchPlan(
         folder=root,
         layout=layout.name,
         endpoint=endpoint,

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Literal, TypeAlias
 
@@ -18,8 +17,8 @@ from mhfd_client.client import Client
 from mhfd_client.compute.protocol import ComputeError
 from mhfd_client.dispatch.pack import Tile
 from mhfd_client.files.names import for_system, to_local
-from mhfd_client.ledger import Ledger, Order, Run, TileRow
-from mhfd_client.pipeline.notices import Board
+from mhfd_client.ledger import TileRow
+from mhfd_client.pipeline.context import Context
 
 log = logging.getLogger(__name__)
 
@@ -42,36 +41,26 @@ class DispatchStep:
 
     Parameters
     ----------
-    patient : tiles that the endpoint does not find fail only when it has found others since
-    on_again : is told when tiles went back to be moved again
+    on_trouble : called with the error when the endpoint takes no tiles
+    on_results : called with rows as they are stored
     """
 
     name = "dispatch"
 
     def __init__(
         self,
-        run: Run,
-        ledger: Ledger,
+        context: Context,
         client: Client,
-        board: Board,
         *,
-        order: Order,
-        fresh_s: float,
-        patient: bool,
-        wake: Callable[[], None],
-        on_again: Callable[[], None] = lambda: None,
         on_trouble: Callable[[MhfdError], None] = lambda _: None,
         on_results: Callable[[Results], None] = lambda _: None,
     ) -> None:
-        self._run = run
-        self._ledger = ledger
+        self._context = context
+        self._run = context.run
+        self._ledger = context.ledger
+        self._board = context.board
         self._client = client
-        self._board = board
-        self._order: Order = order
-        self._fresh_s = fresh_s
-        self._patient = patient
-        self._wake = wake
-        self._on_again = on_again
+        self._patient = not context.options.once  # a tile that is not found fails only if others were found since
         self._on_trouble = on_trouble
         self._on_results = on_results
         self._under_way: dict[int, tuple[TileRow, Tile, float]] = {}  # and since when
@@ -107,7 +96,7 @@ class DispatchStep:
     def drain(self) -> None:
         """Hand over nothing more."""
         self._draining = True
-        self._wake()
+        self._context.wake("dispatch")
 
     def finish(self) -> None:
         """Store what has come in since the last step, when no step runs any more."""
@@ -119,9 +108,7 @@ class DispatchStep:
         room = self._client.window - len(self._under_way)
         if room <= 0 or (room < self._client.window // 4 and len(self._under_way) > 1):
             return  # a few at a time would make small tasks
-        rows = self._ledger.take(
-            self._run.run_id, "staged", room, order=self._order, fresh_s=self._fresh_s, now=time.time()
-        )
+        rows = self._context.take("staged", room)
         if not rows:
             return
         self._ledger.submit([row.tile_id for row in rows], self._client.endpoint, time.time())
@@ -133,7 +120,7 @@ class DispatchStep:
     def _tile(self, row: TileRow) -> Tile:
         return Tile(
             name=row.name,
-            source=for_system(to_local(Path(self._run.root), row.path)),
+            source=for_system(to_local(self._context.root, row.path)),
             page=row.page if (row.pages or 1) > 1 else None,
             params=self._run.params,
             place=row.place,
@@ -170,7 +157,7 @@ class DispatchStep:
 
     def _on_done(self, tile_id: int, _: object) -> None:
         self._done.put(tile_id)
-        self._wake()
+        self._context.wake("dispatch")
 
     def _store(self) -> None:
         while self._gather():
@@ -187,7 +174,7 @@ class DispatchStep:
             for error in errors:
                 self._hold(error)
             if again:
-                self._on_again()
+                self._context.wake("transfer")
             if results:
                 self._backoff.succeed()
                 self._board.clear("endpoint", f"endpoint '{self._client.endpoint}' answers again")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeAlias
 
 from mhfd.contract import ErrorCode, FocusResult
 from mhfd_client.dispatch.pack import not_measured
 from mhfd_client.files.names import to_local
 from mhfd_client.gate import Finished, Gate, NotYet, Unreadable
-from mhfd_client.ledger import Ledger, Order, Run, SeenFile, TileRow
+from mhfd_client.ledger import Run, SeenFile, TileRow
+from mhfd_client.pipeline.context import Context
 
 Outcome: TypeAlias = Finished | NotYet | Unreadable
 
@@ -29,27 +28,15 @@ class GateStep:
 
     def __init__(
         self,
-        run: Run,
-        ledger: Ledger,
+        context: Context,
         gate: Gate,
-        *,
-        stall_s: float,
-        order: Order,
-        fresh_s: float,
-        threads: int,
-        wake: Callable[[], None],
-        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
-        self._run = run
-        self._ledger = ledger
+        self._context = context
+        self._run = context.run
+        self._ledger = context.ledger
         self._gate = gate
-        self._stall_s = stall_s
-        self._order: Order = order
-        self._fresh_s = fresh_s
-        self._threads = threads
-        self._wake = wake
-        self._on_ready = on_ready
-        self._pool = ThreadPoolExecutor(threads, "mhfd-gate")
+        self._threads = context.options.threads
+        self._pool = ThreadPoolExecutor(self._threads, "mhfd-gate")
         self._open: dict[int, tuple[TileRow, Future[Outcome]]] = {}
         self._later: dict[int, float] = {}  # tile -> not before, monotonic
 
@@ -60,7 +47,7 @@ class GateStep:
         for row in self._next_rows():
             future = self._pool.submit(self._examine, row)
             self._open[row.tile_id] = (row, future)
-            future.add_done_callback(lambda _: self._wake())
+            future.add_done_callback(lambda _: self._context.wake("gate"))
         due_s = min(self._later.values(), default=now_s + IDLE_S)
         return min(max(0.0, due_s - time.monotonic()), IDLE_S)
 
@@ -72,18 +59,10 @@ class GateStep:
         room = min(QUEUED * self._threads - len(self._open), WINDOW - len(self._open) - len(self._later))
         if room < min(QUEUED, WINDOW - len(self._later)):
             return []
-        return self._ledger.take(
-            self._run.run_id,
-            "seen",
-            room,
-            order=self._order,
-            fresh_s=self._fresh_s,
-            now=time.time(),
-            exclude=[*self._open, *self._later],
-        )
+        return self._context.take("seen", room, exclude=[*self._open, *self._later])
 
     def _examine(self, row: TileRow) -> Outcome:
-        file = to_local(Path(self._run.root), row.path)
+        file = to_local(self._context.root, row.path)
         return self._gate.examine(file, SeenFile(row.path, row.size, row.mtime_ns), accepted=row.accepted)
 
     def _take_outcomes(self) -> None:
@@ -101,7 +80,7 @@ class GateStep:
             if isinstance(outcome, NotYet):
                 self._later[row.tile_id] = time.monotonic() + outcome.again_s
         if any(isinstance(outcome, Finished) for _, outcome in done):
-            self._on_ready()
+            self._context.wake("transfer")
 
     def _note(self, row: TileRow, outcome: Outcome, now: float) -> None:
         if isinstance(outcome, Finished):
@@ -109,7 +88,7 @@ class GateStep:
             self._ledger.finish(row.tile_id, pages, now)
         elif isinstance(outcome, Unreadable):
             self._ledger.store([(row.tile_id, unreadable(row, outcome.code, outcome.message, self._run))], now)
-        elif outcome.reason != "away" and outcome.unchanged_s >= self._stall_s:
+        elif outcome.reason != "away" and outcome.unchanged_s >= self._context.options.stall_s:
             self._ledger.stalled([row.tile_id], outcome.reason, now)
         elif outcome.reason != row.reason:
             self._ledger.waiting([row.tile_id], outcome.reason, now)

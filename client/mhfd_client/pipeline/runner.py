@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mhfd.contract import MhfdError
 from mhfd_client.backoff import Backoff
+from mhfd_client.pipeline.context import Bells
 from mhfd_client.pipeline.notices import Board
 
 log = logging.getLogger(__name__)
@@ -26,31 +27,6 @@ class Step(Protocol):
         ...
 
 
-class Bell:
-    """Something has happened."""
-
-    def __init__(self) -> None:
-        self._rung = threading.Event()
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait for the bell, but not longer than that; whether it rang since the last time."""
-        rang = self._rung.wait(timeout_s)
-        self._rung.clear()
-        return rang
-
-    def ring(self) -> None:
-        """May be called from any thread."""
-        self._rung.set()
-
-
-class Bells(Protocol):
-    """`Bell`, or the one that a change in a folder rings (`mhfd_client.watch.Waker`)."""
-
-    def wait(self, timeout_s: float) -> bool: ...
-
-    def ring(self) -> None: ...
-
-
 class Runner:
     """Runs a step until it is stopped. What the step raises is told, and the step is tried again after a pause.
 
@@ -58,10 +34,10 @@ class Runner:
     the ledger says at every moment what remains to be done.
     """
 
-    def __init__(self, step: Step, board: Board, bell: Bells | None = None) -> None:
+    def __init__(self, step: Step, board: Board, bell: Bells) -> None:
         self._step = step
         self._board = board
-        self._bell: Bells = bell or Bell()
+        self._bell = bell
         self._stopping = False
         self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._thread = threading.Thread(target=self._run, name=f"mhfd-{step.name}", daemon=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 
 from mhfd.contract import MhfdError
 from mhfd_client.files.names import to_local
-from mhfd_client.ledger import Ledger, Order, Run, State, TileRow
+from mhfd_client.ledger import State, TileRow
+from mhfd_client.pipeline.context import Context
 from mhfd_client.pipeline.gate import unreadable
-from mhfd_client.pipeline.notices import Board
 from mhfd_client.transfer.protocol import Arrived, NotSent, Outgoing, Transfer
 
 log = logging.getLogger(__name__)
@@ -31,22 +30,14 @@ class TransferStep:
 
     def __init__(
         self,
-        run: Run,
-        ledger: Ledger,
+        context: Context,
         transfer: Transfer,
-        board: Board,
-        *,
-        order: Order,
-        fresh_s: float,
-        on_staged: Callable[[], None] = lambda: None,
     ) -> None:
-        self._run = run
-        self._ledger = ledger
+        self._context = context
+        self._run = context.run
+        self._ledger = context.ledger
+        self._board = context.board
         self._transfer = transfer
-        self._board = board
-        self._order: Order = order
-        self._fresh_s = fresh_s
-        self._on_staged = on_staged
         self._unnoted: list[Arrived | NotSent] = []
         self._resumed = False
         self._not_before_s = 0.0
@@ -87,14 +78,7 @@ class TransferStep:
         room = self._transfer.room() if now_s >= self._not_before_s else 0
         if room <= 0:
             return False
-        rows = self._ledger.take(
-            self._run.run_id,
-            "ready",
-            min(room, ROWS_AT_ONCE),
-            order=self._order,
-            fresh_s=self._fresh_s,
-            now=time.time(),
-        )
+        rows = self._context.take("ready", min(room, ROWS_AT_ONCE))
         if not rows:
             return False
         ticket = self._transfer.ticket()
@@ -108,7 +92,7 @@ class TransferStep:
         files: dict[tuple[str, int], list[TileRow]] = defaultdict(list)
         for row in rows:
             files[row.path, row.generation].append(row)
-        root = Path(self._run.root)
+        root = self._context.root
         return [
             Outgoing(
                 tile_ids=tuple(row.tile_id for row in pages),
@@ -134,7 +118,7 @@ class TransferStep:
                     self._note(each, now)
         self._unnoted = []  # only now: the ledger may have been full
         if arrived:
-            self._on_staged()
+            self._context.wake("dispatch")
 
     def _note(self, failed: NotSent, now: float) -> None:
         tile_ids = failed.outgoing.tile_ids

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 
 from mhfd_client.files.names import to_local
 from mhfd_client.gate import Gate
-from mhfd_client.ledger import Ledger, Missing, Run, SeenFile
+from mhfd_client.ledger import Missing, SeenFile
 from mhfd_client.naming import Grid, Layout
-from mhfd_client.pipeline.notices import Board
+from mhfd_client.pipeline.context import Context
 from mhfd_client.watch import Folder, Pace, Scanner, ShareAwayError, Unlisted, compare
 
 BATCH = 2000  # files in one transaction
@@ -33,24 +32,19 @@ class WatchStep:
 
     def __init__(
         self,
-        run: Run,
-        ledger: Ledger,
+        context: Context,
         scanner: Scanner,
         gate: Gate,
         layout: Layout,
-        board: Board,
-        *,
-        poll_s: float,
-        on_found: Callable[[], None] = lambda: None,
     ) -> None:
-        self._run = run
-        self._ledger = ledger
+        self._context = context
+        self._run = context.run
+        self._ledger = context.ledger
+        self._board = context.board
         self._scanner = scanner
         self._gate = gate
         self._layout = layout
-        self._board = board
-        self._pace = Pace(poll_s)
-        self._on_found = on_found
+        self._pace = Pace(context.options.poll_s)
         self._grid: Grid | None = None
         self._listed_unseen: set[str] = set()
         self._lists_s: float | None = None
@@ -103,10 +97,10 @@ class WatchStep:
             placed = [(file, self._layout.position(file.path)) for file in batch]
             self._ledger.see(self._run.run_id, placed, now)
             for file, position in placed:
-                self._gate.note(to_local(Path(self._run.root), file.path), file)
+                self._gate.note(to_local(self._context.root, file.path), file)
                 if position is not None:
                     grid.add(position)
-            self._on_found()
+            self._context.wake("gate")
         if any(self._layout.taken(file.path) for file in found.new):
             self._ledger.supersede_earlier(self._run.run_id, folder.path, self._layout.taken)
         if found.gone:
@@ -128,7 +122,7 @@ class WatchStep:
         if self._lists_s is not None and now_s < self._lists_s + LISTS_EVERY_S:
             return
         missing = [Missing(None, position, "not in the grid") for position in self._grid_of_run().missing()]
-        gained = self._layout.listed(Path(self._run.root))
+        gained = self._layout.listed(self._context.root)
         if gained is not None:
             self._listed_unseen.update(gained)
             self._listed_unseen = set(self._ledger.unknown(self._run.run_id, self._listed_unseen))

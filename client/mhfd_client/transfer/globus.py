@@ -26,32 +26,29 @@ reading each file once more here: that the right pixels were scored shows in the
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from mhfd_client.backoff import Backoff
-from mhfd_client.service.attended import somebody_is_there
 from mhfd_client.service.pacing import TokenBucket
+from mhfd_client.transfer.connection import Connection
+from mhfd_client.transfer.pace import Load, Patience
 from mhfd_client.transfer.protocol import (
     Arrived,
     Json,
     NotSent,
     Outgoing,
     TransferError,
-    TransferRefusedError,
     TransferSignInError,
     TransferUnreachableError,
 )
 from mhfd_client.transfer.removal import Removal
-from mhfd_client.transfer.staging import HOME, Staging
-from mhfd_client.transfer.task import Task
+from mhfd_client.transfer.staging import Staging
+from mhfd_client.transfer.task import TransferTask
 
 if TYPE_CHECKING:
     from mhfd_client.config import TransferEntry
@@ -60,13 +57,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.3, 10.0  # between two looks at a task: a tenth of its age, within these
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # of requests while the service is out of reach
-FIRST_REST_S, LONGEST_REST_S = 30.0, 900.0  # of sending after a task of which nothing arrived
 BUSY_S = 10.0
 GRACE_S = 30.0  # past its deadline, before we cancel a task; past that, before we give it up
-TASK_S = 300.0  # a task is given what takes so long
-FIRST_BYTES = 4_000_000_000  # while nothing is known of the speed
-TYPICAL_BYTES = 16_000_000  # of a file, while nothing is known
 TRIES = 3  # of a file that may not be read
 
 
@@ -81,112 +73,49 @@ class GlobusTransfer:
     name = "globus"
 
     def __init__(self, endpoint: UUID, entry: TransferEntry, staging: Staging, *, requests_per_10_s: int = 15) -> None:
-        self._endpoint = endpoint
         self._entry = entry
         self._staging = staging
-        self._bucket = TokenBucket(requests_per_10_s)
-        self._service: Service | None = None
-        self._ready = False
-        self._asked = False
-        self._expired = False  # the sign-in, or a consent
-
+        self._connection = Connection(endpoint, staging, TokenBucket(requests_per_10_s))
+        self._load = Load(entry.max_bytes, entry.deadline_s)
+        self._patience = Patience()
+        self._removal = Removal()
         self._tickets: set[str] = set()  # made here and not used yet
-        self._tasks: dict[str, Task] = {}  # by ticket
+        self._tasks: dict[str, TransferTask] = {}  # by ticket
         self._decided: list[Arrived | NotSent] = []
         self._unreadable: Counter[str] = Counter()  # tail -> tries
-        self._budget_bytes = min(float(entry.max_bytes), FIRST_BYTES)
-        self._file_bytes: float | None = None
-        self._moved = False
-
-        self._trouble: tuple[float, str] | None = None  # since when the service is out of reach, and why
-        self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
-        self._ask_not_before_s = 0.0
-        self._rests = Backoff(FIRST_REST_S, LONGEST_REST_S)
-        self._rest_until, self._rest_why = 0.0, ""
-        self._send_not_before_s = 0.0
-
-        self._removal = Removal()
-
-    # --- Signing in -----------------------------------------------------------------------------------------------
 
     def connect(self, *, interactive: bool | None = None) -> None:
-        if self._ready and not self._expired:
-            return
-        if interactive is None:  # later than at first somebody may be there, but does not expect to be asked
-            interactive = not self._asked and somebody_is_there()
-        self._asked = True
-        if self._service is None:
-            try:
-                from mhfd_client.transfer.service import Service
-            except ImportError as error:
-                raise TransferRefusedError(
-                    f'Globus Transfer needs the Globus SDKs, which are not here ({error}): pip install "mhfd[globus]"'
-                ) from error
-            self._service = Service(self._endpoint, self._bucket, interactive=interactive)
-        elif self._expired:
-            self._service.log_in(interactive=interactive, anew=interactive)
-        self._look_at_collections(self._service, interactive)
-        self._ready, self._expired = True, False
-
-    def _look_at_collections(self, service: Service, interactive: bool) -> None:
-        """Whether both can be used: now, when somebody may consent or correct the configuration, not with the first
-        tile."""
-        from mhfd_client.transfer.service import NotFoundError
-
-        staging = self._staging
-        try:
-            service.look(staging.source_collection, staging.source_folder, interactive=interactive)
-        except NotFoundError as error:
-            raise TransferRefusedError(
-                f"the folder {staging.source_folder} is not in the source collection {staging.source_collection}: set "
-                "source_root to what the collection calls local_root, and with Globus Connect Personal allow the "
-                f"folder under Options > Access ({error})"
-            ) from error
-        home = service.look(staging.destination_collection, HOME, interactive=interactive) if staging.needs_home else {}
-        if staging.needs_home:
-            if not home.get("absolute_path"):
-                raise TransferRefusedError(
-                    f"the collection {staging.destination_collection} does not say where {HOME} is: set "
-                    "destination_root to a full path, or endpoint_root to what the endpoint's workers call it"
-                )
-            staging.know_home(home["absolute_path"])
-        with contextlib.suppress(NotFoundError):  # Transfer makes the folders with the first file
-            service.look(staging.destination_collection, staging.destination_folder, interactive=interactive)
+        self._connection.open(interactive=interactive)
 
     # --- Handing over ---------------------------------------------------------------------------------------------
 
     def room(self) -> int:
-        if not self._ready or self._expired or len(self._tasks) >= self._entry.active_tasks:
+        if not self._connection.usable or len(self._tasks) >= self._entry.active_tasks or not self._patience.may_send:
             return 0
-        if time.monotonic() < max(self._send_not_before_s, self._ask_not_before_s):
-            return 0
-        file_bytes = TYPICAL_BYTES if self._file_bytes is None else max(1.0, self._file_bytes)
-        return max(1, min(self._entry.max_files, int(self._budget_bytes / file_bytes)))
+        return self._load.files(self._entry.max_files)
 
     def ticket(self) -> str:
-        service = self._signed_in()
         try:
-            ticket = service.submission_id()
+            ticket = self._connection.service.submission_id()
         except TransferUnreachableError as error:
-            self._on_trouble(error)
+            self._patience.unreachable(error)
             raise
         except TransferSignInError:
-            self._expired = True
+            self._connection.expired = True
             raise
-        self._on_answer()
+        self._patience.answered()
         self._tickets.add(ticket)
         return ticket
 
     def send(self, ticket: str, files: Sequence[Outgoing]) -> None:
         if ticket in self._tasks:
             return
-        budget = self._budget_bytes
+        budget = self._load.budget_bytes
         resumed = ticket not in self._tickets  # of an earlier process: the task may be there, with all of these files
         self._tickets.discard(ticket)
-        task = Task(ticket, {}, self._entry.deadline_s)
+        task = TransferTask(ticket, {}, self._entry.deadline_s)
         for outgoing in files:
-            usual = outgoing.size if self._file_bytes is None else self._file_bytes
-            self._file_bytes = usual + (outgoing.size - usual) / 100
+            self._load.see(outgoing.size)
             if self._staging.source(outgoing) is None:
                 self._decided.append(NotSent(outgoing, self._outside(outgoing), "permission_denied", again=False))
             elif resumed or not task.files or (outgoing.size <= budget and len(task.files) < self._entry.max_files):
@@ -208,15 +137,15 @@ class GlobusTransfer:
     def poll(self) -> list[Arrived | NotSent]:
         refusal: TransferError | None = None
         for step in self._steps():
-            if time.monotonic() < self._ask_not_before_s or self._bucket.delay_s() > 0:
+            if not self._patience.may_ask or self._connection.bucket.delay_s() > 0:
                 break
             try:
                 step()
             except TransferUnreachableError as error:
-                self._on_trouble(error)
+                self._patience.unreachable(error)
             except TransferError as error:  # the other tasks may fare better
                 refusal = refusal or error
-                self._expired |= isinstance(error, TransferSignInError)
+                self._connection.expired |= isinstance(error, TransferSignInError)
         decided, self._decided = self._decided, []
         if refusal is not None and not decided:  # else with the next call
             raise refusal
@@ -226,15 +155,15 @@ class GlobusTransfer:
         """Each is a request or two at most."""
         if not (self._tasks or self._removal.under_way):
             return []
-        service = self._signed_in()
+        service = self._connection.service
         steps = [partial(self._advance, service, task) for task in self._tasks.values()]
         return [*steps, partial(self._remove, service)]
 
     def _remove(self, service: Service) -> None:
         if self._removal.step(service, self._about()):
-            self._on_answer()
+            self._patience.answered()
 
-    def _advance(self, service: Service, task: Task) -> None:
+    def _advance(self, service: Service, task: TransferTask) -> None:
         """The next request for this task, if its time has come."""
         if time.monotonic() < task.look_s:
             return
@@ -244,11 +173,11 @@ class GlobusTransfer:
             self._read_page(service, task)
         else:
             self._look(service, task)
-        self._on_answer()
+        self._patience.answered()
         if task.ended and not task.unread:
             self._decide(task)
 
-    def _submit(self, service: Service, task: Task) -> None:
+    def _submit(self, service: Service, task: TransferTask) -> None:
         from mhfd_client.transfer.service import BusyError, TicketError
 
         staging = self._staging
@@ -275,7 +204,7 @@ class GlobusTransfer:
             staging.source_collection, staging.destination_collection, staging.label, self._entry.deadline_s
         )
 
-    def _look(self, service: Service, task: Task) -> None:
+    def _look(self, service: Service, task: TransferTask) -> None:
         from mhfd_client.transfer.service import NotFoundError
 
         now, task_id = time.monotonic(), str(task.task_id)
@@ -294,14 +223,14 @@ class GlobusTransfer:
             log.warning("the service knows nothing of transfer %s any more, its files are sent again", task_id)
             self._give_up(task, str(error))
 
-    def _see(self, service: Service, task: Task) -> None:
+    def _see(self, service: Service, task: TransferTask) -> None:
         if task.ended:
             task.look_s = 0.0
             task.unread = task.listings()
         else:
             self._mind_deadline(service, task)
 
-    def _mind_deadline(self, service: Service, task: Task) -> None:
+    def _mind_deadline(self, service: Service, task: TransferTask) -> None:
         """The service ends tasks at their deadline; if it does not, we cancel, and in the end do without."""
         now = time.monotonic()
         deadline = task.document.get("deadline")
@@ -316,7 +245,7 @@ class GlobusTransfer:
         elif now > task.cancelled_s + GRACE_S:
             self._give_up(task, f"the transfer neither ended nor could be cancelled ({task.state()})")
 
-    def _read_page(self, service: Service, task: Task) -> None:
+    def _read_page(self, service: Service, task: TransferTask) -> None:
         from mhfd_client.transfer.service import NotFoundError
 
         listing, marker = task.unread[0]
@@ -338,22 +267,22 @@ class GlobusTransfer:
         if page.get("next_marker") is not None:
             task.unread.insert(0, (listing, str(page["next_marker"])))
 
-    def _by_source(self, task: Task, row: Json) -> str | None:
+    def _by_source(self, task: TransferTask, row: Json) -> str | None:
         source = row.get("source_path")
         return next((tail for tail, each in task.files.items() if self._staging.source(each) == source), None)
 
-    def _give_up(self, task: Task, message: str) -> None:
+    def _give_up(self, task: TransferTask, message: str) -> None:
         """Nothing is known of what arrived: all of it goes again, and what is there is not copied twice."""
         self._decided += [NotSent(each, message, None, again=True) for each in task.files.values()]
         self._tasks.pop(task.ticket, None)
 
-    def _decide(self, task: Task) -> None:
+    def _decide(self, task: TransferTask) -> None:
         del self._tasks[task.ticket]
         if task.succeeded and task.exact:
             task.arrived |= task.files.keys() - task.skipped.keys()
         arrived = task.arrived & task.files.keys()
         why = self._rest_after(task, arrived)
-        after_s = max(0.0, self._send_not_before_s - time.monotonic())
+        after_s = self._patience.send_after_s
         for tail, outgoing in task.files.items():
             if tail in arrived:
                 self._unreadable.pop(tail, None)
@@ -363,19 +292,19 @@ class GlobusTransfer:
             else:
                 self._decided.append(NotSent(outgoing, why, None, again=True, after_s=after_s))
 
-    def _rest_after(self, task: Task, arrived: set[str]) -> str:
+    def _rest_after(self, task: TransferTask, arrived: set[str]) -> str:
         """Why files did not arrive; when others would fare no better now, nothing is sent for a while."""
         why = "it is not among the files that arrived" if task.succeeded else task.failure()
         if not task.succeeded:
             log.warning("transfer %s: %d of %d files arrived; %s", task.task_id, len(arrived), len(task.files), why)
         if arrived:
-            self._rests.succeed()
-            self._measure(task)
+            self._patience.arrived()
+            self._load.measure(task.bytes_moved, task.age_s)
         if task.full or not (arrived or task.succeeded):
-            self._rest(why)
+            self._patience.rest(why)
         elif not arrived and any(code != "FILE_NOT_FOUND" for code, _ in task.skipped.values()):
             tail, (code, _) = next(iter(task.skipped.items()))
-            self._rest(f"Globus may not read the files ({code}: {self._staging.source(task.files[tail])})")
+            self._patience.rest(f"Globus may not read the files ({code}: {self._staging.source(task.files[tail])})")
         return why
 
     def _on_skipped(
@@ -390,41 +319,12 @@ class GlobusTransfer:
             "Options > Access; look also at who may read the file"
         )
         log.warning("%s. %s", message, details)
-        if not alone or self._moved:  # others can be read: it is this file
+        if not alone or self._load.moved:  # others can be read: it is this file
             self._unreadable[tail] += 1
         if self._unreadable[tail] >= TRIES:
             del self._unreadable[tail]
             return NotSent(outgoing, message, "permission_denied", again=False)
         return NotSent(outgoing, message, None, again=True, after_s=after_s)
-
-    # --- Pace -----------------------------------------------------------------------------------------------------
-
-    def _measure(self, task: Task) -> None:
-        """Give the next tasks less when one took too long, more when one was quick: a small one tells no speed."""
-        if not task.bytes_moved:
-            return
-        self._moved = True
-        allowed_s = min(TASK_S, self._entry.deadline_s / 2)
-        if task.age_s > allowed_s:
-            self._budget_bytes = max(1.0, task.bytes_moved * allowed_s / task.age_s)
-        elif task.age_s < allowed_s / 2:
-            self._budget_bytes = min(float(self._entry.max_bytes), 2 * self._budget_bytes)
-
-    def _rest(self, why: str) -> None:
-        """Send nothing for a while: what failed for all files would fail again."""
-        rest_s = self._rests.fail()
-        self._send_not_before_s = time.monotonic() + rest_s
-        self._rest_until, self._rest_why = time.time() + rest_s, why
-
-    def _on_answer(self) -> None:
-        self._trouble = None
-        self._backoff.succeed()
-
-    def _on_trouble(self, error: TransferUnreachableError) -> None:
-        if self._trouble is None:
-            log.info("%s; trying again", error)
-        self._trouble = (self._trouble[0] if self._trouble else time.time(), str(error))
-        self._ask_not_before_s = time.monotonic() + max(error.after_s, self._backoff.fail())
 
     # --- Telling, and ending --------------------------------------------------------------------------------------
 
@@ -433,28 +333,16 @@ class GlobusTransfer:
             self._removal.add(filter(None, map(self._staging.copy_at, places)))
 
     def notices(self) -> list[str]:
-        told = [task.notice() for task in self._tasks.values()]
-        if self._trouble is not None:
-            since, why = self._trouble
-            waiting = sum(len(task.files) for task in self._tasks.values())
-            told.insert(0, f"no answer from Globus since {_local(since)}, {waiting} files are on their way: {why}")
-        if time.monotonic() < self._send_not_before_s:
-            told.append(f"nothing is sent until {_local(self._rest_until)}: {self._rest_why}")
-        return [notice for notice in [*told, self._removal.notice] if notice]
+        on_their_way = sum(len(task.files) for task in self._tasks.values())
+        found = [
+            self._patience.trouble(on_their_way),
+            *(task.notice() for task in self._tasks.values()),
+            self._patience.resting(),
+            self._removal.notice,
+        ]
+        return [notice for notice in found if notice]
 
     def close(self) -> None:
-        service, self._service = self._service, None
-        if service is not None:
-            if self._ready:
-                self._removal.finish(service, self._about())
-            service.close()
-        self._ready = False
-
-    def _signed_in(self) -> Service:
-        if not self._ready or self._service is None:
-            raise RuntimeError("connect comes first")
-        return self._service
-
-
-def _local(moment: float) -> str:
-    return f"{datetime.fromtimestamp(moment):%Y-%m-%d %H:%M}"
+        if self._connection.ready:
+            self._removal.finish(self._connection.service, self._about())
+        self._connection.close()

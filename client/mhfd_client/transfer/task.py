@@ -18,7 +18,7 @@ SLOW_AFTER_S = 60.0
 
 
 @dataclass
-class Task:
+class TransferTask:
     """Files that go together, by their tails (see `Staging`).
 
     Attributes

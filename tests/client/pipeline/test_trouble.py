@@ -21,6 +21,7 @@ from mhfd_client.config import load_config, resolve
 from mhfd_client.ledger import Ledger, LedgerFullError, open_ledger
 from mhfd_client.pipeline import Board
 from mhfd_client.pipeline.assembly import open_watch
+from mhfd_client.pipeline.context import Bell
 from mhfd_client.pipeline.runner import Runner
 
 END_S = 60.0
@@ -98,7 +99,7 @@ def test_full_disk_loses_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     file, told = run.parent / "ledger.db", list[str]()
     settings = resolve(config, None, {"ledger": str(file)}, environ={})
     with open_watch(run, config, settings, once=False, tell=told.append) as pipeline:
-        ledger: Ledger = pipeline._ledger
+        ledger: Ledger = pipeline._context.ledger
         pages = fill(ledger)
         thread = threading.Thread(target=pipeline.run)
         thread.start()
@@ -169,7 +170,7 @@ def test_step_that_fails_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("mhfd_client.pipeline.runner.FIRST_PAUSE_S", 0.01)
     told: list[str] = []
     step = Failing(LedgerFullError("there is no room"), LedgerFullError("there is no room"))
-    runner = Runner(step, Board(told.append))
+    runner = Runner(step, Board(told.append), Bell())
     runner.start()
     assert step.done.wait(END_S)
     runner.stop()
@@ -179,7 +180,7 @@ def test_step_that_fails_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch
 
 def test_step_that_is_woken_does_not_wait() -> None:
     step = Failing()
-    runner = Runner(step, Board(lambda _: None))
+    runner = Runner(step, Board(lambda _: None), Bell())
     runner.start()
     assert step.done.wait(END_S)
     step.done.clear()

@@ -109,13 +109,14 @@ def told(transfer: Transfer, words: str) -> bool:
 @pytest.fixture
 def move(transfer_service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Move]:
     """From `root` to `destination`, in a hurry."""
-    from mhfd_client.transfer import globus, removal
+    from mhfd_client.transfer import globus, pace, removal
 
-    for name, seconds in {
-        "FIRST_LOOK_S": 0.01, "LONGEST_LOOK_S": 0.05, "FIRST_PAUSE_S": 0.02, "LONGEST_PAUSE_S": 0.1,
-        "FIRST_REST_S": 0.1, "LONGEST_REST_S": 0.3, "GRACE_S": 0.2, "BUSY_S": 0.05,
-    }.items():  # fmt: skip
+    for name, seconds in {"FIRST_LOOK_S": 0.01, "LONGEST_LOOK_S": 0.05, "GRACE_S": 0.2, "BUSY_S": 0.05}.items():
         monkeypatch.setattr(globus, name, seconds)
+    for name, seconds in {
+        "FIRST_PAUSE_S": 0.02, "LONGEST_PAUSE_S": 0.1, "FIRST_REST_S": 0.1, "LONGEST_REST_S": 0.3
+    }.items():  # fmt: skip
+        monkeypatch.setattr(pace, name, seconds)
     monkeypatch.setattr(removal, "LOOK_S", 0.02)
     root, destination = tmp_path / "run", tmp_path / "destination"
     root.mkdir()

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from mhfd_client.transfer import globus
+from mhfd_client.transfer import connection, pace
 from mhfd_client.transfer.opening import open_transfer
 from mhfd_client.transfer.protocol import (
     Arrived,
@@ -83,7 +83,7 @@ def test_what_exceeds_a_tasks_bytes_is_handed_back(move: Move) -> None:
 
 
 def test_tasks_are_given_what_they_can_move_in_time(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(globus, "TASK_S", 1e-6)
+    monkeypatch.setattr(pace, "TASK_S", 1e-6)
     transfer = move.transfer()
     move.send(transfer, [outgoing(move.root, "t.tif", bytes(100_000))])
     settle(transfer)
@@ -284,7 +284,7 @@ def test_somebody_is_asked_at_the_first_call_only(move: Move, monkeypatch: pytes
         asked.append(interactive)
         raise TransferUnreachableError("")
 
-    monkeypatch.setattr(globus, "somebody_is_there", lambda: True)
+    monkeypatch.setattr(connection, "somebody_is_there", lambda: True)
     monkeypatch.setattr(Service, "look", look)
     transfer = open_transfer(move.entry, root=move.root, run="run1")
     move.opened.append(transfer)

@@ -274,8 +274,7 @@ def test_requests_keep_to_the_rate(move: Move) -> None:
     transfer = move.transfer()
     assert isinstance(transfer, GlobusTransfer)
     move.service.set(clear=True, hanging=True)
-    assert transfer._service is not None
-    transfer._bucket = transfer._service.bucket = TokenBucket(5)
+    transfer._connection.bucket = transfer._connection.service.bucket = TokenBucket(5)
     transfer.send(str(uuid4()), [outgoing(move.root, "t.tif")])
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:

@@ -1,0 +1,58 @@
+"""Signs of life: what `mhfd status` shows of the process that watches."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+
+from mhfd_client.ledger import Json, LedgerBusyError
+from mhfd_client.pipeline.context import Context
+
+HEARTBEAT_S = 5.0
+
+
+class Heart:
+    """Writes a heartbeat into the ledger every few seconds.
+
+    Parameters
+    ----------
+    look : the state of the steps, as keys of the heartbeat
+    """
+
+    def __init__(self, context: Context, look: Callable[[], Json]) -> None:
+        self._context = context
+        self._look = look
+        self._started_at = time.time()
+        self._last_s = 0.0
+
+    def beat(self, *, ended: bool = False) -> None:
+        """Write a heartbeat if one is due, or if the watch has `ended`.
+
+        Raises
+        ------
+        LedgerBusyError
+            The database was away, and another process has taken the run over.
+        """
+        now_s = time.monotonic()
+        if not ended and now_s < self._last_s + HEARTBEAT_S:
+            return
+        self._last_s = now_s
+        board = self._context.board
+        status = {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "started_at": self._started_at,
+            "ended": ended,
+            **self._look(),
+            "notices": [{"text": notice.text, "since": notice.since} for notice in board.notices()],
+        }
+        try:
+            self._context.ledger.heartbeat(self._context.run.run_id, status, time.time())
+        except LedgerBusyError:
+            raise
+        except Exception as error:  # a full disk, say: the steps report it; the watch goes on
+            board.put("heartbeat", f"the ledger cannot be written: {error}")
+        else:
+            board.clear("heartbeat")
