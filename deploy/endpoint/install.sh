@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up a Globus Compute endpoint for mhfd on a DGX (or another Linux machine with systemd) as a service that starts
-# at boot. Run it again after an update or a change: what is done already is left as it is.
+# at boot. Run it again after an update or a change: what is done already is kept.
 set -euo pipefail
 
 usage() {
@@ -62,32 +62,32 @@ as_service() { # as_service COMMAND...: as the service's account, with its home 
 
 whole() { [[ -z $root ]]; } # the whole machine, not only files below --root
 
-same() { # same FILE FILE: but for the list of allowed functions
+same() { # same FILE FILE: except the list of allowed functions
     local list='/^# --- allowed functions: begin/,/^# --- allowed functions: end/d'
     cmp -s <(sed "$list" "$1") <(sed "$list" "$2")
 }
 
-put() { # put MODE SOURCE TARGET: install a file; one that somebody changed is kept, the new one goes beside it
+put() { # put MODE SOURCE TARGET: install a file; a changed one is kept, the new one goes beside it
     local mode=$1 source=$2 target=$root$3
     if [[ ! -e $target ]]; then
         run install -D -m "$mode" "$source" "$target"
     elif same "$source" "$target"; then
-        say "as it should be: $target"
+        say "up to date: $target"
     else
         say "kept, since it was changed: $target (the new version: $target.new)"
         run install -m "$mode" "$source" "$target.new"
     fi
 }
 
-overwrite() { # overwrite SOURCE TARGET: install a file that is ours alone
-    if cmp -s "$1" "$root$2"; then say "as it should be: $root$2"; else run install -D -m 0644 "$1" "$root$2"; fi
+overwrite() { # overwrite SOURCE TARGET: install a file that users do not edit
+    if cmp -s "$1" "$root$2"; then say "up to date: $root$2"; else run install -D -m 0644 "$1" "$root$2"; fi
 }
 
 check_machine() {
     "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||
         die 78 "$python is not Python 3.10 to 3.13. Name one with --python."
     whole || return 0
-    $dry || [[ $EUID -eq 0 ]] || die 77 "This sets up a service of the system: run it with sudo, or see what it would do with --dry-run."
+    $dry || [[ $EUID -eq 0 ]] || die 77 "This sets up a system service: run it with sudo, or see what it would do with --dry-run."
     $dry || [[ -d /run/systemd/system ]] || die 69 "systemd does not run here; see endpoint_configs/README.md for a start by hand."
     local gpus=0
     if command -v nvidia-smi >/dev/null; then gpus=$(nvidia-smi -L | grep -c '^GPU') || gpus=0; fi
@@ -98,7 +98,7 @@ check_machine() {
 
 make_account() {
     if getent passwd mhfd >/dev/null; then
-        say "as it should be: account mhfd"
+        say "up to date: account mhfd"
     else
         run useradd --system --user-group --home-dir "$home" --create-home --shell /usr/sbin/nologin mhfd
     fi
@@ -131,7 +131,7 @@ own_home() { run chown -R mhfd:mhfd "$home"; }
 
 sign_in() {
     if grep -qsE '^GLOBUS_COMPUTE_CLIENT_ID=.' "$settings"; then
-        say "as it should be: the endpoint has an identity of its own ($settings)"
+        say "up to date: the endpoint has its own identity ($settings)"
     elif $dry || ! as_service "$venv/bin/globus-compute-endpoint" whoami >/dev/null 2>&1; then
         as_service "$venv/bin/globus-compute-endpoint" login
     fi
@@ -140,7 +140,7 @@ sign_in() {
 allow_functions() { # allow_functions CONFIG <OUTPUT_OF_MHFD_REGISTER: put its block between the two lines of CONFIG
     local block
     block=$(awk '/^allowed_functions:/ {on = 1; print; next} on && /^[[:space:]]+- / {print; next} {on = 0}')
-    grep -q '^[[:space:]]*- ' <<<"$block" || die 78 "mhfd register printed no allowed_functions; $1 is as it was."
+    grep -q '^[[:space:]]*- ' <<<"$block" || die 78 "mhfd register printed no allowed_functions; $1 is unchanged."
     [[ $(grep -cE '^# --- allowed functions: (begin|end)' "$1") -eq 2 ]] ||
         die 78 "$1 lacks the lines '# --- allowed functions: begin' and 'end'; put the block in by hand: $block"
     local new

@@ -1,9 +1,9 @@
 <#
 .SYNOPSIS
-Has "mhfd watch" run on this PC while you are logged on. No administrator rights are needed.
+Runs "mhfd watch" on this PC while you are logged on. No administrator rights are needed.
 
 .DESCRIPTION
-Installs the virtual environment %LOCALAPPDATA%\mhfd\venv, asks for a configuration where there is none (mhfd init), and
+Installs the virtual environment %LOCALAPPDATA%\mhfd\venv, asks for a configuration if there is none (mhfd init), and
 registers the task mhfd-watch. Run it again after an update or a change. -WhatIf says what it would do.
 
 .PARAMETER Python
@@ -22,7 +22,7 @@ Install from the wheels in this folder, without a network.
 Register the task, but do not start it now.
 
 .PARAMETER Uninstall
-Take away task and packages. Configuration, ledger and logs stay.
+Remove task and packages. Configuration, ledger and logs stay.
 
 .EXAMPLE
 powershell -ExecutionPolicy Bypass -File deploy\microscope\install.ps1
@@ -51,11 +51,11 @@ $Venv = Join-Path $Folder 'venv'
 $VenvPython = Join-Path $Venv 'Scripts\python.exe'
 $Mhfd = Join-Path $Venv 'Scripts\mhfd.exe'
 $Checkout = Split-Path (Split-Path $PSScriptRoot)
-$env:MHFD_CONFIG = $null  # the task will not see those of this window
+$env:MHFD_CONFIG = $null  # the task does not get this window's
 $env:MHFD_PROFILE = $null
 
 function Invoke-Program {
-    # Runs a program, and ends all when it fails. With -WhatIf it only says so.
+    # Runs a program, and throws if it fails. With -WhatIf it only prints it.
     param([string] $Program, [string[]] $Arguments)
     if (-not $PSCmdlet.ShouldProcess("$Program $Arguments", 'Run')) { return }
     & $Program @Arguments
@@ -63,7 +63,7 @@ function Invoke-Program {
 }
 
 function Test-Python {
-    # Whether this is a Python that mhfd runs on.
+    # True if mhfd runs on this Python.
     param([string] $Program, [string[]] $Arguments)
     if ($null -eq (Get-Command $Program -ErrorAction SilentlyContinue)) { return $false }
     $check = 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))'
@@ -108,7 +108,7 @@ function Get-WatchTask {
 }
 
 function Stop-Watch {
-    # Ends at once; what was under way is taken up again at the next start.
+    # Ends at once; the next start resumes what was under way.
     if ((Get-WatchTask) -and $PSCmdlet.ShouldProcess($TaskName, 'Stop the task')) {
         Stop-ScheduledTask -TaskName $TaskName
         for ($i = 0; $i -lt 60 -and (Get-WatchTask).State -eq 'Running'; $i++) { Start-Sleep -Milliseconds 500 }
@@ -127,7 +127,7 @@ function Register-Watch {
     try {
         Register-ScheduledTask -TaskName $TaskName -Xml $task.DocumentElement.OuterXml -Force | Out-Null
     } catch {
-        # Some PCs let only administrators have tasks that start at log-on. The other trigger is there within minutes.
+        # Some PCs let only administrators have tasks that start at log-on. The other trigger starts it within minutes.
         Write-Warning "No start at log-on ($($_.Exception.Message)); it starts within five minutes of it instead."
         [void] $task.Task.Triggers.RemoveChild($task.Task.Triggers.LogonTrigger)
         Register-ScheduledTask -TaskName $TaskName -Xml $task.DocumentElement.OuterXml -Force | Out-Null
@@ -159,5 +159,5 @@ if ($NoStart) {
     Write-Output "Not started. Later: Start-ScheduledTask -TaskName $TaskName"
 } elseif ($PSCmdlet.ShouldProcess($TaskName, 'Start the task')) {
     Start-ScheduledTask -TaskName $TaskName
-    Write-Output "It runs. Now: $Mhfd status"
+    Write-Output "It runs. To check: $Mhfd status"
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Has `mhfd watch` run on this machine as a service of yours: no root, no sudo. Run it again after an update or a change.
+# Runs `mhfd watch` on this machine as a user service: no root, no sudo. Run it again after an update or a change.
 set -euo pipefail
 
 usage() {
@@ -13,7 +13,7 @@ usage: deploy/microscope/install.sh [options]
   --python PROGRAM  Python 3.10 to 3.13 [python3]
   --linger          run from boot on, not only while you are logged in
   --no-start        do not start the service
-  --uninstall       take away service and packages; configuration, ledger and logs stay
+  --uninstall       remove service and packages; configuration, ledger and logs stay
 
 Installs the virtual environment ~/.local/share/mhfd/venv, ~/.config/mhfd/watch.env and the unit mhfd-watch.service. Where
 there is no configuration yet, `mhfd init` asks for one.
@@ -25,7 +25,7 @@ readonly configs=${XDG_CONFIG_HOME:-$HOME/.config}
 readonly settings=$configs/mhfd/watch.env
 readonly units=$configs/systemd/user
 readonly unit=mhfd-watch.service
-unset MHFD_CONFIG MHFD_PROFILE # the service will not see those of this shell
+unset MHFD_CONFIG MHFD_PROFILE # the service does not get this shell's
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
@@ -56,12 +56,12 @@ run() { # run COMMAND...: with --dry-run only print it
     fi
 }
 
-overwrite() { # overwrite SOURCE TARGET: install a file that is ours alone
-    if cmp -s "$1" "$2"; then say "as it should be: $2"; else run install -D -m 0644 "$1" "$2"; fi
+overwrite() { # overwrite SOURCE TARGET: install a file that users do not edit
+    if cmp -s "$1" "$2"; then say "up to date: $2"; else run install -D -m 0644 "$1" "$2"; fi
 }
 
 check_machine() {
-    [[ -z ${SUDO_USER:-} ]] || die 2 "This sets up a service of yours, not of the system: run it without sudo."
+    [[ -z ${SUDO_USER:-} ]] || die 2 "This sets up a user service, not a system service: run it without sudo."
     "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||
         die 78 "$python is not Python 3.10 to 3.13. Name one with --python."
     $dry || ! $start || systemctl --user show-environment >/dev/null 2>&1 ||
@@ -79,7 +79,7 @@ configured() { "$venv/bin/python" -c 'import sys; from mhfd_client.config import
 
 configure() {
     if ! $dry && ! configured; then
-        [[ -t 0 ]] || die 78 "There is no configuration yet. Run: $venv/bin/mhfd init; then this again."
+        [[ -t 0 ]] || die 78 "There is no configuration yet. Run $venv/bin/mhfd init, then this again."
         "$venv/bin/mhfd" init
     fi
     run "$venv/bin/mhfd" config validate
@@ -92,7 +92,7 @@ install_files() {
     if [[ -n $profile ]]; then run set_profile; fi
 }
 
-set_profile() { # the one line of watch.env that is ours
+set_profile() { # the one line of watch.env that we write
     sed -i '/^MHFD_PROFILE=/d' "$settings"
     printf 'MHFD_PROFILE=%s\n' "$profile" >>"$settings"
 }
@@ -107,9 +107,9 @@ start_service() {
 
 stay() {
     if $linger; then
-        run loginctl enable-linger || die 77 "This machine does not let you: ask its administrator for 'loginctl enable-linger $USER'."
+        run loginctl enable-linger || die 77 "This machine does not allow it: ask its administrator for 'loginctl enable-linger $USER'."
     elif [[ $(loginctl show-user "${USER:-}" --property=Linger --value 2>/dev/null) != yes ]]; then
-        say "It runs while you are logged in. To have it run from boot on: install.sh --linger"
+        say "It runs while you are logged in. To run it from boot: install.sh --linger"
     fi
 }
 
@@ -146,7 +146,7 @@ main() {
         esac
         shift
     done
-    [[ $profile =~ ^[A-Za-z0-9._-]*$ ]] || die 2 "--profile $profile: letters, digits, dots, dashes and underscores make a name."
+    [[ $profile =~ ^[A-Za-z0-9._-]*$ ]] || die 2 "--profile $profile: use letters, digits, dots, dashes and underscores."
     [[ -z $wheels || -d $wheels ]] || die 2 "--wheels $wheels: there is no such folder."
 
     if $uninstall; then
@@ -160,7 +160,7 @@ main() {
     if $start; then
         start_service
         stay
-        say "Now: $venv/bin/mhfd status; systemctl --user status mhfd-watch; journalctl --user -u mhfd-watch"
+        say "To check: $venv/bin/mhfd status; systemctl --user status mhfd-watch; journalctl --user -u mhfd-watch"
     else
         say "Not started. Later: systemctl --user daemon-reload; systemctl --user enable --now $unit"
     fi

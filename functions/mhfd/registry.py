@@ -68,7 +68,7 @@ class FunctionRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RegistrationPlan:
     """What `register` has to do; names in the order of `FUNCTIONS`.
 
     Attributes
@@ -103,7 +103,7 @@ class Report:
 
     path: Path
     dry_run: bool
-    plan: Plan
+    plan: RegistrationPlan
     registered: tuple[FunctionRecord, ...]
     replaced: tuple[FunctionRecord, ...]
     records: tuple[FunctionRecord, ...]
@@ -188,7 +188,7 @@ def _checked(record: FunctionRecord) -> FunctionRecord:
 
 def plan(
     records: Iterable[FunctionRecord], version: str = __version__, *, group: str | None = None, public: bool = False
-) -> Plan:
+) -> RegistrationPlan:
     """Compare records with the sources of this mhfd, and with who is to be allowed to call the functions.
 
     Only the source counts, not the version: the functions call the installed package, which may be newer.
@@ -196,7 +196,7 @@ def plan(
     known = {record.name: record for record in records}
     wanted = {name: (sha256(source_of(name)), group, public) for name in FUNCTIONS}
     had = {name: (record.sha256, record.group, record.public) for name, record in known.items()}
-    return Plan(
+    return RegistrationPlan(
         version=version,
         new=tuple(name for name in FUNCTIONS if name not in had),
         changed=tuple(name for name in FUNCTIONS if name in had and had[name] != wanted[name]),

@@ -1,4 +1,4 @@
-"""The endpoint as a service: the unit is one that systemd takes, the script installs what it says and nothing twice."""
+"""The endpoint as a service: systemd accepts the unit; the script installs what it says, and nothing twice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def allow(config: Path, printed: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """What the script does with what `mhfd register` prints."""
+    """Run the script on the output of `mhfd register`."""
     command = ["bash", "-c", f'. "{INSTALL}"; allow_functions "$1"', "-", str(config)]
     return subprocess.run(command, input=printed, capture_output=True, text=True, check=check, timeout=60)
 
@@ -187,13 +187,13 @@ def test_systemd_takes_the_unit(data: tuple[str, ...], tmp_path: Path) -> None:
     analyze = need("systemd-analyze", "systemd")
     install("--root", tmp_path, *(word for folder in data for word in ("--data", folder)))
     unit = tmp_path / "etc/systemd/system" / UNIT.name
-    # On this machine the program is not there; everything else is verified as it is.
+    # The program is not on this machine; everything else is verified unchanged.
     program = re.search(r"^ExecStart=(\S+)", unit.read_text(), flags=re.MULTILINE)
     assert program
     unit.write_text(unit.read_text().replace(program[1], "/bin/true"))
     assert (unit.parent / f"{unit.name}.d" / "data.conf").exists() == bool(data)
     result = subprocess.run([analyze, "verify", str(unit)], capture_output=True, text=True, check=True, timeout=60)
-    assert result.stdout + result.stderr == ""  # what it merely ignores it also prints
+    assert result.stdout + result.stderr == ""  # it also prints what it merely ignores
 
 
 def test_a_mistake_in_a_drop_in_would_be_seen(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`mhfd watch` unattended: unit and task start what our own command line takes, the installers do what they say."""
+"""`mhfd watch` unattended: our command line accepts what unit and task start; the installers do what they say."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="services of systemd 
 
 
 def parse(arguments: list[str]) -> dict[str, object]:
-    """What our command line makes of `mhfd ARGUMENTS`; nothing is run."""
+    """`mhfd ARGUMENTS` as our command line parses it; nothing is run."""
     from mhfd_client.cli import main
 
     command = main.get_command(click.Context(main), arguments[0])
@@ -54,7 +54,7 @@ def test_the_units_command_line_is_one_that_mhfd_takes() -> None:
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     analyze = need("systemd-analyze", "systemd")
     unit = tmp_path / UNIT.name
-    # On this machine the program is not there; everything else is verified as it is.
+    # The program is not on this machine; everything else is verified unchanged.
     unit.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text(), flags=re.MULTILINE))
     result = subprocess.run(
         [analyze, "--user", "verify", str(unit)],
@@ -266,7 +266,7 @@ def test_the_example_of_the_environment_holds_no_value() -> None:
 
 NAMESPACE = "http://schemas.microsoft.com/windows/2004/02/mit/task"
 
-# What the schema (MS-TSCH 2.5, version 1.2) lets stand in each element that we use. In those marked * in this order.
+# What the schema (MS-TSCH 2.5, version 1.2) allows in each element that we use; in those marked *, in this order.
 SCHEMA = {
     "Task": "RegistrationInfo Triggers Principals Settings Data Actions",
     "RegistrationInfo": "URI SecurityDescriptor Source Date Author Version Description Documentation",
@@ -349,7 +349,7 @@ def test_the_task_has_no_time_limit_and_stays_on_batteries() -> None:
 def test_the_task_comes_back_whatever_the_exit_code() -> None:
     assert value("Settings/MultipleInstancesPolicy") == "IgnoreNew"
     assert value("Triggers/TimeTrigger/Repetition/Interval") == "PT5M"
-    assert ET.parse(TASK).getroot().find(f".//{{{NAMESPACE}}}Duration") is None  # without one: for ever
+    assert ET.parse(TASK).getroot().find(f".//{{{NAMESPACE}}}Duration") is None  # without one: forever
 
 
 def test_the_tasks_command_line_is_one_that_mhfd_takes() -> None:
@@ -367,7 +367,7 @@ def test_the_file_can_be_read_whatever_the_encoding() -> None:
 
 
 # --- install.ps1 ------------------------------------------------------------------------------------------------------
-# PowerShell is not to be had here: this is a careful reading, not a run.
+# There is no PowerShell here: the script is read, not run.
 
 TOKENS = re.compile(
     r"""(?P<comment><\#.*?\#>|\#[^\n]*)|(?P<single>'(?:[^']|'')*')|(?P<double>"(?:[^"`$]|`.|\$(?!\()|""|(?P<sub>\$\())*")"""

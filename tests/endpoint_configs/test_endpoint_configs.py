@@ -41,7 +41,7 @@ def ids(path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def loggers_go_on() -> Iterator[None]:
-    """The endpoint's command line sets up logging for its own process, and silences all loggers that are there."""
+    """The endpoint's command line sets up logging for its own process, and silences all existing loggers."""
     yield
     for logger in logging.Logger.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
@@ -69,7 +69,7 @@ def app(tool: str) -> Any:
 
 @pytest.fixture
 def machine(tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No settings of this machine but an interface that every machine has; the home folder is a new one, returned."""
+    """No settings of this machine, except an interface that every machine has; returns the new home folder."""
     for name in [name for name in os.environ if name.startswith(("MHFD_", "GLOBUS_", "GCS_", "PARSL_"))]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
@@ -157,7 +157,7 @@ def test_what_is_the_same_everywhere_agrees(file: str) -> None:
 
 
 def test_the_common_part_of_the_templates_agrees() -> None:
-    """As above: what stands between the two lines `the same in every folder`."""
+    """As above: the text between the two lines `the same in every folder`."""
     texts = [(FOLDERS / name / "user_config_template.yaml.j2").read_text(encoding="utf-8") for name in NAMES]
     mark = "mhfd, the same in every folder: "
     assert len({marked(text, mark + "begin", mark + "end") for text in texts}) == 1
@@ -208,7 +208,7 @@ def test_the_environment_is_plain_text(name: str, tool: str) -> None:
     yaml = pytest.importorskip("yaml")
     values = yaml.safe_load((FOLDERS / name / "user_environment.yaml").read_text(encoding="utf-8"))
     assert json.loads(values["GCS_LOCAL_MAPS"]) == {}
-    for value in values.values():  # nothing that a reader would take for a variable: nobody expands it
+    for value in values.values():  # nothing that looks like a variable: it would not be expanded
         assert isinstance(value, str) and not re.search(r"[$~%]", value)
 
 

@@ -1,5 +1,5 @@
 """How fast mhfd is on this machine, beside its rivals: the figures of the paper, measured again.
 
-`plan` says what to measure; `contestants` gathers who takes part, the rivals being in `paper` and `rivals`;
-`race` times them; `tables` and `plots` show what came out; `run` is the whole. Only `plan` is light to import.
+`plan` says what to measure; `contestants` lists what to time, with the rivals of `paper` and `rivals`; `race` times
+them; `tables` and `plots` show the results; `run` does it all. Only `plan` is light to import.
 """

@@ -1,4 +1,4 @@
-"""Who takes part: mhfd's backends that work here, and its rivals that are installed."""
+"""The programs to time: mhfd's backends that work here, and the rivals that are installed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from mhfd_client.bench.watch import Laps, Watch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Trial:
     """One tile to count the features of.
 
     Attributes
     ----------
     pixels : (side, side)
-    path : the same tile as a TIFF file; None where the file is not asked for
+    path : the same tile as a TIFF file; None if files are not timed
     """
 
     pixels: NDArray[Any]
@@ -45,33 +45,33 @@ class Contestant:
     ----------
     name : in the tables
     device : "cpu" or the GPU's name
-    ours : it is mhfd, to whose fastest the others are compared
+    ours : True for mhfd; all are compared to its fastest
     note : what it does and what it leaves out
-    curves : it takes part in figures 3a and 3b
+    curves : True to include it in figures 3a and 3b
     """
 
     name: str
     device: str
     ours: bool
     note: str
-    time: Callable[[Job], Laps]
+    time: Callable[[Trial], Laps]
     curves: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """Everybody who could take part, and why the others do not."""
+    """All contestants, and why the others are missing."""
 
     contestants: tuple[Contestant, ...]
     missing: tuple[str, ...]
 
 
 def gather(backends: Sequence[BackendName], batch: int) -> Field:
-    """Find out what works on this machine.
+    """Find what works on this machine.
 
     Parameters
     ----------
-    backends : of mhfd, which must work; empty for those that do
+    backends : of mhfd, all of which must work; empty for those that do
     batch : tiles a batch on GPUs
 
     Raises
@@ -101,9 +101,9 @@ def gather(backends: Sequence[BackendName], batch: int) -> Field:
 
 
 def gather_shared(backends: Sequence[BackendName]) -> Field:
-    """Those who can do one tile by two devices and tell how long each phase takes; arguments as in `gather`.
+    """Those that can share one tile between two devices and time each phase; arguments as in `gather`.
 
-    Two GPUs where there are two; else one GPU twice, and the processor twice.
+    Two GPUs if there are two, else one GPU twice; and the processor twice.
     """
     method, two = paper.Method(paper.numpy_arrays()), (0, 0)
     in_numpy = partial(phases.of_array_code, method.arrays, fourier.NUMPY, devices=two)
@@ -132,20 +132,20 @@ def gather_shared(backends: Sequence[BackendName]) -> Field:
         if not isinstance(backend, Backend):
             missing.append(f"mhfd {name}: {backend}")
             continue
-        # What a fused kernel does inside only it can tell.
+        # A fused kernel has to time its own phases.
         if backend.phases:
             contestants.append(_phases(f"mhfd {name}", backend.device, True, partial(_told_by_itself, backend.phases)))
     return Field(contestants=tuple(contestants), missing=tuple(missing))
 
 
 def _told_by_itself(own_phases: Callable[..., Any], tile: NDArray[Any], params: FocusParams) -> Laps:
-    """Of a backend's `phases(tile, params)`, which returns milliseconds by `phases.PHASES`, and the `Measures`."""
+    """Laps from a backend's `phases(tile, params)`: milliseconds by `phases.PHASES`, and the `Measures`."""
     ms, measures = own_phases(tile, params)
     return Laps(ms, measures.features)
 
 
 def _phases(name: str, device: str, ours: bool, do: Callable[..., Laps]) -> Contestant:
-    def time(job: Job) -> Laps:
+    def time(job: Trial) -> Laps:
         return do(tile=job.pixels, params=job.params)
 
     return Contestant(name=name, device=device, ours=ours, note="two devices share the scales", time=time)
@@ -162,7 +162,7 @@ def _backend(name: str, **sharing: Any) -> Backend | BackendError:
 
 
 def _on_processor(backend: Backend) -> Contestant:
-    def time(job: Job) -> Laps:
+    def time(job: Trial) -> Laps:
         watch = Watch()
         measures, _ = backend.measure(job.pixels, job.params)
         watch.lap("kernel")
@@ -173,7 +173,7 @@ def _on_processor(backend: Backend) -> Contestant:
 
 
 def _on_gpu(backend: Backend, batch: int) -> Contestant:
-    def time(job: Job) -> Laps:
+    def time(job: Trial) -> Laps:
         watch = Watch()
         pending = backend.lanes[0].submit([job.pixels] * batch, job.params)
         measures = pending.result()  # waits for the device
@@ -190,7 +190,7 @@ def _on_gpu(backend: Backend, batch: int) -> Contestant:
     )
 
 
-def _file_to_number(backend: Backend, job: Job) -> dict[str, float]:
+def _file_to_number(backend: Backend, job: Trial) -> dict[str, float]:
     if job.path is None:
         return {}
     watch = Watch()
@@ -223,7 +223,7 @@ def _scikit_image() -> Contestant | str:
 def _host_rival(
     name: str, note: str, count: Callable[[NDArray[Any], FocusParams], int], *, curves: bool = False
 ) -> Contestant:
-    def time(job: Job) -> Laps:
+    def time(job: Trial) -> Laps:
         from_file, tile = Watch(), _pixels(job)
         watch = Watch()
         features = count(tile, job.params)
@@ -254,7 +254,7 @@ def _cucim() -> Contestant | str:
 def _gpu_rival(
     name: str, note: str, cupy: Any, count: Callable[[Any, FocusParams], int], *, curves: bool = False
 ) -> Contestant:
-    def time(job: Job) -> Laps:
+    def time(job: Trial) -> Laps:
         from_file, tile = Watch(), _pixels(job)
         copied = Watch()
         on_device = cupy.asarray(tile)
@@ -270,12 +270,12 @@ def _gpu_rival(
 
 
 def _cupy() -> Any:
-    """The module where a GPU answers, else the reason why not."""
+    """The module if a GPU answers, else the reason why not."""
     if (cupy := _installed("cupy")) is None:
         return 'CuPy is not installed (pip install "mhfd[gpu12]")'
     try:
         count = cupy.cuda.runtime.getDeviceCount()
-    except RuntimeError as error:  # CUDA's own errors are
+    except RuntimeError as error:  # CUDA's errors are
         return f"no GPU answers ({error})"
     return cupy if count else "this machine has no GPU"
 
@@ -291,5 +291,5 @@ def _installed(module: str) -> Any:
         return None
 
 
-def _pixels(job: Job) -> NDArray[Any]:
+def _pixels(job: Trial) -> NDArray[Any]:
     return job.pixels if job.path is None else np.asarray(tifffile.imread(job.path))

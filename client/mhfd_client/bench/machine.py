@@ -1,4 +1,4 @@
-"""What the times belong to."""
+"""The machine that was timed."""
 
 from __future__ import annotations
 

@@ -26,13 +26,13 @@ HOST_LIMIT = 4 * 2**30
 
 @dataclass(frozen=True)
 class Arrays:
-    """What NumPy and CuPy call differently.
+    """Functions that NumPy and CuPy name differently.
 
     Attributes
     ----------
     on : context in which arrays are made on the device of that number
-    wait : until that device has done what it was told
-    limit : bytes that may be asked for
+    wait : until that device has finished its work
+    limit : bytes that may be allocated
     """
 
     xp: Any
@@ -77,7 +77,7 @@ class Method:
         self._banks: dict[tuple[tuple[int, int], FocusParams, int], Any] = {}
 
     def count(self, tile: Any, params: FocusParams) -> int:
-        """Number of features of a (rows, cols) tile that lies where it is computed; waits for it.
+        """Number of features of a (rows, cols) tile on the computing device; waits for it.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Method:
         return xp.clip((tile.astype(xp.float32) - low) / ((high - low) or 1.0), 0, 1)
 
     def respond(self, image: Any, filters: Any) -> Any:
-        """(scales, rows, cols) differences of Gaussians of an image that repeats itself."""
+        """(scales, rows, cols) differences of Gaussians of a periodic image."""
         spectrum = self.arrays.rfft2(image)
         stack = self.arrays.xp.empty((len(filters), *image.shape), self.arrays.xp.float32)
         for i, transfer in enumerate(filters):
@@ -139,7 +139,7 @@ def limits(xp: Any, tile: Any, saturate: float) -> tuple[float, float]:
 
 
 def _transfer(t: float, length: int) -> NDArray[np.float64]:
-    """(length,) response of a Gaussian on a circle of so many pixels."""
+    """(length,) response of a Gaussian on a circle of that many pixels."""
     kernel = gaussian(t)
     radius = len(kernel) // 2
     wrapped = np.zeros(length)

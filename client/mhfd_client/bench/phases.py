@@ -1,6 +1,6 @@
-"""Figure 4: one tile by two devices that share the scales, phase by phase.
+"""Figure 4: one tile on two devices that share the scales, phase by phase.
 
-The paper's method gathers the stack; mhfd's one pair of planes a device: the maximum over the scales, and where it is.
+The paper's method gathers the stack; mhfd's gathers two planes a device: the maximum over the scales, and its scale.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Everywhere = Callable[..., list[Any]]
 
 
 def of_the_paper(method: Method, tile: NDArray[Any], params: FocusParams, devices: Sequence[int]) -> Laps:
-    """The paper's method; each phase ends when all devices have done it."""
+    """Time the paper's method; a phase ends when all devices are done."""
     arrays, shares = method.arrays, _shares(params, len(devices))
     banks = [method.filters(tile.shape, params, device) for device in devices]
     with _on_all(arrays, devices) as everywhere:
@@ -52,7 +52,7 @@ def of_the_paper(method: Method, tile: NDArray[Any], params: FocusParams, device
 def of_array_code(
     arrays: Arrays, ours: fourier.Arrays, tile: NDArray[Any], params: FocusParams, devices: Sequence[int]
 ) -> Laps:
-    """mhfd's array code, its scales shared out; the first device estimates the noise, while the others wait."""
+    """Time mhfd's array code, scales shared; the first device estimates the noise while the others wait."""
     xp, shares, t = arrays.xp, _shares(params, len(devices)), params.scales
     parts_params = [replace(params, n_scales=last - first, min_t=t[first], max_t=t[last]) for first, last in shares]
     with _on_all(arrays, devices) as everywhere:
@@ -87,7 +87,7 @@ def _shares(params: FocusParams, devices: int) -> list[tuple[int, int]]:
 
 @contextmanager
 def _on_all(arrays: Arrays, devices: Sequence[int]) -> Iterator[Everywhere]:
-    """A function that lets every device do a step with its own values, and waits for all."""
+    """A function that runs a step on every device, with its own values, and waits for all."""
 
     def step_on(device: int, step: Callable[..., Any], values: Sequence[Any]) -> Any:
         with arrays.on(device):

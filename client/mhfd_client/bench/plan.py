@@ -1,4 +1,4 @@
-"""What to measure; the command line reads its options from here, so nothing heavy is imported."""
+"""The plan of a benchmark; the command line reads its options from here, so nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ MIN_SIDE, MAX_SIDE = 64, 32768
 
 @dataclass(frozen=True, kw_only=True)
 class BenchPlan:
-    """What to measure.
+    """The plan of a benchmark.
 
     Attributes
     ----------
     figures : of the paper: "3a" time against scales, "3b" against the side, "4" phases of two devices; and "rivals"
     backends : of mhfd; empty for all that work here
-    repeats : times that each contestant runs, the first of which does not count
-    side, n_scales : of the tile where they are not what varies
-    sides, scale_counts : that figures 3b and 3a go through
-    batch : tiles handed to a GPU at once where throughput is asked for
+    repeats : runs of each contestant; the first does not count
+    side, n_scales : of the tile, where they are not varied
+    sides, scale_counts : the values in figures 3b and 3a
+    batch : tiles sent to a GPU at once, to measure throughput
     tile : picture to use instead of a simulated one, cropped, or extended by its mirror images
     """
 
@@ -49,11 +49,11 @@ class BenchPlan:
 
 
 QUICK = BenchPlan(repeats=3, side=256, n_scales=4, sides=(128, 256), scale_counts=(1, 4), batch=4)
-"""Says nothing of speed, but runs everything in seconds."""
+"""Runs everything in seconds; its times mean nothing."""
 
 
 def make_plan(*, quick: bool = False, max_side: int | None = None, **given: Any) -> BenchPlan:
-    """The usual plan, or the quick one, with what was `given` (None or empty: as it is).
+    """The usual plan, or the quick one, changed by `given` (None or empty: unchanged).
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ MARKERS = "osD^vP*X"
 
 
 def draw(report: Report, folder: Path) -> list[Path]:
-    """Write figure-3a.png and so on, as far as they were measured.
+    """Write figure-3a.png and so on, for the figures measured.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def _curve(axes: Any, rows: Sequence[Summary]) -> None:
 
 
 def _guide(axes: Any, rows: Sequence[Summary], power: int, name: str) -> None:
-    """The slope that the paper found, below the end of the lowest curve."""
+    """Draw the slope that the paper found, below the lowest curve."""
     first, last = min(map(varied, rows)), max(map(varied, rows))
     lowest = min(row.median_ms for row in rows if varied(row) == last) / 2
     axes.set_ylim(bottom=min(row.q1_ms for row in rows) / 3)

@@ -1,4 +1,4 @@
-"""Times the contestants in rounds, so that a busy machine hits all alike, and sums up."""
+"""Time the contestants in rounds, so that a busy machine slows all alike; summarise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mhfd.contract import MhfdError
-from mhfd_client.bench.contestants import Contestant, Job
+from mhfd_client.bench.contestants import Contestant, Trial
 from mhfd_client.bench.plan import Figure
 
 
@@ -37,7 +37,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What the repeats of one time say: a line of summary.csv.
+    """Statistics of one time's repeats: a line of summary.csv.
 
     Attributes
     ----------
@@ -61,9 +61,9 @@ class Summary:
 
 
 def race(
-    figure: Figure, contestants: Sequence[Contestant], job: Job, repeats: int, advance: Callable[[], None]
+    figure: Figure, contestants: Sequence[Contestant], job: Trial, repeats: int, advance: Callable[[], None]
 ) -> tuple[list[Sample], list[str]]:
-    """All contestants in turn, `repeats` times; and a sentence for each that could not do the job.
+    """Time all contestants in turn, `repeats` times; also a sentence for each that failed.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Other people's ways to find blobs at many scales, told to do what mhfd does as nearly as they can."""
+"""Other blob finders at many scales, set to do what mhfd does as nearly as they can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mhfd bench`: measure, print, keep."""
+"""`mhfd bench`: measure, print, save."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
 from mhfd_client.bench import machine, plots, tables
-from mhfd_client.bench.contestants import Contestant, Field, Job, gather, gather_shared
+from mhfd_client.bench.contestants import Contestant, Field, Trial, gather, gather_shared
 from mhfd_client.bench.plan import BenchPlan, Figure
 from mhfd_client.bench.race import Sample, Summary, race, summarise
 from mhfd_client.bench.tile import cut, picture
@@ -36,7 +36,7 @@ def run_bench(plan: BenchPlan, out: Path | None = None, *, as_json: bool = False
         the plan's tile cannot be read.
     """
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)  # what cannot be written should be known before the work
+        out.mkdir(parents=True, exist_ok=True)  # to fail before the work, not after it
     with terminal.progress("measuring") as advance:
         report = measure(plan, advance)
     sys.stdout.write(tables.as_json(report) + "\n" if as_json else tables.as_markdown(report))
@@ -69,7 +69,7 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
         for figure, side, n_scales, contestants in races:
             pixels = cut(source, side)
             path = _file(pixels, Path(folder)) if figure == "rivals" else None
-            job = Job(pixels=pixels, params=FocusParams(n_scales=n_scales), path=path)
+            job = Trial(pixels=pixels, params=FocusParams(n_scales=n_scales), path=path)
             measured, failed = race(figure, contestants, job, plan.repeats, lambda: advance(next(turns), total))
             samples += measured
             left_out += failed

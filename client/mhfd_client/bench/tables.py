@@ -1,4 +1,4 @@
-"""What came out, as Markdown, CSV and JSON."""
+"""The results as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mhfd_client.bench.race import Sample, Summary
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that a run found out.
+    """All results of a run.
 
     Attributes
     ----------
     machine : see `machine.describe`
     tile : what was measured
-    contestants : those who are no part of figure 4
-    left_out : sentences on who did not, or not everywhere, and why
+    contestants : those outside figure 4
+    left_out : sentences: what was left out, and why
     """
 
     machine: dict[str, str]
@@ -62,7 +62,7 @@ def as_json(report: Report) -> str:
 
 
 def as_markdown(report: Report) -> str:
-    """One section a figure, between what was measured on which machine and who is missing."""
+    """The machine and the tile, then a section for each figure, then what is missing."""
     texts: dict[Figure, Callable[[Report], str]] = {
         "3a": lambda report: _curve(report, "3a"),
         "3b": lambda report: _curve(report, "3b"),
@@ -72,8 +72,8 @@ def as_markdown(report: Report) -> str:
     lines = [f"- {what}: {said}" for what, said in report.machine.items()]
     lines.append(f"- tile: {report.tile}")
     lines.append(
-        f"- times: medians of {report.repeats - 1} rounds, in each of which everybody ran once; "
-        "one round more, the first, does not count"
+        f"- times: medians of {report.repeats - 1} rounds, in each of which every contestant ran once; "
+        "an extra first round is not counted"
     )
     sections = ["\n".join(lines)]
     sections += [texts[figure](report) for figure in FIGURES if report.of(figure)]
@@ -108,7 +108,7 @@ def _curve(report: Report, figure: Figure) -> str:
 
 
 def varied(row: Summary) -> int:
-    """What figures 3a and 3b go through."""
+    """The x value of figures 3a and 3b."""
     return row.n_scales if row.figure == "3a" else row.side
 
 
@@ -198,7 +198,7 @@ def _time_and_ratio(row: Summary | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """Three digits that mean something."""
+    """About three significant digits."""
     if value is None:
         return "-"
     decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3

@@ -17,7 +17,7 @@ SIMULATED_SIDE = 1024
 
 
 def picture(path: Path | None, side: int) -> NDArray[Any]:
-    """What the tiles are cut from: at most (side, side), of the file or simulated.
+    """The picture to cut tiles from: at most (side, side), from the file or simulated.
 
     Raises
     ------
@@ -32,6 +32,6 @@ def picture(path: Path | None, side: int) -> NDArray[Any]:
 
 
 def cut(source: NDArray[Any], side: int) -> NDArray[Any]:
-    """(side, side) of the picture, which goes on in its mirror images where it is smaller."""
+    """(side, side) of the picture; a smaller one is extended by its mirror images."""
     missing = [(0, max(0, side - length)) for length in source.shape]
     return np.ascontiguousarray(np.pad(source[:side, :side], missing, mode="symmetric"))

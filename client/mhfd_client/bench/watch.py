@@ -8,13 +8,13 @@ from time import perf_counter
 
 @dataclass(frozen=True)
 class Laps:
-    """What one contestant took for one tile.
+    """One contestant's times for one tile.
 
     Attributes
     ----------
-    ms : milliseconds by name. "kernel": from an array where the contestant computes to the numbers; "copied": from an
+    ms : milliseconds by name. "kernel": from an array on the contestant's device to the numbers; "copied": from an
         array in the host's memory, left out where that is the same; "file": from a file. Or one a phase.
-    features : what was counted, so that one sees that all do comparable work
+    features : the number counted, to show that all do comparable work
     """
 
     ms: dict[str, float]
@@ -22,7 +22,7 @@ class Laps:
 
 
 class Watch:
-    """Runs from when it is made; each lap is the time since the one before, `total` that since the start."""
+    """Starts when made; each lap is the time since the one before, `total` that since the start."""
 
     def __init__(self) -> None:
         self.ms: dict[str, float] = {}

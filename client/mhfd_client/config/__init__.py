@@ -1,10 +1,10 @@
 """Where tiles are scored and how microscopes are watched: a TOML file -> frozen values.
 
-Endpoints are named entries, of which `local` always exists; so are profiles, one a microscope. Looked for at the path
-given, else in ``MHFD_CONFIG``, else as config.toml in the user's configuration folder (`default_path`). Nothing secret
-belongs in it: sign-in data is in the environment or in Globus's own store.
+Endpoints and profiles (one for each microscope) are named entries; the endpoint `local` always exists. The file is the
+path given, else ``MHFD_CONFIG``, else config.toml in the user's configuration folder (`default_path`). It holds no
+secrets: sign-in data is in the environment or in Globus's own store.
 
-A command line that watches calls `resolve`, which works flags and environment into a profile.
+Commands that watch call `resolve`, which applies flags and environment to a profile.
 """
 
 from mhfd_client.config.base import ConfigError, Json, Problem, default_path

@@ -1,4 +1,4 @@
-"""What the keys are, told from the models: for the table of the documentation, for `mhfd init`, for editors."""
+"""Descriptions of the keys, from the models: for the documentation's tables, for `mhfd init`, for editors."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Key:
 
     Attributes
     ----------
-    default : None where nothing is said by default
-    required : the table cannot do without it
-    example : a value to show where there is no default
-    variable : name in the environment, if it has one
-    text : what it means
+    default : None if there is no default
+    required : True if the table must have it
+    example : a value to show if there is no default
+    variable : its environment variable, if any
+    text : its meaning
     """
 
     name: str
@@ -65,7 +65,7 @@ class Key:
 
 
 def keys(model: type[Frozen]) -> Iterator[Key]:
-    """The keys of a table, in the order in which they are declared."""
+    """The keys of a table, in order of declaration."""
     texts = attribute_texts(model)
     variables = _VARIABLES.get(model, {})
     for name, field in model.model_fields.items():
@@ -82,7 +82,7 @@ def keys(model: type[Frozen]) -> Iterator[Key]:
 
 
 def attribute_texts(model: type) -> dict[str, str]:
-    """Attribute -> its line in the docstring, those of base classes too."""
+    """Attribute -> its text in the docstring, base classes included."""
     texts: dict[str, str] = {}
     for each in reversed(model.__mro__):
         _, _, section = inspect.cleandoc(each.__doc__ or "").partition("Attributes\n----------\n")
@@ -107,7 +107,7 @@ def _table(name: str, model: type[Frozen]) -> str:
 
 
 def json_schema() -> Json:
-    """JSON Schema, draft 2020-12, of the file, for editors that complete and check as one types."""
+    """The file's JSON Schema (draft 2020-12), for editors that complete and check as you type."""
     schema = Config.model_json_schema()
     properties, definitions = schema["properties"], schema["$defs"]
     models: dict[str, type] = {model.__name__: model for model in TABLES.values()}
@@ -117,7 +117,7 @@ def json_schema() -> Json:
     _explain(measure, FocusParams)
     definitions["FocusParams"] = {**measure, "additionalProperties": False}
     definitions["Profile"]["properties"]["params"]["$ref"] = "#/$defs/FocusParams"
-    # Where the file is written otherwise than the model is made: load.parse_config.
+    # Where the file differs from the model: see load.parse_config.
     properties["endpoints"]["properties"] = {"local": properties.pop("local")}
     one = {"$ref": "#/$defs/DataMapping"}
     definitions["GlobusEndpoint"]["properties"]["data"] = {
@@ -128,7 +128,7 @@ def json_schema() -> Json:
 
 
 def _explain(definition: Json, model: type) -> None:
-    """Put the docstring's texts in, leave out null, which TOML does not have."""
+    """Add the docstring's texts; drop null, which TOML does not have."""
     definition["description"] = inspect.cleandoc(model.__doc__ or "").partition("\n")[0]
     for name, text in attribute_texts(model).items():
         field = definition["properties"][name]

@@ -20,20 +20,20 @@ _PASSWORD_IN_URL = re.compile(r"://[^/@\s]*:[^/@\s]*@")
 
 
 class Limits(Frozen):
-    """What one endpoint is asked to carry; the service's own limits are those of Globus's documentation.
+    """Limits on the work sent to one endpoint; the service's own limits are in Globus's documentation.
 
     Attributes
     ----------
-    max_task_bytes : of one task as it is sent; the service refuses requests above 10 MB
-    max_tiles_per_task : also bounds what is scored again when a worker dies
-    tasks_in_flight : tasks handed over and not yet answered
-    requests_per_10_s : of this process, to the service, whose limit is 20
-    inline_below_bytes : files up to this size travel in the task even where the endpoint could read them
-    deadline_s : a task is asked after when it takes this long, or five times what 99 % take, whichever is longer
-    first_deadline_s : the same while nothing is known: workers may have to be started
-    status_after_s : without an answer for so long, the endpoint's status is looked at
-    status_every_s : but not more often than this
-    patience_s : how long an endpoint or the service may be out of reach before what waits for it is given up
+    max_task_bytes : size of one task as sent; the service refuses requests above 10 MB
+    max_tiles_per_task : tiles in one task; all are scored again if its worker dies
+    tasks_in_flight : tasks sent and not yet answered
+    requests_per_10_s : from this process to the service, whose limit is 20
+    inline_below_bytes : files up to this size travel in the task even if the endpoint can read them
+    deadline_s : ask for a task's result after this time, or five times the 99th percentile if that is longer
+    first_deadline_s : the same before the first result: workers may have to start
+    status_after_s : without an answer for this long, look up the endpoint's status
+    status_every_s : shortest time between look-ups
+    patience_s : how long the endpoint or the service may be unreachable before waiting tiles are given up
     """
 
     max_task_bytes: PositiveInt = 9_500_000
@@ -49,13 +49,13 @@ class Limits(Frozen):
 
 
 class DataMapping(Frozen):
-    """A folder of this machine that the endpoint sees, too, under another name.
+    """A folder that this machine and the endpoint share, with its path on each.
 
     Attributes
     ----------
-    local_root : the folder as this machine names it; absent where only the endpoint has it: then files below `root`
-        are named as the endpoint names them
-    root : the same folder as the endpoint names it, or, with a collection, its place in the collection
+    local_root : path of the folder on this machine; leave it out if only the endpoint has it: then files below `root`
+        go by their path there
+    root : path of the same folder on the endpoint or, with a collection, in the collection
     collection : UUID of a mapped collection; the endpoint knows where it is mounted (GCS_LOCAL_MAPS)
     """
 
@@ -64,7 +64,7 @@ class DataMapping(Frozen):
     collection: UUID | None = Field(default=None, examples=["6528bad6-cefc-4aa8-8dde-52b3b5ad4c5c"])
 
     def at_endpoint(self, file: str, page: int | None, name: str) -> Json | None:
-        """The file as `score_paths` takes it, or None when it lies elsewhere."""
+        """The file as `score_paths` takes it; None if it lies outside the folder."""
         if self.local_root is None:
             inside = PurePosixPath(file)
             if self.collection is not None or not self.root or not inside.is_relative_to(self.root):
@@ -98,16 +98,16 @@ class TransferEntry(Frozen):
     ----------
     method : "shared": the endpoint reads the same disk (`data`); "inline": in the task; "globus": by Globus Transfer; "auto": the first of shared, globus and inline that is set up
     source_collection : UUID of the collection on this machine, such as Globus Connect Personal
-    source_root : what `local_root` is called in that collection; by default as Globus Connect Personal names it
-    local_root : the folder of this machine that `source_root` is
+    source_root : path of `local_root` in that collection; by default as in Globus Connect Personal
+    local_root : path of `source_root` on this machine
     destination_collection : UUID of the collection that the endpoint's workers can read
-    destination_root : the folder there that receives the tiles
-    endpoint_root : what workers call `destination_root`; by default the endpoint knows (GCS_LOCAL_MAPS)
-    keep : leave the copies there once their results are stored
-    deadline_s : a transfer that takes longer is cancelled, what did not arrive is sent again
-    max_files : of one transfer
-    max_bytes : of one transfer
-    active_tasks : transfers at a time; Globus gives each user three
+    destination_root : the folder in it that receives the tiles
+    endpoint_root : path of `destination_root` on the workers; by default the endpoint knows (GCS_LOCAL_MAPS)
+    keep : keep the copies there after their results are stored
+    deadline_s : cancel a transfer that takes longer, and send again what did not arrive
+    max_files : in one transfer
+    max_bytes : in one transfer
+    active_tasks : transfers at a time; Globus allows each user three
     """  # noqa: E501
 
     method: METHODS = "auto"
@@ -153,7 +153,7 @@ def _no_secret_in(key: str, value: Any) -> None:
 
 
 class LocalLimits(Limits):
-    """The same for this machine, where a task costs nothing, and a large tile on the processor may take its time."""
+    """Limits for this machine, where sending a task costs nothing and a large tile may take long on the CPU."""
 
     max_task_bytes: PositiveInt = 2**31
     max_tiles_per_task: PositiveInt = 8
@@ -162,12 +162,12 @@ class LocalLimits(Limits):
 
 
 class LocalEndpoint(Frozen):
-    """This machine: a process a core, or a GPU.
+    """This machine: one process per core or GPU.
 
     Attributes
     ----------
-    workers : processes; by default one a GPU, else one a core
-    limits : what may be asked of it at once
+    workers : processes; by default one per GPU, else one per core
+    limits : on the work sent to it
     """
 
     workers: PositiveInt | None = Field(default=None, examples=[4])
@@ -179,18 +179,18 @@ class GlobusEndpoint(Frozen):
 
     Attributes
     ----------
-    uuid : of the endpoint
+    uuid : the endpoint's UUID
     functions : name of each registered function -> its UUID
-    functions_file : functions.json as `mhfd register` writes it, instead
-    user_endpoint_config : what the endpoint's template asks for (account, queue, ...), passed on as it is
+    functions_file : instead, functions.json as `mhfd register` writes it
+    user_endpoint_config : options of the endpoint's template (account, queue, ...), passed on unchanged
     data : folders that the endpoint can read
     transfer : how tiles get there
-    limits : what may be asked of it at once
-    codec : how pixels are packed into a task; "auto" packs when there is more than fits into one
+    limits : on the work sent to it
+    codec : how pixels are packed into a task; "auto" compresses when one task cannot hold them
     low_latency : look for results every few milliseconds, not every half second
-    amqp_port : of the encrypted result stream; 443 passes nearly every firewall
-    serializers : of results, import paths; JSON unless the endpoint's administrators say otherwise
-    fallback : "local" scores here what the endpoint, being offline, does not
+    amqp_port : port of the encrypted result stream; 443 passes nearly every firewall
+    serializers : import paths, for results; JSON unless the endpoint's administrators say otherwise
+    fallback : "local" scores here while the endpoint is offline, "none" waits
     """
 
     uuid: UUID

@@ -1,4 +1,4 @@
-"""TOML text -> `Config`, or all that is wrong with it."""
+"""TOML text -> `Config`, or a list of its mistakes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ else:
 
 
 def load_config(path: str | os.PathLike[str] | None = None) -> Config:
-    """Read the configuration; without a file where none was named there is just `local`.
+    """Read the configuration; if no file was named and none exists, just `local`.
 
     Raises
     ------
     ConfigError
-        A file that was named is not there, is no TOML, or says what is not understood.
+        The named file does not exist, is not TOML, or has invalid keys or values.
     """
     named = path is not None or bool(os.environ.get("MHFD_CONFIG"))
     file = Path(path) if path is not None else default_path()
@@ -45,7 +45,7 @@ def load_config(path: str | os.PathLike[str] | None = None) -> Config:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         hint = "; write Windows paths in single quotes, 'C:\\em'" if "\\" in text else ""
-        raise ConfigError(f"{file} is no valid TOML: {error}{hint}") from error
+        raise ConfigError(f"{file} is not valid TOML: {error}{hint}") from error
     try:
         return parse_config(given, str(file), file.absolute().parent)
     except ConfigError as error:
@@ -54,22 +54,22 @@ def load_config(path: str | os.PathLike[str] | None = None) -> Config:
 
 
 def read_text(file: Path) -> str:
-    return file.read_text(encoding="utf-8-sig")  # Windows' editor may put a mark in front
+    return file.read_text(encoding="utf-8-sig")  # Windows' editor may put a BOM in front
 
 
 def parse_config(given: Mapping[str, Any], source: str = "the configuration", folder: Path | None = None) -> Config:
-    """`Config` from what a TOML file holds; relative files are taken from `folder`.
+    """`Config` from parsed TOML; relative paths are taken from `folder`.
 
     Raises
     ------
     ConfigError
-        names each key that is wrong.
+        It names each invalid key.
     """
     given = dict(given)
     endpoints = given.get("endpoints", {})
     if not isinstance(endpoints, Mapping):
         raise ConfigError.about(source, [Problem(("endpoints",), "endpoints must be tables, [endpoints.NAME]")])
-    if "local" in given:  # not known under this name outside
+    if "local" in given:  # the name is for internal use
         raise ConfigError.about(source, [Problem(("local",), "write [endpoints.local], not [local]")])
     rest = {name: _with_lists(entry) for name, entry in endpoints.items() if name != "local"}
     if "local" in endpoints:
@@ -81,15 +81,15 @@ def parse_config(given: Mapping[str, Any], source: str = "the configuration", fo
 
 
 def _with_lists(entry: Any) -> Any:
-    """One mapping may be written without a list around it."""
+    """Wrap a single `data` mapping in a list."""
     if isinstance(entry, Mapping) and isinstance(entry.get("data"), Mapping):
         return {**entry, "data": [entry["data"]]}
     return entry
 
 
 def problems(error: ValidationError, model: type[Frozen] = Config) -> Iterator[Problem]:
-    """What pydantic found, as sentences, each with its place in the file."""
-    for each in error.errors(include_input=False, include_url=False):  # what was given may be a secret
+    """Pydantic's errors as sentences, each with its place in the file."""
+    for each in error.errors(include_input=False, include_url=False):  # the input may be a secret
         place = ("endpoints", *each["loc"]) if each["loc"][:1] == ("local",) else each["loc"]
         key = ".".join(str(part) for part in place if not isinstance(part, int))
         message = each["msg"].removeprefix("Value error, ")
@@ -116,7 +116,7 @@ def known_keys(place: tuple[int | str, ...], model: type[Frozen] = Config) -> li
 
 
 def line_of(text: str, place: tuple[int | str, ...]) -> int | None:
-    """The line at which the file speaks of a key, or of the table that should hold it."""
+    """The line of a key in the file, or of the table that should hold it."""
     lines = text.splitlines()
     while place:
         names = [part for part in place if isinstance(part, str)]
@@ -128,12 +128,12 @@ def line_of(text: str, place: tuple[int | str, ...]) -> int | None:
 
 
 def _says(lines: list[str], number: int, place: tuple[int | str, ...]) -> bool:
-    """Whether the file up to this line, and the rest of the value that begins on it, has such a key."""
+    """True if the file up to the end of the value that begins on this line has such a key."""
     for end in range(number, len(lines) + 1):
         try:
             found: Any = tomllib.loads("\n".join(lines[:end]))
         except tomllib.TOMLDecodeError:
-            continue  # in the middle of a value
+            continue  # inside a value
         for part in place:
             if isinstance(part, int) and not isinstance(found, list):
                 continue  # one mapping without a list around it

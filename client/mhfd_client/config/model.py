@@ -28,9 +28,9 @@ class Config(Frozen):
 
     Attributes
     ----------
-    profile : the profile that is meant when none is named
-    ledger : file, or postgresql://USER@HOST/DATABASE, that keeps what is known of each tile; by default a file of yours
-    functions_file : functions.json of the endpoints that name no functions of their own
+    profile : the profile to use when none is named
+    ledger : file, or postgresql://USER@HOST/DATABASE, with the state and results of tiles; by default a file of yours
+    functions_file : functions.json for endpoints that name no functions of their own
     profiles : how microscopes are watched, each under its name
     endpoints : where tiles are scored, each under its name
     """
@@ -49,14 +49,14 @@ class Config(Frozen):
     @field_validator("profile")
     @classmethod
     def _exists(cls, profile: str | None, info: ValidationInfo) -> str | None:
-        profiles = info.data.get("profiles")  # absent when there is something wrong with them
+        profiles = info.data.get("profiles")  # absent if they are invalid
         if profile is not None and profiles is not None and profile not in profiles:
             raise ValueError(f"there is no [profiles.{profile}]; {nearest(profile, profiles)}")
         return profile
 
     @property
     def source(self) -> str:
-        """The file that this was read from; "" where there was none."""
+        """The file that this was read from; "" if there was none."""
         return self._source
 
     @property
@@ -64,7 +64,7 @@ class Config(Frozen):
         return ["local", *self.endpoints]
 
     def profile_named(self, name: str | None) -> Profile:
-        """The profile of that name; without a name the file's own choice, or else one of defaults.
+        """The profile of that name; without a name the file's default profile, else all defaults.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class Config(Frozen):
         Raises
         ------
         ConfigError
-            There is no such entry, or nobody says under which UUIDs its functions are registered.
+            There is no such entry, or the UUIDs of its functions are not given.
         """
         entry = self.entry(name)
         if isinstance(entry, LocalEndpoint):
@@ -100,7 +100,7 @@ class Config(Frozen):
         return entry.model_copy(update={"functions": self._functions(name, entry.functions_file)})
 
     def entry(self, name: str) -> GlobusEndpoint | LocalEndpoint | None:
-        """The entry of that name or UUID as it stands in the file, its functions not looked up."""
+        """The entry of that name or UUID as written in the file; functions are not looked up."""
         return self.local if name == "local" else self.endpoints.get(name) or self._by_uuid(name)
 
     def _by_uuid(self, name: str) -> GlobusEndpoint | None:
@@ -116,8 +116,8 @@ class Config(Frozen):
         file = file or self.functions_file
         if file is None:
             raise ConfigError(
-                f"the endpoint '{name}' has no functions: run `mhfd register`, and name the functions.json that it "
-                f"writes as functions_file in {self.source or default_path()}"
+                f"the endpoint '{name}' has no functions: run `mhfd register`, and set functions_file in "
+                f"{self.source or default_path()} to the functions.json that it writes"
             )
         try:
             found = {record.name: UUID(record.uuid) for record in load(file)}
@@ -129,18 +129,18 @@ class Config(Frozen):
 
 
 def ledger_path(config: Config, given: str | None = None) -> str:
-    """The ledger's file or URL: as given, else MHFD_LEDGER, else the configuration's, else a file of the user's.
+    """The ledger's file or URL: as given, else MHFD_LEDGER, else the configuration's, else the default file.
 
     Raises
     ------
     ConfigError
-        It is a URL of another kind, or one with a password.
+        It is not a PostgreSQL URL, or has a password in it.
     """
     return find_ledger(config, given, os.environ.get("MHFD_LEDGER"))[0]
 
 
 def find_ledger(config: Config, flag: str | None, variable: str | None) -> tuple[str, str]:
-    """The ledger, and who says so: "flag", "MHFD_LEDGER", the file, or "default"."""
+    """The ledger, and its origin: "flag", "MHFD_LEDGER", the file, or "default"."""
     for where, origin, name in ((flag, "flag", "--ledger"), (variable, "MHFD_LEDGER", "MHFD_LEDGER")):
         if where:
             try:

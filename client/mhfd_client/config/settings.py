@@ -1,4 +1,4 @@
-"""Flag, environment, file, default: what holds in the end, and who says so."""
+"""The settings in effect, from flag, environment, file or default."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VARIABLES = {
     for key, field in Profile.model_fields.items()
     if get_origin(field.annotation) not in (dict, tuple)
 }
-"""Name in the environment -> key of the profile, for every key that takes one plain value."""
+"""Environment variable -> key of the profile, for every key that takes one plain value."""
 
 OTHER_VARIABLES = (
     "MHFD_CONFIG", "MHFD_PROFILE", "MHFD_LEDGER",
@@ -34,16 +34,16 @@ OTHER_VARIABLES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for one run of the program.
+    """The settings of one run of the program.
 
     Attributes
     ----------
-    name : of the profile; None when it is all defaults
-    profile : with flags and environment worked in
+    name : of the profile; None if all values are defaults
+    profile : with flags and environment applied
     ledger : file or URL
     origins : key -> "flag", the variable's name, the file's path, or "default"; the keys of the profile, and
         config, profile, ledger
-    notices : what a person should know, in sentences
+    notices : warnings to the user, in sentences
     """
 
     name: str | None
@@ -59,19 +59,19 @@ def resolve(
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Work flags and environment into a profile: flag before environment before file before default.
+    """Apply flags and environment to a profile: flag before environment before file before default.
 
     Parameters
     ----------
-    profile_name : what --profile says
-    flags : key of the profile, or "ledger" or "config" -> what the command line says; None, or no values, where it is
-        silent. Of `params` only the keys that are given are replaced.
+    profile_name : value of --profile
+    flags : key of the profile, or "ledger" or "config" -> value on the command line; None or empty if not given. Of
+        `params` only the given keys are replaced.
     environ : an empty variable counts as not set
 
     Raises
     ------
     ConfigError
-        There is no such profile, or a value cannot be used; the message names the flag or the variable.
+        There is no such profile, or a value is invalid; the message names the flag or the variable.
     """
     said = {key: value for key, value in (flags or {}).items() if value is not None and value != ()}
     name, origin = _profile_name(config, profile_name, environ)
@@ -108,7 +108,7 @@ def _layered(
     origins = {key: file if key in values else "default" for key in Profile.model_fields}
     layers = [(name, {key: environ[name]}) for name, key in VARIABLES.items() if environ.get(name)]
     for origin, layer in [*layers, ("flag", dict(flags))]:
-        if layer.get("layout", "regex") != "regex":  # another layout than the file's leaves the file's pattern behind
+        if layer.get("layout", "regex") != "regex":  # a layout other than the file's drops the file's pattern
             values.pop("pattern", None)
             origins["pattern"] = "default"
         if "params" in layer:
@@ -122,7 +122,7 @@ def _layered(
 
 
 def _attributed(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
-    """The sentences, each with the flag or variable in front that is to blame."""
+    """The errors as sentences, each after the flag or variable at fault."""
     names = {key: f"--{key.replace('_', '-')}" if who == "flag" else who for key, who in origins.items()}
     overriding = [names[key] for key, who in origins.items() if who == "flag" or who in VARIABLES]
     for each in problems(error, Profile):
@@ -134,4 +134,4 @@ def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
     known = (*OTHER_VARIABLES, *VARIABLES)
     for name in sorted(environ):
         if name.startswith("MHFD_") and name not in known:
-            yield f"the environment variable {name} means nothing to mhfd; {nearest(name, known)}"
+            yield f"the environment variable {name} is unknown to mhfd; {nearest(name, known)}"

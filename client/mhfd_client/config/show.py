@@ -1,4 +1,4 @@
-"""Each value that holds, and who says so."""
+"""Each value in effect, and its origin."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Shown:
 
 
 def effective(config: Config, settings: Settings) -> Iterator[Shown]:
-    """The settings, then the endpoint that they name; there is nothing secret among them (`endpoint._no_secrets`)."""
+    """The settings, then their endpoint; none of it is secret (`endpoint._no_secrets`)."""
     top = {"config": config.source or str(default_path()), "profile": settings.name, "ledger": settings.ledger}
     for key, value in {**top, **settings.profile.model_dump(mode="json")}.items():
         yield Shown(key, value, settings.origins[key])

@@ -1,4 +1,4 @@
-"""Values as TOML writes them. Reading is the standard library's; writing it has none."""
+"""Write values as TOML; the standard library can only read it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from uuid import UUID
 
 
 def toml(value: Any) -> str:
-    """One value on one line; what has backslashes is put in single quotes, where they mean themselves.
+    """One value on one line; text with backslashes goes in single quotes, which need no escapes.
 
     Raises
     ------
     ValueError
-        Text that is no Unicode, such as a file's undecodable name.
+        Text is not valid Unicode, such as an undecodable file name.
     """
     if isinstance(value, bool):
         return str(value).lower()
@@ -33,7 +33,7 @@ def toml(value: Any) -> str:
 
 
 def toml_key(name: str) -> str:
-    """A key or a part of a table's name, in quotes where it needs them."""
+    """A key or part of a table's name, in quotes if it needs them."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
 
 
@@ -48,4 +48,4 @@ def _quoted(text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:  # half a surrogate pair
         raise ValueError(f"{text!a} cannot be written in TOML, which is Unicode: give it another name") from error
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's escapes are TOML's, but for this
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # as in JSON, but TOML escapes DEL, too

@@ -1,4 +1,4 @@
-"""What names of files tell: which images are tiles, where each lies, and which should be there but are not."""
+"""Read file names: which images are tiles, where each lies, and which tiles are missing."""
 
 from mhfd_client.naming.grid import Grid
 from mhfd_client.naming.opening import detect, open_layout

@@ -1,6 +1,6 @@
 """Zeiss ATLAS: Tile_r1-c1_S_000_1752450056.tif, loose or in a folder for each section.
 
-The number behind the section is a time stamp: the same place again with a later one is a re-acquisition.
+The number after the section is a time stamp: the same position with a later one is a re-acquisition.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class AtlasLayout:
         return label[2].zfill(20) if label and label[2] else ""
 
     def claims(self, path: str) -> bool:
-        """Whether ATLAS wrote this image, as far as its name tells."""
+        """True if ATLAS wrote this image, judging by its name."""
         return self.position(path) is not None
 
     def listed(self, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""For a folder that does not tell its layout: each file by its own name."""
+"""For a folder of unknown layout: each file by its own name."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ MICROSCOPES: tuple[type[Microscope], ...] = (SbemImageLayout, AtlasLayout, Multi
 
 
 class AutoLayout:
-    """For a folder that does not tell its layout yet: each file by its own name.
+    """For a folder whose layout is not known yet: each file by its own name.
 
-    What no microscope's program has named is a tile like any image of a plain folder.
+    An image that no microscope's program named is a tile, as in a plain folder.
     """
 
     name = "auto"
 
     def __init__(self) -> None:
         self._microscopes = [each() for each in MICROSCOPES]
-        self._seen: set[Microscope] = set()  # those that have named a file: no other one's lists are searched for
+        self._seen: set[Microscope] = set()  # those that named a file: only their lists are searched for
         self._plain = PlainLayout()
 
     def position(self, path: str) -> Position | None:

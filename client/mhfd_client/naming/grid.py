@@ -1,8 +1,8 @@
-"""Which tiles should be there: what the neighbouring sections have and a section has not.
+"""Find missing tiles: those that the neighbouring sections have and a section lacks.
 
 A grid may change during a run: tiles are added or dropped, some grids are taken in every tenth section only. So a
-cell is expected where more than half of the nearest sections of the same grid have it, two on either side; and a
-section is expected where the numbers before or after the gap follow each other.
+cell is expected if more than half of the nearest sections of its grid (two on either side) have it, and a section is
+expected if the numbers before or after the gap are consecutive.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _Place = tuple[int | None, int | None, int | None]  # row, column, tile
 
 _EACH_SIDE = 2  # sections looked at on either side
 _MAX_GAP = 100  # a longer gap in the numbers is a new numbering
-_MAX_CELLS = 20_000  # of one grid; more, and the tiles are numbered through the run: the numbers are no places
+_MAX_CELLS = 20_000  # of one grid; with more, tiles are numbered through the run, which gives no positions
 
 
 class Grid:
-    """Book-keeping of a whole run, in whatever order its tiles come.
+    """The positions of a whole run, added in any order.
 
-    A section costs one number with a bit a cell, so 10^5 sections of 100 tiles take some 11 MB. `missing` looks only
-    at what has changed since it was last called.
+    A section takes one integer with a bit per cell: 10^5 sections of 100 tiles take some 11 MB. `missing` looks only
+    at sections that changed since its last call.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Grid:
         self._unfinished: set[int] = set()  # when `missing` was last called
 
     def add(self, position: Position) -> None:
-        """A tile is there. Positions without a section, or without a place in it, are passed over."""
+        """Add a tile. Positions without a section, or without a place in it, are ignored."""
         section, place = position.section, (position.row, position.col, position.tile)
         if section is None or place == (None, None, None):
             return
@@ -46,15 +46,15 @@ class Grid:
         self._grids[position.grid].add(section, place)
 
     def finish(self, section: int | None = None) -> None:
-        """No more tiles are to come for the section; None: for the run."""
+        """Mark the section as complete; None: the run."""
         told = {section} if section is not None else {self._newest, self._latest}
         self._finished |= {each for each in told if each is not None}
 
     def missing(self) -> list[Position]:
-        """What is missing from the sections that are finished, in order.
+        """The tiles missing from finished sections, in order.
 
-        Finished is each section but the one with the highest number and the one that the last tile came for, unless
-        `finish` said so. Without row, column and tile: the whole section, or all of one grid in it.
+        All sections are finished except, until `finish` is called, the one with the highest number and that of the last
+        tile. A position without row, column and tile is the whole section, or all of one grid in it.
         """
         unfinished = {each for each in (self._newest, self._latest) if each is not None} - self._finished
         for section in unfinished ^ self._unfinished:
@@ -78,7 +78,7 @@ class Grid:
 
 @dataclass
 class _Series:
-    """One grid through the sections.
+    """One grid in all sections.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class _Series:
             self.dirty.add(section)
 
     def lacking(self, unfinished: set[int]) -> list[tuple[int, _Place]]:
-        """Section and cell of each tile that is missing."""
+        """Section and cell of each missing tile."""
         self._look_again(unfinished)
         places = list(self.bits)
         return [
@@ -119,7 +119,7 @@ class _Series:
         ]
 
     def gaps(self) -> list[int]:
-        """Sections between two of the grid that have none of its tiles."""
+        """Missing sections, between two that have tiles of the grid."""
         self._sort()
         return self._gaps
 
@@ -141,14 +141,14 @@ class _Series:
                     self._lacking.pop(section, None)
 
     def _expected(self, at: int, unfinished: set[int]) -> int:
-        """The cells that most of the neighbours have; those of an unfinished one do not count against a cell."""
+        """The cells that most neighbours have, as bits; a cell that an unfinished one lacks may still come."""
         order = self._order
         near = order[max(at - _EACH_SIDE, 0) : at] + order[at + 1 : at + 1 + _EACH_SIDE]
         anywhere = 0
         for section in near:
             anywhere |= self.have[section]
         expected = 0
-        for bit in _ones(anywhere & ~self.have[order[at]]):  # mostly none
+        for bit in _ones(anywhere & ~self.have[order[at]]):  # usually none
             votes = [self.have[section] >> bit & 1 for section in near]
             against = sum(not vote and section not in unfinished for vote, section in zip(votes, near, strict=True))
             if sum(votes) > against:
@@ -161,7 +161,7 @@ def _ones(bits: int) -> list[int]:
 
 
 def _gaps(order: list[int]) -> list[int]:
-    """The numbers between two that do not follow each other, where those around them do."""
+    """The numbers in each gap that has consecutive numbers before or after it."""
     steps = [after - before for before, after in pairwise(order)]
     found: list[int] = []
     for at, step in enumerate(steps):

@@ -56,7 +56,7 @@ class MultiSemLayout:
         return match[4] if match else ""
 
     def claims(self, path: str) -> bool:
-        """Whether a MultiSEM wrote this image, tile or thumbnail."""
+        """True if a MultiSEM wrote this image, tile or thumbnail."""
         return _TILE.fullmatch(split(path)[1].lower().removeprefix(_THUMBNAIL)) is not None
 
     def listed(self, root: Path) -> Iterator[str] | None:
@@ -74,12 +74,12 @@ class MultiSemLayout:
 
 
 def _lists(folder: Path, depth: int) -> Iterator[Path]:
-    """The list of each section; while it has none, those of its mFOVs."""
+    """The list of each section, or of its mFOVs while it has none."""
     try:
         with os.scandir(folder) as entries:
             found = {entry.name: entry.is_dir() for entry in entries}
     except OSError:
-        return  # gone or away for a moment; the next call looks again
+        return  # gone, or away briefly; the next call looks again
     for name in (_WHOLE, _PART):
         if name in found:
             yield folder / name

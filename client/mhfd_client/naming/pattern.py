@@ -1,8 +1,8 @@
-"""A regular expression of the user's own, with named groups.
+"""A user's own regular expression, with named groups.
 
-Python's matcher can take longer than the run on a pattern such as (a+)+ and cannot be stopped meanwhile. So a pattern
-that repeats what already varies is refused, one that is slow on made-up paths is refused, too, and no path beyond
-MAX_PATH characters is matched.
+On a pattern such as (a+)+ Python's matcher can take longer than the run and cannot be interrupted. So a pattern that
+repeats a group that varies is refused, as is one that is slow on made-up paths, and a path longer than MAX_PATH is not
+matched.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RegexLayout:
 
     def position(self, path: str) -> Position | None:
         if len(path) > MAX_PATH:
-            return Position()  # rather one tile without a place than one that is missed
+            return Position()  # better a tile without a position than a missed one
         match = self._search(path)
         if match is None:
             return None
@@ -49,12 +49,12 @@ class RegexLayout:
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The pattern, compiled.
+    """Compile the pattern.
 
     Raises
     ------
     LayoutError
-        It is no regular expression, has not the groups a position is made of, or may take forever.
+        It is not a regular expression, lacks the named groups of a position, or may take forever.
     """
     if len(pattern) > MAX_PATTERN:
         raise LayoutError(f"the layout's pattern must not be longer than {MAX_PATTERN} characters, as in {EXAMPLE}")
@@ -62,7 +62,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         raise LayoutError(
-            f"the layout's pattern {pattern!r} is no regular expression: {error}. An example: {EXAMPLE}"
+            f"the layout's pattern {pattern!r} is not a regular expression: {error}. An example: {EXAMPLE}"
         ) from error
     for group in compiled.groupindex:
         if group not in GROUPS:
@@ -75,7 +75,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         )
     if part := repeated_choice(pattern):
         raise LayoutError(
-            f"the layout's pattern may take forever on some names: up to {part!r} it repeats a group that itself may "
+            f"the layout's pattern may take forever on some names: at the end of {part!r} it repeats a group that can "
             f"match in several ways. Write a class such as [0-9_]* instead of the repeated group; an example: {EXAMPLE}"
         )
     if path := slow_path(compiled):
@@ -87,7 +87,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 def slow_path(pattern: re.Pattern[str]) -> str | None:
-    """A made-up path that takes the pattern too long; runs of its own characters bring out the worst in it."""
+    """A made-up path on which the pattern is slow, or None; repeats of its own characters are the worst."""
     letters: list[str] = sorted({*"0a_/", *pattern.pattern} - set(r"\?*+()[]{}|^$<>"))
     for unit in (*letters, *("0" + letter for letter in letters)):
         length = 8
@@ -97,12 +97,12 @@ def slow_path(pattern: re.Pattern[str]) -> str | None:
             pattern.search(path)
             if time.thread_time() - start > SLOW_S:
                 return path
-            length += length // 8  # so slowly that the first slow one is not a hundred times too slow
+            length += length // 8  # small steps: the first slow path is not a hundred times too slow
     return None
 
 
 def repeated_choice(pattern: str) -> str | None:
-    """The pattern up to where it repeats a group that varies, like (a+)+ and (a|b)*; None if it does not."""
+    """The pattern up to its first repeat of a group that varies, like (a+)+ or (a|b)*; None if there is none."""
     varies = [False]  # of each group that is open, outermost first
     closed = False  # the token before closed a group that varies
     for token in _TOKEN.finditer(pattern):
@@ -123,7 +123,7 @@ def repeated_choice(pattern: str) -> str | None:
 
 
 def _times(token: re.Match[str]) -> tuple[float, float] | None:
-    """How often the token repeats what it follows, at least and at most; None if it is no repetition."""
+    """Least and most times that the token repeats what it follows; None if it is not a repetition."""
     if token[0][0] in "*+?":
         return (1 if token[0][0] == "+" else 0), (1 if token[0][0] == "?" else float("inf"))
     if token[2] is None or not (token[1] or token[3]):

@@ -1,4 +1,4 @@
-"""A folder of images that no microscope's program has arranged, and what `mhfd simulate` writes."""
+"""Any folder of images without a microscope's own names; also what `mhfd simulate` writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FOLDER = re.compile(r"(?:s|sec|section|slice|z)?[_\- ]?([0-9]{1,6})", re.IGNORE
 
 
 class PlainLayout:
-    """Every image is a tile. Its section is taken from the name or the folder where that is obvious."""
+    """Every image is a tile. Its section is taken from the name or the folder if it is obvious."""
 
     name = "plain"
 
@@ -33,7 +33,7 @@ class PlainLayout:
 
 
 def _parts(name: str) -> dict[str, int | None]:
-    """Section "s", row "r" and column "c" of the name; None for one that it tells twice, and differently."""
+    """Section "s", row "r" and column "c" of the name; None for one with two different values."""
     told: dict[str, int | None] = {}
     for word, digits in _PART.findall(name):
         letter = word[0].lower().replace("z", "s")

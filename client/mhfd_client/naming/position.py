@@ -1,4 +1,4 @@
-"""Where a tile lies in its run."""
+"""A tile's position in its run."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Position:
-    """What a tile's name tells of its place; None where it is silent.
+    """A tile's position as its name gives it; None for what it lacks.
 
     Attributes
     ----------
     section : number of the slice
     grid : number of the grid, region or mFOV within the section
     row, col : place in the grid
-    tile : number in the grid, where tiles are numbered, not placed
+    tile : number in the grid, if tiles have no row and column
     """
 
     section: int | None = None
@@ -25,5 +25,5 @@ class Position:
 
     @property
     def cell(self) -> tuple[int | None, int | None, int | None, int | None]:
-        """The place in a section, the same in every section."""
+        """The position within a section, comparable across sections."""
         return (self.grid, self.row, self.col, self.tile)

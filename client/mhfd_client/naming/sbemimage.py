@@ -50,7 +50,7 @@ class SbemImageLayout:
         return ""
 
     def claims(self, path: str) -> bool:
-        """Whether SBEMimage wrote this image, tile or not."""
+        """True if SBEMimage wrote this image, tile or not."""
         folder, name = split(path)
         if _TILE.fullmatch(name) or _OVERVIEW.search(name) or folder.lower().endswith(_ONLY_HERE):
             return True

@@ -1,9 +1,9 @@
-"""An old run, fed into a folder as a microscope would write it: a trial of `mhfd watch` without the microscope.
+"""Write an old run into a folder as a microscope would, to try `mhfd watch` without the microscope.
 
     plan_replay -> replay: steps, as they are done -> Manifest
 
-The run is only read. The manifest says what was written when and what every file should hold in the end, so that
-whatever watched the folder can be compared with it. All that is random follows from the seed and the file's name.
+The run is only read. The manifest says what was written when and what every file should hold in the end, to compare
+with what a watch of the folder found. All random choices follow from the seed and the file's name.
 """
 
 from mhfd_client.replay.manifest import Manifest, manifest_path, run_replay

@@ -1,4 +1,4 @@
-"""Text files in which a microscope notes its tiles: which of their lines are written after which tile."""
+"""A microscope's text files that list its tiles: which lines are written after which tile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from mhfd_client.files.names import is_image_name
 
 Blocks = tuple[tuple[str, int], ...]
-"""Pairs: the path of a tile ("": none, the lines before the first), and where the lines end that come after it."""
+"""Pairs: the path of a tile ("" for the lines before the first), and the byte at which its lines end."""
 
 LIST_SUFFIXES = frozenset({".txt", ".csv", ".tsv", ".log", ".mdoc"})
 LIST_BYTES = 64 * 2**20  # a larger one is copied, not read
@@ -18,7 +18,7 @@ _BETWEEN = re.compile(r"""[;,\t'"<>|*?\r\n]+""")
 
 
 def read_blocks(run: Path, path: str, tiles: Iterable[str]) -> Blocks:
-    """The lines of a text file by the tiles of the run that they name; nothing when it names none."""
+    """Group the lines of a text file by the tile that they name; () if it names none of the run."""
     file = run / path
     if file.suffix.lower() not in LIST_SUFFIXES or file.stat().st_size > LIST_BYTES:
         return ()
@@ -37,7 +37,7 @@ def read_blocks(run: Path, path: str, tiles: Iterable[str]) -> Blocks:
 
 
 def _named(line: str, folder: PurePosixPath, by_name: Mapping[str, list[str]]) -> str | None:
-    """The last tile that a line names, by its name alone or with folders in either spelling."""
+    """The last tile that a line names, with or without folders, Windows or POSIX."""
     for part in reversed(_BETWEEN.split(line)):
         for text in (part.strip(), *part.split()[-1:]):  # a name may hold spaces, or follow "file = "
             given = PurePosixPath(text.replace("\\", "/"))

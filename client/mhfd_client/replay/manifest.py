@@ -1,4 +1,4 @@
-"""What a replay did: which file was written when, and what it should hold."""
+"""The record of a replay: when each file was written, and what it should hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCHEMA = 1
 
 @dataclass
 class Manifest:
-    """The account of a replay, file by file, as `note` is told its steps.
+    """The record of a replay, file by file; `note` adds its steps.
 
     A file's `state` is "whole", "unfinished" (left so on purpose, or a list that was still growing), or "removed"
     (it was half-written when the replay was interrupted). `reacquired`: a second take replaced a different first.
@@ -50,7 +50,7 @@ class Manifest:
             entry.update(size=step.size, sha256=step.sha256, state=state, reacquired=reacquired)
 
     def to_dict(self, *, interrupted: bool = False) -> Json:
-        """All of it as plain JSON types; what an interruption cut short is told by what is on the disk."""
+        """The manifest as plain JSON types; files cut short by an interruption are as found on disk."""
         return {
             "schema": SCHEMA,
             "run": str(self.plan.run),
@@ -78,7 +78,7 @@ class Manifest:
 
 
 def manifest_path(into: Path) -> Path:
-    """Where the manifest goes by default: beside the folder, so that nothing but the run is in it."""
+    """The default manifest file: beside the folder, which then holds only the run."""
     into = into.resolve()
     return into.with_name(into.name + ".replay.json")
 
@@ -86,7 +86,7 @@ def manifest_path(into: Path) -> Path:
 def run_replay(
     plan: ReplayPlan, into: Path, manifest: Path | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Json:
-    """Replay the whole run and write the manifest, also when it is cut short.
+    """Replay the whole run and write the manifest, even when interrupted.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def run_replay(
 
     Returns
     -------
-    The manifest; "interrupted" is true when Ctrl-C came in between.
+    The manifest; "interrupted" is true after Ctrl-C.
     """
     account, interrupted = Manifest(plan, into), True
     steps, tiles, total = replay(plan, into), 0, plan.n_tiles
@@ -111,7 +111,7 @@ def run_replay(
     finally:
         steps.close()
         told = account.to_dict(interrupted=interrupted)
-        if account.entries:  # not when it was refused from the start
+        if account.entries:  # not if it was refused at the start
             file = manifest or manifest_path(into)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")

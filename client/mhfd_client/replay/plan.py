@@ -1,4 +1,4 @@
-"""What a run consists of, and how and when each of its files is to be written."""
+"""Plan a replay: the files of a run, and how and when each is written."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mhfd_client.replay.listing import Blocks, read_blocks
 
 Style = Literal["whole", "chunks", "preallocated", "renamed", "paused"]
 """How a file gets its bytes: at once; piece by piece; zeros of full length first; under another name first; with a
-rest in the middle."""
+pause in the middle."""
 
 RETAKES, UNFINISHED = 0.05, 0.03  # shares of the tiles; one at least
 
 
 class ReplayError(MhfdError):
-    """The run cannot be replayed as asked; what was there before has not been touched."""
+    """The run cannot be replayed as asked; no existing file was touched."""
 
 
 class ReplayStoppedError(ReplayError):
-    """A file could not be read or written; what has been written until then is in the manifest."""
+    """A file could not be read or written; the manifest lists what was written until then."""
 
     exit_code = ExitCode.TEMPORARY
 
@@ -37,10 +37,10 @@ class Act:
 
     Attributes
     ----------
-    path : in the folder that is filled, POSIX separators
+    path : in the output folder, POSIX separators
     source : in the run
     start_s : after the beginning
-    first : another tile, whose picture is written first; `retake_s` later the tile is taken again, as it should be
+    first : another tile, whose picture is written first; the right one follows `retake_s` later
     unfinished : its last part is never written
     """
 
@@ -65,14 +65,14 @@ class Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayPlan:
-    """What is written when. The same run and seed give the same plan.
+    """The files to write, and when. The same run and seed give the same plan.
 
     Attributes
     ----------
-    acts : in order of their beginning
+    acts : in order of start
     paced : False: in this order, as fast as possible
-    write_s, pause_s : how long a half-written file takes, and how long one rests in the middle; real seconds,
-        whatever the speed
+    write_s, pause_s : time to write a half-written file, and its pause in the middle; real seconds at any
+        speed
     """
 
     run: Path
@@ -109,19 +109,19 @@ def plan_replay(
     pause_s: float = 3.0,
     retake_s: float = 5.0,
 ) -> ReplayPlan:
-    """Read what the run consists of and decide how each of its files is written.
+    """List the files of the run and decide how each is written.
 
     Parameters
     ----------
-    run : folder; hidden files and folders are no part of it
-    speed : of the intervals between the files' times; infinite: no waiting at all. A run whose tiles all have the
-        same time is taken as one tile a second.
-    rate : tiles a second, instead
+    run : folder; hidden files and folders are left out
+    speed : divides the intervals between the files' times; infinite: no waiting at all. If all tiles have the same
+        time, their interval is one second.
+    rate : instead, tiles a second
     max_gap_s : no interval is longer
-    half_written : files grow, rest, are preallocated or renamed; some tiles are taken again
+    half_written : files grow, pause, are preallocated or renamed; some tiles are taken again
     faults : some tiles are never finished
-    repeat : so many times, from the second in folders `again-0002`, ...
-    retake_s : about so long after a tile it is taken again
+    repeat : number of replays; the second goes to `again-0002`, ...
+    retake_s : mean time until a tile is taken again
 
     Raises
     ------
@@ -168,7 +168,7 @@ def _files(run: Path) -> Iterator[_File]:
 
 
 def _in_time(files: Sequence[_File], *, speed: float, rate: float | None, max_gap_s: float) -> list[Act]:
-    """By the files' times where these differ, else tiles in natural order after the other files."""
+    """Order by the files' times if these differ, else tiles in natural order after other files."""
     timed = len({file.mtime_ns for file in files if file.is_tile}) > 1
     ordered = sorted(files, key=lambda file: file.mtime_ns if timed else file.is_tile)
     acts: list[Act] = []
@@ -188,7 +188,7 @@ def _styled(acts: Iterable[Act], seed: int) -> list[Act]:
 
 
 def _retaken(acts: list[Act], seed: int, retake_s: float) -> list[Act]:
-    """Some tiles get a neighbour's picture first. Their own comes last, so the end is as in the run."""
+    """Give some tiles a neighbour's picture first. Their own comes last, so the end is as in the run."""
     tiles = [act for act in acts if act.is_tile]
     chosen = _some([act.path for act in tiles], RETAKES, f"{seed} retake")
     retaken: dict[str, Act] = {}
@@ -203,7 +203,7 @@ def _retaken(acts: list[Act], seed: int, retake_s: float) -> list[Act]:
 def _unfinished(acts: list[Act], seed: int) -> list[Act]:
     chosen = _some([act.path for act in acts if act.is_tile and act.first is None], UNFINISHED, f"{seed} unfinished")
 
-    def left(act: Act) -> Act:  # one under another name would be removed in the end, not left
+    def left(act: Act) -> Act:  # one under another name would be removed at the end, not left
         styles: list[Style] = ["chunks", "preallocated"]
         return replace(act, unfinished=True, style=Random(f"{seed} left {act.path}").choice(styles))
 

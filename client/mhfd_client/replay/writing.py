@@ -1,4 +1,4 @@
-"""The writing itself: many files at once, each a generator that does a part and says how long it rests."""
+"""Write many files at once, each by a generator that writes a part and yields how long to pause."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TEMPORARY = ".tmp"
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Something that has just been done to a file.
+    """One thing that was just done to a file.
 
     Attributes
     ----------
     at_s : since the beginning
     take : 0, or 1 when the tile is taken again
-    size, sha256 : of the file, once it is finished or left as it is
+    size, sha256 : of the file, once it is finished or left
     """
 
     path: str
@@ -45,14 +45,14 @@ class Step:
 def replay(
     plan: ReplayPlan, into: Path, *, clock: Callable[[], float] = time.monotonic, sleep: Sleep = time.sleep
 ) -> Generator[Step, None, None]:
-    """Write the run into the folder, a step at a time; each is told when it has been done.
+    """Write the run into the folder, step by step; yields each step when it is done.
 
-    Closed or interrupted, it removes the files it has begun and not finished; what was to be left unfinished stays.
+    When closed or interrupted, it removes the files begun and not finished, except those to be left unfinished.
 
     Raises
     ------
     ReplayError
-        `into` holds one of the files already, or lies in the run or round it.
+        `into` holds one of the files already, or is in the run or contains it.
     ReplayStoppedError
         a file cannot be read or written.
     """
@@ -69,7 +69,7 @@ def replay(
             if plan.paced:
                 if (ahead_s := at_s - (clock() - start_s)) > 0:
                     sleep(ahead_s)
-                at_s = max(at_s, clock() - start_s)  # when we are late a rest is a rest all the same
+                at_s = max(at_s, clock() - start_s)  # when late, a pause is still a full pause
             writing = desk.write(file) if isinstance(file, Act) else file
             done = next(writing, None)
             if done is None:
@@ -81,7 +81,7 @@ def replay(
                 yield from lists.after(step)
     except OSError as error:
         reason = f"{error.filename or into}: {error.strerror or error}"
-        raise ReplayStoppedError(f"{reason}. The replay stops here; what is written is in the manifest.") from error
+        raise ReplayStoppedError(f"{reason}. The replay stops here; the manifest lists what is written.") from error
     finally:
         desk.clear()
 
@@ -89,7 +89,7 @@ def replay(
 def _refuse_overwriting(plan: ReplayPlan, into: Path) -> None:
     run, target = plan.run.resolve(), into.resolve()
     if target.is_relative_to(run) or run.is_relative_to(target):
-        raise ReplayError(f"{into} and the run {plan.run} lie in each other; name a folder elsewhere.")
+        raise ReplayError(f"{into} and the run {plan.run} overlap; name a folder elsewhere.")
     for path in [*(act.path for act in plan.acts), *(each.path for each in plan.lists)]:
         if (into / path).exists():
             raise ReplayError(f"{into / path} is there already; name an empty folder, so that nothing is overwritten.")
@@ -97,7 +97,7 @@ def _refuse_overwriting(plan: ReplayPlan, into: Path) -> None:
 
 @dataclass
 class _Desk:
-    """Files being written; those begun and not finished are known."""
+    """Writes files; `begun` are those begun and not finished."""
 
     plan: ReplayPlan
     into: Path
@@ -110,7 +110,7 @@ class _Desk:
                 file.unlink(missing_ok=True)
 
     def write(self, act: Act) -> Iterator[tuple[Step, float]]:
-        """Each step of one file, and how long it rests afterwards."""
+        """Each step of one file, and the pause after it."""
         takes = [act.source] if act.first is None else [act.first, act.source]
         for take, source in enumerate(takes):
             for step, rest_s in self._take(act, self.plan.run / source):
@@ -151,7 +151,7 @@ class _Desk:
         return [self.plan.pause_s] if style == "paused" else [self.plan.write_s / CHUNKS] * CHUNKS
 
     def _insist(self, action: Callable[[], object]) -> None:
-        """Windows keeps us out while somebody else has the file open; whoever watches the folder looks into it."""
+        """Try again: Windows denies access while the file is open elsewhere, as in a watch of the folder."""
         for _ in range(40):
             try:
                 action()
@@ -168,7 +168,7 @@ def _lay_out(file: Path, size: int) -> None:
 
 
 def _copy(source: Path, target: Path, start: int, end: int, seen: Callable[[bytes], object]) -> None:
-    """Bytes start to end, to the same place; opened anew each time, since thousands may be half-written at once."""
+    """Copy bytes start to end to the same place; reopen each time, as thousands may be half-written at once."""
     with target.open("r+b") as out, source.open("rb") as given:
         given.seek(start)
         out.seek(start)
@@ -188,7 +188,7 @@ def hash_file(file: Path) -> str:
 
 
 class _Lists:
-    """The microscope's own lists: a line is written once its tile is, and the tiles of all lines before."""
+    """The microscope's own lists: a line is written once its tile and those of all lines before are."""
 
     def __init__(self, plan: ReplayPlan, into: Path) -> None:
         self._plan, self._into = plan, into

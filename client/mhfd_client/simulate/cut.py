@@ -16,16 +16,16 @@ _MEMBRANE_NM = 5.0  # standard deviation of the stain across one membrane
 
 
 class Cut:
-    """What is known of each pixel of a cut, and its light, which the parts of the tissue dim as they are drawn.
+    """The pixels of a cut: where each lies, and its light, which parts of the tissue dim as they are drawn.
 
     Attributes
     ----------
     place : (3, rows, cols), in the unbent tissue
     neurite : number of the neurite that holds the pixel; this and all the following (rows, cols)
     depth : below that neurite's membrane
-    tilt : of the membrane: 0 where it stands upright in the section, 1 where it lies flat
+    tilt : of the membrane: 0 where it is upright in the section, 1 where it lies flat
     shade : unit variance; slow changes in all that is drawn
-    light : that comes through, 1 is white
+    light : transmitted, 1 is white
     """
 
     def __init__(self, neurites: Neurites, place: Array, bend: Array, shade: Array, block: int) -> None:
@@ -41,7 +41,7 @@ class Cut:
         self.light: Array = np.ones(self.depth.shape)
 
     def window(self, centre: Array, reach: float) -> Window | None:
-        """The pixels within `reach` of a place, or None when this cut misses it."""
+        """The pixels within `reach` of a place, or None if this cut misses it."""
         if (np.maximum(self._low - centre, centre - self._high) > reach).any():
             return None
         near = ((self._coarse - centre[:, None, None]) ** 2).sum(axis=0) < (reach + BLOCK_NM) ** 2
@@ -58,7 +58,7 @@ class Cut:
         return self.place[:, window[0], window[1]] - centre[:, None, None]
 
     def stain(self, absorbed: Array, window: Window = EVERYWHERE) -> None:
-        """Take this share of the light away, 0.9 at most."""
+        """Remove this share of the light, 0.9 at most."""
         self.light[window] *= 1 - np.minimum(absorbed, 0.9)
 
     def draw_membranes(self) -> None:

@@ -1,4 +1,4 @@
-"""What fills the neurites: grain, smooth reticulum, microtubules. Lengths in nm."""
+"""The contents of neurites: grain, smooth reticulum, microtubules. Lengths in nm."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _GRAIN_PX = 1024  # the grain of the cytoplasm repeats after this, which nobody 
 
 
 def draw_cytoplasm(cut: Cut, neurites: Neurites, grain: tuple[Array, Array], cisterna: Array) -> None:
-    """Fill the cut, whatever it showed before.
+    """Fill the cut, over what it showed before.
 
     Parameters
     ----------
     grain : fine and coarse, (rows, cols) each
-    cisterna : (rows, cols), a field that is near zero where the sheets of smooth reticulum may lie
+    cisterna : (rows, cols), a field near zero where the sheets of smooth reticulum may lie
     """
     fine, coarse = grain
     shade = cut.shade
@@ -36,7 +36,7 @@ def draw_cytoplasm(cut: Cut, neurites: Neurites, grain: tuple[Array, Array], cis
 
 
 def grain(plan: RunPlan, section: int, rows: Ints, cols: Ints) -> tuple[Array, Array]:
-    """Ribosomes and other small matter: fine and coarse noise of unit variance, new in each section.
+    """Ribosomes and other small parts: fine and coarse noise of unit variance, new in each section.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The whole job in one command, on a run whose truth is known."""
+"""Simulate, score and report in one command, against a known truth."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class SmoothField:
     ) -> None:
         self.spacing_nm = spacing_nm
         shape = [math.ceil((side + 2 * PAD_NM) / spacing_nm) + 4 for side in size_nm]
-        self.lattice = rng.normal(0, (315 / 151) ** 1.5, (n, *shape))  # what B-spline smoothing takes away
+        self.lattice = rng.normal(0, (315 / 151) ** 1.5, (n, *shape))  # makes up for B-spline smoothing
 
     def sample(self, z: float, y: Array, x: Array, slope: bool = False) -> Array:
         """Values on the grid y by x, (n, len(y), len(x)), or with `slope` their change along z, per nm."""
@@ -32,7 +32,7 @@ class SmoothField:
         return np.asarray(of_y @ plane @ of_x.T, np.float64)
 
     def _weights(self, place: Array, n: int, slope: bool) -> tuple[slice, Array]:
-        """The lattice points that matter for these places, and the cubic B-spline of each, (places, points)."""
+        """The lattice points that affect these places, and the cubic B-spline of each, (places, points)."""
         t = (place + PAD_NM) / self.spacing_nm + 1
         points = slice(max(math.floor(t[0]) - 1, 0), min(math.floor(t[-1]) + 3, n))
         t = t[:, None] - np.arange(n)[points]

@@ -26,7 +26,7 @@ def expose(scene: Array, exposure: Exposure, rng: np.random.Generator) -> npt.ND
     truth = exposure.truth
     image = _spread(scene, exposure.probe_px, exposure.spread_px)[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
     image = np.clip(0.5 + truth.contrast * (image - 0.5) + truth.brightness, 0.02, 1.0)
-    # Machines differ in the last digit of exp or sin; whole steps keep that from reaching the file.
+    # Machines differ in the last digit of exp or sin; rounding keeps that out of the file.
     image = np.rint(image * 1024) / 1024
     noise = rng.poisson(image * 2 * truth.dose) / (2 * truth.dose) - image
     noise = ndimage.convolve1d(noise, (0.05, 0.9, 0.05), axis=1)  # the detector's bandwidth, along the scan

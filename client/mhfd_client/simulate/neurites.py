@@ -76,7 +76,7 @@ class Neurites:
         return np.asarray(spheres, np.intp).reshape(len(places), k)
 
     def partition(self, place: Array, block: int) -> tuple[Ints, Array, Array]:
-        """Share out a plane of pixels among the neurites.
+        """Assign the pixels of a plane to neurites.
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class Neurites:
         near = self.heaviest(centres, _CANDIDATES)
         neurite = np.empty((len(near), 1, block**2), np.intp)
         lead, gradient = np.empty((len(near), 1, block**2)), np.empty((len(near), 3, block**2))
-        for start in range(0, len(near), 128):  # so many blocks stay in the processor's cache
+        for start in range(0, len(near), 128):  # 128 blocks stay in the processor's cache
             part = slice(start, start + 128)
             of = near[part]
             spheres = self.sphere[of] - centres[part, None]
@@ -110,7 +110,7 @@ class Neurites:
 
 
 def _compete(spheres: Array, radii: Array, neurites: Ints, places: Array) -> tuple[Ints, Array, Array]:
-    """Which neurite holds each place of some blocks, by how much, and how that changes from place to place.
+    """The neurite that holds each place of some blocks, its lead there, and the gradient of the lead.
 
     A sphere's weight is exp(-(distance^2 - radius^2) / softness). The heaviest sphere's neurite holds the place; it
     leads by log(own weights / weights of all others), which is 0 on the membrane.

@@ -1,4 +1,4 @@
-"""What is simulated: the run's plan, how each of its tiles is taken, and what is then known of it."""
+"""Plan a simulated run: how each of its tiles is taken, and the truth about it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from mhfd.contract import ParamsError
 
 SECTION_NM = 50.0  # thickness of a section, and distance from one to the next
-OVERLAP = 0.06  # share of a tile's side that it has in common with its neighbour
+OVERLAP = 0.06  # share of a tile's side that its neighbour shows, too
 HALF_ANGLE_RAD = 0.008  # of the beam: a defocus z spreads a point to a disc of radius HALF_ANGLE_RAD * z
-MARGIN_PX = 16  # rendered round a tile, so that blur brings in the tissue beyond its edge
+MARGIN_PX = 16  # rendered around a tile, so that blur brings in the tissue beyond its edge
 PAD_NM = 1000.0  # tissue built beyond the run on all sides, so that nothing ends at its border
 MAX_VOLUME_UM3 = 20_000.0  # of tissue with its surroundings; takes about 2 GB
 
@@ -23,7 +23,7 @@ _STREAMS: tuple[Stream, ...] = get_args(Stream)
 
 @dataclass(frozen=True, kw_only=True)
 class RunPlan:
-    """What to simulate. Frozen; equal plans give equal bytes.
+    """A run to simulate. Frozen; equal plans give equal bytes.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class RunPlan:
     Raises
     ------
     ParamsError
-        a value is out of range; the sentence says which range.
+        a value is out of range; the message gives the range.
     """
 
     sections: int = 6
@@ -93,14 +93,14 @@ class RunPlan:
         return self.sections * SECTION_NM, height * self.pixel_size_nm, width * self.pixel_size_nm
 
     def rng(self, stream: Stream, *place: int) -> np.random.Generator:
-        """The random numbers for one purpose at one place, independent of what others draw."""
+        """A random generator for one purpose at one place, independent of all others."""
         key = (_STREAMS.index(stream), *place)
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed, spawn_key=key)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class TileTruth:
-    """What is known of one tile: a line of truth.csv, columns in this order.
+    """The truth about one tile: a line of truth.csv, columns in this order.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ class TileTruth:
 
 @dataclass(frozen=True, kw_only=True)
 class Exposure:
-    """How one tile is taken: what the truth table says of it, and the two parts of its blur.
+    """How one tile is taken: its line of the truth table, and the two parts of its blur.
 
     `probe_px` is the beam in focus, a Gaussian; `spread_px` is what defocus and astigmatism add along
     (rows, cols), an elliptic disc. Both are standard deviations in pixels and add in quadrature.

@@ -23,7 +23,7 @@ _TILE_NAME = re.compile(r"s\d{4,}_r\d+_c\d+\.tif")
 
 
 class FolderInUseError(MhfdError, FileExistsError):
-    """The output folder holds something that `simulate_run` did not write and must not touch."""
+    """The output folder holds files that `simulate_run` did not write and must not touch."""
 
 
 def simulate_run(out: Path, plan: RunPlan, progress: Callable[[int, int], None] | None = None) -> list[TileTruth]:
@@ -42,14 +42,14 @@ def simulate_run(out: Path, plan: RunPlan, progress: Callable[[int, int], None] 
     Raises
     ------
     FolderInUseError
-        `out` is a file, or holds things that no simulation wrote.
+        `out` is a file, or holds files that no simulation wrote.
     OSError
         `out` cannot be written.
     """
     _clear(out)
     exposures = plan_exposures(plan)
     truths = [exposure.truth for exposure in exposures]
-    # The table goes first: it marks the folder as ours, so a run that was interrupted can be run again.
+    # The table goes first: it marks the folder as ours, so an interrupted run can be run again.
     _write_table(out / "truth.csv", truths)
     specimen = Specimen(plan)
     for done, exposure in enumerate(exposures, start=1):

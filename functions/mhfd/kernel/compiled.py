@@ -37,7 +37,7 @@ from mhfd.kernel.measures import (
 )
 from mhfd.kernel.partition import row_ranges
 from mhfd.kernel.pixels import Pixels
-from mhfd.kernel.plan import Plan, Smooth, interpolators, plan
+from mhfd.kernel.plan import CascadePlan, Smooth, interpolators, plan
 from mhfd.robust import NORMAL_MEDIAN
 
 Plane = NDArray[np.float32]
@@ -180,7 +180,7 @@ class _Strips:
         self,
         shape: tuple[int, int],
         params: FocusParams,
-        plans: Sequence[Plan],
+        plans: Sequence[CascadePlan],
         max_bytes: int,
         threads: int,
         at_least: int = 1,
@@ -227,7 +227,7 @@ class _Strips:
         return range(max(0, rows.start), min(self._rows, rows.stop))
 
 
-def _bytes_needed(window: tuple[int, int], params: FocusParams, plans: Sequence[Plan], threads: int) -> int:
+def _bytes_needed(window: tuple[int, int], params: FocusParams, plans: Sequence[CascadePlan], threads: int) -> int:
     """Peak memory for a window of rows of a tile, in bytes."""
     rows, cols = window
     pixels = rows * cols
@@ -464,7 +464,7 @@ def _companions(
 
 def maximum_over_scale(
     image: Plane,
-    steps: Plan,
+    steps: CascadePlan,
     params: FocusParams,
     workers: Workers,
     into: tuple[Plane, Index] | None = None,
@@ -516,7 +516,7 @@ def _smoothed(
     plane: Plane,
     group: list[Smooth],
     final: Plane,
-    steps: Plan,
+    steps: CascadePlan,
     params: FocusParams,
     workers: Workers,
     running: tuple[Plane, Index],
@@ -562,7 +562,7 @@ def _smoothed(
         workers.run(loops.interpolate, range(len(strength)), responses, indices, *shared)
 
 
-def _level_shape(tile: tuple[int, int], steps: Plan, level: int) -> tuple[int, int]:
+def _level_shape(tile: tuple[int, int], steps: CascadePlan, level: int) -> tuple[int, int]:
     """Shape of the planes of a level for a tile or window of that shape."""
     margin = steps.margin >> level if level else 0
     rows, cols = (-(-side // 2**level) + 2 * margin for side in tile)
@@ -570,7 +570,7 @@ def _level_shape(tile: tuple[int, int], steps: Plan, level: int) -> tuple[int, i
 
 
 def _decimated(
-    plane: Plane, tile: tuple[int, int], steps: Plan, level: int, params: FocusParams, workers: Workers
+    plane: Plane, tile: tuple[int, int], steps: CascadePlan, level: int, params: FocusParams, workers: Workers
 ) -> Plane:
     """Every second sample of the previous level's plane; level 1 gets its margin by the boundary rule."""
     target = workers.array(f"decimated {level}", _level_shape(tile, steps, level))
@@ -587,7 +587,7 @@ def _features(
     image: CentredTile,
     strips: _Strips,
     core: range,
-    plans: Sequence[Plan],
+    plans: Sequence[CascadePlan],
     noise: NoiseModel,
     params: FocusParams,
     workers: Workers,

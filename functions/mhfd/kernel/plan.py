@@ -76,7 +76,7 @@ class Decimate:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CascadePlan:
     """Steps for a range of scales of tiles of one shape.
 
     Attributes
@@ -112,7 +112,7 @@ class Plan:
 
 
 @lru_cache(maxsize=64)
-def plan(params: FocusParams, shape: tuple[int, int], first: int = 0, last: int | None = None) -> Plan:
+def plan(params: FocusParams, shape: tuple[int, int], first: int = 0, last: int | None = None) -> CascadePlan:
     """Steps that yield D_i for first <= i < last, by default all.
 
     Parameters
@@ -136,7 +136,7 @@ def plan(params: FocusParams, shape: tuple[int, int], first: int = 0, last: int 
         steps.append(_smooth(t, u, level, index))
         t = u
     spacing = 2**level
-    return Plan(tuple(steps), margin=-(-(margin + HALF_WIDTH * spacing) // spacing) * spacing if level else 0)
+    return CascadePlan(tuple(steps), margin=-(-(margin + HALF_WIDTH * spacing) // spacing) * spacing if level else 0)
 
 
 def _way_points(t: float) -> list[float]:

@@ -25,7 +25,7 @@ from mhfd.contract import BackendError
 from mhfd.kernel import fourier
 from mhfd.kernel.measures import Measures
 from mhfd_client.bench import contestants, paper, phases, rivals, run
-from mhfd_client.bench.contestants import Contestant, Job
+from mhfd_client.bench.contestants import Contestant, Trial
 from mhfd_client.bench.plan import FIGURES, QUICK, BenchPlan, make_plan
 from mhfd_client.bench.race import Sample, race, summarise
 from mhfd_client.bench.tables import Report, as_markdown
@@ -43,7 +43,7 @@ Table = list[list[str]]
 
 @dataclass(frozen=True)
 class TinyRun:
-    """A run of everything, and the folder that it wrote."""
+    """A run of all figures, and the folder that it wrote."""
 
     report: Report
     folder: Path
@@ -79,7 +79,7 @@ def taking(name: str, times: Sequence[float], *, ours: bool = False, log: list[s
     """A contestant whose times are known."""
     left: Iterator[float] = iter(times)
 
-    def time(_: Job) -> Laps:
+    def time(_: Trial) -> Laps:
         if log is not None:
             log.append(name)
         return Laps({"kernel": next(left)}, features=7)
@@ -88,7 +88,7 @@ def taking(name: str, times: Sequence[float], *, ours: bool = False, log: list[s
 
 
 def run_race(*racing: Contestant, repeats: int = 3) -> tuple[list[Sample], list[str]]:
-    return race("rivals", racing, Job(pixels=np.zeros((64, 64)), params=FOUR), repeats, lambda: None)
+    return race("rivals", racing, Trial(pixels=np.zeros((64, 64)), params=FOUR), repeats, lambda: None)
 
 
 def test_every_figure_has_a_table_whose_lines_are_of_equal_length(tiny: TinyRun) -> None:
@@ -167,7 +167,7 @@ def test_ratios_are_to_the_fastest_of_ours() -> None:
 
 
 def test_what_does_not_fit_into_memory_is_left_out_and_said() -> None:
-    def time(_: Job) -> Laps:
+    def time(_: Trial) -> Laps:
         raise MemoryError("its stack would take 40 GiB")
 
     large = Contestant(name="large", device="cpu", ours=False, note="", time=time)
@@ -214,7 +214,7 @@ class FakePending:
 
 
 class FakeLane:
-    """A GPU that takes 8 ms for whatever it is given."""
+    """A GPU that takes 8 ms for any batch."""
 
     device = "fake GPU"
 
@@ -226,14 +226,14 @@ def test_times_of_a_batch_are_shares_of_it(monkeypatch: pytest.MonkeyPatch, tile
     gpu = Backend(name="cupy", device="fake GPU", measure=fourier.measure, lanes=(FakeLane(),))
     monkeypatch.setattr(contestants, "select_backend", lambda name, **_: gpu)
     one, batch, *_ = contestants.gather(["cupy"], batch=4).contestants
-    job = Job(pixels=tile, params=FOUR)
+    job = Trial(pixels=tile, params=FOUR)
     assert (one.time(job).ms["kernel"], batch.time(job).ms["kernel"]) == (8.0, 2.0)
     assert batch.time(job).ms["copied"] < one.time(job).ms["copied"] * 4
     assert (one.device, one.curves, batch.curves) == ("fake GPU", True, False)
 
 
 class FakeCupy:
-    """NumPy with what else CuPy has: the code for GPUs runs, though not on one."""
+    """NumPy with CuPy's extra names: runs the code for GPUs without one."""
 
     class cuda:  # noqa: N801
         class runtime:  # noqa: N801
@@ -263,7 +263,7 @@ def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fake_cupy")
 def test_rivals_on_a_gpu_do_what_they_do_on_the_processor(tile: NDArray[np.uint8]) -> None:
     field = contestants.gather(["numpy"], batch=2).contestants
-    laps = {each.name: each.time(Job(pixels=tile, params=FOUR)) for each in field}
+    laps = {each.name: each.time(Trial(pixels=tile, params=FOUR)) for each in field}
     assert laps["the paper's method in CuPy"].features == laps["the paper's method in NumPy"].features
     assert laps["cuCIM blob_dog"].features == laps["scikit-image blob_dog"].features
     for name in ("the paper's method in CuPy", "cuCIM blob_dog"):
@@ -273,7 +273,7 @@ def test_rivals_on_a_gpu_do_what_they_do_on_the_processor(tile: NDArray[np.uint8
 @pytest.mark.usefixtures("fake_cupy")
 def test_two_gpus_find_what_the_processor_finds(tile: NDArray[np.uint8]) -> None:
     field = contestants.gather_shared(["numpy"]).contestants
-    laps = {each.name: each.time(Job(pixels=tile, params=FOUR)) for each in field}
+    laps = {each.name: each.time(Trial(pixels=tile, params=FOUR)) for each in field}
     assert laps["the paper's method in CuPy"].features == laps["the paper's method in NumPy"].features
     assert laps["mhfd's array code in CuPy"].features == laps["mhfd's array code in NumPy"].features
     assert {each.device for each in field} == {"cpu", "fake GPU, devices 0 and 1"}
@@ -281,7 +281,7 @@ def test_two_gpus_find_what_the_processor_finds(tile: NDArray[np.uint8]) -> None
 
 def test_a_fused_kernel_tells_its_own_phases(tile: NDArray[np.uint8]) -> None:
     *_, last = contestants.gather_shared(["numba"]).contestants
-    laps = last.time(Job(pixels=tile, params=FOUR))
+    laps = last.time(Trial(pixels=tile, params=FOUR))
     assert last.name == "mhfd numba"
     assert list(laps.ms) == ["normalise and noise", "responses", "peaks"]  # one processor: nothing to copy or gather
     assert laps.features == fourier.measure(tile, FOUR)[0].features

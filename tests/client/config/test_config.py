@@ -1,4 +1,4 @@
-"""The configuration: what it accepts, and that it says what is wrong with the rest."""
+"""The configuration: it accepts valid keys, and names the mistakes in the rest."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_named_file_must_exist(tmp_path: Path) -> None:
 
 def test_broken_toml_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("[endpoints\n")
-    with pytest.raises(ConfigError, match="no valid TOML"):
+    with pytest.raises(ConfigError, match="not valid TOML"):
         load_config(tmp_path / "config.toml")
 
 
@@ -251,7 +251,7 @@ def test_a_windows_path_in_double_quotes_gets_a_hint(tmp_path: Path) -> None:
         ({"profiles": {"sem": {"params": {"n_scales": 0}}}}, "profiles.sem.params: n_scales must be"),
         ({"profiles": {"sem": {"layout": "regex"}}}, 'layout "regex" needs a pattern'),
         ({"profiles": {"sem": {"pattern": "(?P<row>1)"}}}, 'a pattern is for layout "regex"'),
-        ({"profiles": {"sem": {"layout": "regex", "pattern": "(?P<row>"}}}, "no regular expression"),
+        ({"profiles": {"sem": {"layout": "regex", "pattern": "(?P<row>"}}}, "not a regular expression"),
         ({"profiles": {"sem": {"layout": "regex", "pattern": "(1)"}}}, "none of the named groups"),
         ({"profiles": {"sem": {"marker": "done"}}}, "like {name}.done"),
         ({"profiles": {"sem": {"marker": "done/{name}"}}}, "like {name}.done"),
@@ -370,7 +370,7 @@ ODD = {
     "endpoint": ("dgx", "hpc", "lab"),
     "layout": ("atlas", "sbemimage", "multisem"),
     "folder": ("/a", "/b", "/c"),
-    "marker": ("{name}.a", "{name}.b", "{name}.c"),
+    "marker": ("{name}.a", "{stem}.b", "{name}.c"),
     "order": ("newest", "oldest", "fresh"),
     "listen": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
     "fallback": ("local", "none", "local"),
@@ -381,7 +381,7 @@ ODD = {
     "stall_s": (3.0, 4.0, 5.5),
     "fresh_s": (3.0, 4.0, 5.5),
 }
-"""Key of a profile -> what file, environment and flag say."""
+"""Key of a profile -> its values in file, environment and flag."""
 
 
 @pytest.mark.parametrize("key", [key for key in VARIABLES.values() if key != "pattern"])

@@ -33,7 +33,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text(encod
 
 @pytest.fixture(autouse=True)
 def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user without configuration, data and variables; the working folder is empty, but for theirs."""
+    """A user without configuration, data and variables, in a working folder with only their home."""
     for name in [name for name in os.environ if name.startswith("MHFD_")]:
         monkeypatch.delenv(name)
     for name in ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
@@ -47,7 +47,7 @@ def invoke(*args: str | Path) -> Result:
 
 
 def written(**answers: Any) -> Config:
-    """What the configuration for these answers says."""
+    """The configuration written for these answers."""
     return parse_config(tomllib.loads(configuration(Answers(**{"folder": Path("/em"), **answers}))))
 
 
@@ -116,7 +116,7 @@ def test_both_collections_are_written() -> None:
 def test_each_commented_key_can_be_uncommented(answers: dict[str, Any]) -> None:
     text = configuration(Answers(folder=Path("/em"), **answers))
     assert "\n# pattern = " in text
-    text = text.replace("\n# pattern = ", "\n## pattern = ")  # for layout "regex" alone
+    text = text.replace("\n# pattern = ", "\n## pattern = ")  # only for layout "regex"
     parse_config(tomllib.loads(re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE)))
 
 
@@ -175,7 +175,7 @@ def test_the_layout_is_taken_from_the_files_that_are_there(nobody: Path) -> None
         (("--yes",), "give --folder"),
         (("--yes", "--folder", "em", "--layout", "sbem"), "--layout: there is no layout 'sbem'; did you mean 'sbemima"),
         (("--yes", "--folder", "em", "--layout", "regex ("), "--layout: pattern: "),
-        (("--yes", "--folder", "em", "--endpoint", "dgx"), "--endpoint: 'dgx' is no UUID"),
+        (("--yes", "--folder", "em", "--endpoint", "dgx"), "--endpoint: 'dgx' is not a UUID"),
         (("--yes", "--folder", "em", "--endpoint", f"local={ENDPOINT}"), "'local' is this machine"),
         (("--yes", "--folder", "em", "--endpoint", str(ENDPOINT), "--transfer", "shared"), "like shared /scratch/em"),
         (("--yes", "--folder", "em", "--endpoint", str(ENDPOINT), "--transfer", "globus x"), "the UUIDs of two"),
@@ -283,7 +283,7 @@ def test_the_collection_of_this_machine_is_found(nobody: Path) -> None:
 
 @pytest.fixture
 def configured(nobody: Path) -> Path:
-    """A file that has `merlin` and `dgx`, and nothing wrong with it."""
+    """A valid file that has `merlin` and `dgx`."""
     (nobody / "em").mkdir()
     (nobody / "config.toml").write_text(f"""\
 profile = "merlin"
@@ -389,7 +389,7 @@ def test_validate_finds_a_layout_that_takes_no_file_for_a_tile(configured: Path)
     configured.write_text(configured.read_text().replace("settle_s", pattern))
     result = invoke("config", "validate", configured)
     assert result.exit_code == 0
-    assert "takes none of the 1 images" in result.stderr
+    assert "matches none of the 1 images" in result.stderr
 
 
 def test_schema_accepts_the_example_of_the_documentation() -> None:

@@ -1,4 +1,4 @@
-"""Which layout a folder looks like."""
+"""The layout that a folder is found to have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is missing, from what the neighbouring sections have."""
+"""Missing tiles, from those of the neighbouring sections."""
 
 from __future__ import annotations
 

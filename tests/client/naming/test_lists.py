@@ -1,4 +1,4 @@
-"""The lists that microscopes keep are read on where the last look ended."""
+"""Reading microscopes' lists goes on where the last call ended."""
 
 from __future__ import annotations
 

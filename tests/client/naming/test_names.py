@@ -1,4 +1,4 @@
-"""Which images are tiles, and where they lie. The names are those of real runs."""
+"""Tiles and their positions, from names of real runs."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mhfd_client.config.address import parse_listen
 from mhfd_client.naming import Layout, Position, open_layout
 from mhfd_client.naming.pattern import repeated_choice
-from mhfd_client.watch.hook import parse_listen
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -1,4 +1,4 @@
-"""Patterns of the user's own: what they tell, and which are refused before they can do harm."""
+"""Users' own patterns: the positions they give, and those refused before they can do harm."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def test_a_path_too_long_to_match_is_a_tile_without_a_place() -> None:
 @pytest.mark.parametrize(
     ("pattern", "why"),
     [
-        (r"(?P<row>\d+", "no regular expression: missing \\)"),
-        (r"(?P<row>a{99999999999999999999})", "no regular expression"),
+        (r"(?P<row>\d+", "not a regular expression: missing \\)"),
+        (r"(?P<row>a{99999999999999999999})", "not a regular expression"),
         (r"\d+", "none of the named groups"),
         (r"(?P<sektion>\d+)", r"did you mean \(\?P<section>"),
         (r"(?P<zzz>\d+)", "known groups"),

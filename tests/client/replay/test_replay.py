@@ -1,4 +1,4 @@
-"""A replayed run arrives as it was, however it is written; the manifest says what happened."""
+"""A replayed run arrives unchanged, in every style of writing; the manifest records it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(tmp_path: Path) -> Path:
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """A clock that advances only during sleeps."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -292,7 +292,7 @@ def test_the_manifest_names_what_was_retaken_and_what_was_left(run: Path, tmp_pa
 @pytest.mark.parametrize("into", ["run", "run/inside", "."])
 def test_the_run_itself_is_never_written_to(into: str, run: Path, tmp_path: Path) -> None:
     before = contents(tmp_path)
-    with pytest.raises(ReplayError, match="lie in each other"):
+    with pytest.raises(ReplayError, match="overlap"):
         list(steps(plan_replay(run), tmp_path / into))
     assert contents(tmp_path) == before
 

@@ -1,4 +1,4 @@
-"""The simulated run: same plan same bytes, a truth table that tells the truth, tissue that hangs together."""
+"""The simulated run: same plan, same bytes; a correct truth table; continuous tissue."""
 
 from __future__ import annotations
 

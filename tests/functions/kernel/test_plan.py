@@ -9,7 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
-from mhfd.kernel.plan import HALF_WIDTH, LEVEL_T, TOLERANCE, Decimate, Plan, Smooth, interpolators, plan, transfer
+from mhfd.kernel.plan import (
+    HALF_WIDTH,
+    LEVEL_T,
+    TOLERANCE,
+    CascadePlan,
+    Decimate,
+    Smooth,
+    interpolators,
+    plan,
+    transfer,
+)
 
 SHAPE = (1024, 1024)
 OMEGA = np.linspace(0, np.pi, 4001)
@@ -32,7 +42,7 @@ def name(params: FocusParams) -> str:
     return f"{params.n_scales} scales {params.min_t:g} to {params.max_t:g}"
 
 
-def responses(made: Plan) -> dict[int, NDArray[np.float64]]:
+def responses(made: CascadePlan) -> dict[int, NDArray[np.float64]]:
     """Response of each D_i to waves along one axis, by frequency, from the steps of the plan."""
     smoothed = np.ones_like(OMEGA)
     found = {}

@@ -31,7 +31,7 @@ from mhfd.kernel.fused.source import (
     ceil_div,
 )
 from mhfd.kernel.measures import noise_gains
-from mhfd.kernel.plan import Plan, Smooth, interpolators, plan
+from mhfd.kernel.plan import CascadePlan, Smooth, interpolators, plan
 
 STRIP_ROWS = 64
 """Strip heights are a multiple of this, and so of every spacing, CHUNK_ROWS and BLOCK."""
@@ -41,8 +41,8 @@ GROUP = 6
 
 
 @dataclass(frozen=True)
-class Task:
-    """Work done in one block of memory.
+class KernelRun:
+    """Scales and rows that are measured in one block of memory.
 
     Attributes
     ----------
@@ -64,13 +64,13 @@ class Task:
     align: int
 
     @staticmethod
-    def of(shape: tuple[int, int], dtype: np.dtype[Any], params: FocusParams, batch: int = 1) -> Task:
+    def of(shape: tuple[int, int], dtype: np.dtype[Any], params: FocusParams, batch: int = 1) -> KernelRun:
         """All scales of whole tiles."""
         n = params.n_scales
-        return Task(shape, dtype, params, batch, 0, n, (0, shape[0]), plan(params, shape).spacing)
+        return KernelRun(shape, dtype, params, batch, 0, n, (0, shape[0]), plan(params, shape).spacing)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> CascadePlan:
         return plan(self.params, self.shape, self.first, self.last)
 
     @property
@@ -108,7 +108,7 @@ class Window:
     maximum: tuple[int, int]
 
 
-def windows(task: Task, core_rows: int) -> list[Window]:
+def windows(task: KernelRun, core_rows: int) -> list[Window]:
     """The strips of a task; one if all rows of the tile are searched and fit `core_rows`."""
     rows, (first, last) = task.shape[0], task.rows
     if (first, last) == (0, rows) and core_rows >= rows:
@@ -124,7 +124,7 @@ def windows(task: Task, core_rows: int) -> list[Window]:
     return found
 
 
-def level_rows(task: Task, window: Window, level: int) -> tuple[int, int]:
+def level_rows(task: KernelRun, window: Window, level: int) -> tuple[int, int]:
     """First and last (exclusive) sample row of a level in a window; sample j is at pixel j x 2^level of the tile."""
     start, stop = window.image
     rows, margin = task.shape[0], task.plan.margin
@@ -138,13 +138,13 @@ def level_rows(task: Task, window: Window, level: int) -> tuple[int, int]:
     return (start if start else -margin) >> level, stop >> level if stop < rows else end
 
 
-def level_cols(task: Task, level: int) -> int:
+def level_cols(task: KernelRun, level: int) -> int:
     margin = task.plan.margin >> level if level else 0
     return ceil_div(task.shape[1], 1 << level) + 2 * margin
 
 
 @dataclass(frozen=True)
-class Layout:
+class MemoryLayout:
     """Places in one block of memory, in bytes from its start.
 
     Attributes
@@ -167,7 +167,7 @@ class Layout:
 
 
 @lru_cache(maxsize=64)
-def layout(task: Task, core_rows: int, group: int, resident: bool, features: bool) -> Layout:
+def layout(task: KernelRun, core_rows: int, group: int, resident: bool, features: bool) -> MemoryLayout:
     """Memory for a task done in strips of `core_rows` with `group` responses of level 0 at a time."""
     strips = windows(task, core_rows)
     cols, batch = task.shape[1], task.batch
@@ -206,15 +206,15 @@ def layout(task: Task, core_rows: int, group: int, resident: bool, features: boo
     for name, size in sizes.items():
         places[name] = offset, size
         offset += ceil_div(size, 256) * 256  # alignment for copies and wide loads
-    return Layout(tuple(strips), group, resident, image_rows, raw_rows, places, offset)
+    return MemoryLayout(tuple(strips), group, resident, image_rows, raw_rows, places, offset)
 
 
-def samples(task: Task, window: Window, level: int) -> int:
+def samples(task: KernelRun, window: Window, level: int) -> int:
     first, last = level_rows(task, window, level)
     return (last - first) * level_cols(task, level)
 
 
-def smooths(steps: Plan) -> list[Smooth]:
+def smooths(steps: CascadePlan) -> list[Smooth]:
     return [step for step in steps.steps if isinstance(step, Smooth)]
 
 
@@ -235,7 +235,7 @@ def fits_shared(step: Smooth) -> bool:
 
 
 @lru_cache(maxsize=64)
-def constants(task: Task) -> tuple[NDArray[np.uint8], dict[str, int]]:
+def constants(task: KernelRun) -> tuple[NDArray[np.uint8], dict[str, int]]:
     """Taps of each step, weights of each level and thresholds, as bytes, and the offset of each."""
     thresholds = task.params.k_noise * noise_gains(task.params.scales)
     parts: dict[str, NDArray[Any]] = {"thresholds": thresholds}
@@ -248,7 +248,7 @@ def constants(task: Task) -> tuple[NDArray[np.uint8], dict[str, int]]:
     return np.concatenate([values.view(np.uint8) for values in parts.values()]), places
 
 
-def fit(task: Task, budget: int, features: bool) -> Layout:
+def fit(task: KernelRun, budget: int, features: bool) -> MemoryLayout:
     """The roomiest layout within a budget of bytes: the fewest strips.
 
     Raises

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
-from mhfd.kernel.fused.layout import STRIP_ROWS, Task, fit, layout
+from mhfd.kernel.fused.layout import STRIP_ROWS, KernelRun, fit, layout
 from mhfd.kernel.fused.single import Fused, known_type
 from mhfd.kernel.fused.work import Work, feature_list
 from mhfd.kernel.measures import FeatureList, Measures
@@ -57,7 +57,7 @@ def measure_on(devices: Sequence[Fused], tile: Pixels, params: FocusParams, part
         and one scale a pixel from each (the paper's filter partition); "strips": each does some of the rows
     """
     tile = known_type(tile)
-    everything = Task.of(tile.shape, tile.dtype, params)
+    everything = KernelRun.of(tile.shape, tile.dtype, params)
     if partition == "scales":
         ranges = scale_ranges(params, tile.shape, len(devices))
         tasks = [replace(everything, first=first, last=last) for first, last in ranges]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
 from mhfd.kernel.fused.device import Device
-from mhfd.kernel.fused.layout import GROUP, Layout, Task, fit, layout
+from mhfd.kernel.fused.layout import GROUP, KernelRun, MemoryLayout, fit, layout
 from mhfd.kernel.fused.work import Work, feature_list
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
@@ -28,7 +28,7 @@ PROGRAMS_KEPT = 4
 class Program:
     """A batch of whole tiles recorded once as a graph, with the host memory it copies from and to."""
 
-    def __init__(self, device: Device, task: Task, plan_of_memory: Layout, features: bool) -> None:
+    def __init__(self, device: Device, task: KernelRun, plan_of_memory: MemoryLayout, features: bool) -> None:
         self.work = Work(device, task, plan_of_memory, features)
         self.lock = threading.RLock()  # one run at a time
         self.run: Run | None = None
@@ -132,7 +132,7 @@ class Fused:
         self.hardware = device
         self._max_bytes = max_bytes
         self._lock = threading.RLock()  # of the programs that are kept
-        self._programs: OrderedDict[tuple[Task, bool], list[Program]] = OrderedDict()
+        self._programs: OrderedDict[tuple[KernelRun, bool], list[Program]] = OrderedDict()
 
     @property
     def device(self) -> str:
@@ -155,7 +155,7 @@ class Fused:
             the device failed.
         """
         tile = known_type(tile)
-        task = Task.of(tile.shape, tile.dtype, params)
+        task = KernelRun.of(tile.shape, tile.dtype, params)
         if program := self._kept_program(task, True, slots=1):
             return program.measure(tile)
         budget = self.budget(params)
@@ -182,7 +182,7 @@ class Fused:
         at_a_time = len(left)
         while left:
             some = left[:at_a_time]
-            task = Task.of(some[0].shape, some[0].dtype, params, len(some))
+            task = KernelRun.of(some[0].shape, some[0].dtype, params, len(some))
             try:
                 program = self._kept_program(task, False, slots=2)
                 if program is None:
@@ -203,7 +203,7 @@ class Fused:
     def takes_whole(self, tile: Pixels, params: FocusParams) -> bool:
         """True if the tile needs no strips here."""
         known = known_type(tile)
-        return is_whole(fit(Task.of(known.shape, known.dtype, params), self.budget(params), True))
+        return is_whole(fit(KernelRun.of(known.shape, known.dtype, params), self.budget(params), True))
 
     def budget(self, params: FocusParams, tiles: int = 1) -> int:
         """Bytes that `tiles` tiles may take on the device."""
@@ -230,7 +230,7 @@ class Fused:
         with self._lock:
             return sum(program.work.layout.nbytes for programs in self._programs.values() for program in programs)
 
-    def _kept_program(self, task: Task, features: bool, slots: int) -> Program | None:
+    def _kept_program(self, task: KernelRun, features: bool, slots: int) -> Program | None:
         """The program of a task that was started longest ago; None while the task has fewer than `slots`."""
         with self._lock:
             programs = self._programs.get((task, features), [])
@@ -240,7 +240,7 @@ class Fused:
             programs.append(programs.pop(0))
             return programs[-1]
 
-    def _new_program(self, task: Task, memory: Layout, features: bool) -> Program:
+    def _new_program(self, task: KernelRun, memory: MemoryLayout, features: bool) -> Program:
         """One more program for a task; others, longest unused first, are dropped for it."""
         with self._lock:
             same = self._programs.pop((task, features), [])
@@ -252,7 +252,7 @@ class Fused:
             self._programs[task, features] = [*same, Program(self.hardware, task, memory, features)]
             return self._programs[task, features][-1]
 
-    def _by_strips(self, tile: Pixels, task: Task, memory: Layout) -> tuple[Measures, FeatureList]:
+    def _by_strips(self, tile: Pixels, task: KernelRun, memory: MemoryLayout) -> tuple[Measures, FeatureList]:
         self.release()
         work = Work(self.hardware, task, memory, features=True)
         work.reset()
@@ -268,7 +268,7 @@ class Fused:
         return numbers.measures(), feature_list(np.concatenate(features), task.params)
 
 
-def is_whole(memory: Layout) -> bool:
+def is_whole(memory: MemoryLayout) -> bool:
     """True if the tile is in memory as one piece, with its pixels."""
     (window, *others) = memory.windows
     return memory.resident and not others and window.image == window.core

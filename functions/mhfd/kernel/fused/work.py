@@ -14,8 +14,8 @@ from mhfd.contract import FocusParams
 from mhfd.kernel import measures
 from mhfd.kernel.fused.device import Device
 from mhfd.kernel.fused.layout import (
-    Layout,
-    Task,
+    KernelRun,
+    MemoryLayout,
     Window,
     constants,
     fits_shared,
@@ -53,7 +53,7 @@ from mhfd.kernel.plan import HALF_WIDTH, Decimate, Smooth
 class Work:
     """Launches the kernels of one task; each phase is a method that waits for nothing."""
 
-    def __init__(self, device: Device, task: Task, plan_of_memory: Layout, features: bool) -> None:
+    def __init__(self, device: Device, task: KernelRun, plan_of_memory: MemoryLayout, features: bool) -> None:
         self.device, self.task, self.layout, self.features = device, task, plan_of_memory, features
         self.memory = device.empty(plan_of_memory.nbytes)
         self.stream = device.stream()
@@ -375,7 +375,7 @@ class Work:
 class Numbers:
     """A device's results for a tile."""
 
-    task: Task
+    task: KernelRun
     state: Any  # a STATE
     counts: NDArray[np.uint32]  # features by scale
 
