@@ -15,7 +15,7 @@ from host_device import HostDevice, HostStream
 from mhfd.contract import BackendError, FocusParams, TileError
 from mhfd.kernel import fourier
 from mhfd.kernel.fused import Fused, measure_on
-from mhfd.kernel.fused.layout import GROUP, KernelRun, fit, fits_shared, layout, smooths
+from mhfd.kernel.fused.layout import GROUP, Extent, fit, fits_shared, layout, smooths
 from mhfd.kernel.fused.single import PROGRAMS_KEPT
 from mhfd.kernel.fused.source import STATE, source
 from mhfd.kernel.fused.work import Work
@@ -44,11 +44,11 @@ def assert_same(found: Result, expected: Result) -> None:
 
 def least_bytes(tile: NDArray[Any], params: FocusParams) -> int:
     """The smallest budget for which there is a layout."""
-    task, low, high = KernelRun.of(tile.shape, tile.dtype, params), 1, 2**30
+    extent, low, high = Extent.of(tile.shape, tile.dtype, params), 1, 2**30
     while high - low > 1:
         middle = (low + high) // 2
         try:
-            fit(task, middle, True)
+            fit(extent, middle, True)
             high = middle
         except TileError:
             low = middle
@@ -71,7 +71,7 @@ def test_strips_give_the_whole_to_the_last_bit(params: FocusParams, mode: Any, d
 
 def test_the_narrowest_strips_read_the_tile_pass_by_pass() -> None:
     tile = tissue(395, 173)
-    memory = fit(KernelRun.of(tile.shape, tile.dtype, FINE), least_bytes(tile, FINE), True)
+    memory = fit(Extent.of(tile.shape, tile.dtype, FINE), least_bytes(tile, FINE), True)
     assert not memory.resident
     assert len(memory.windows) == 7
 
@@ -96,23 +96,23 @@ def test_a_budget_too_small_for_one_strip_is_an_error_that_says_how_much_is_need
 
 def test_memory_that_others_took_meanwhile_makes_strips() -> None:
     tile, device = tissue(395, 173), HostDevice()
-    whole = fit(KernelRun.of(tile.shape, tile.dtype, FINE), 2**30, True)
+    whole = fit(Extent.of(tile.shape, tile.dtype, FINE), 2**30, True)
     device.take(device.memory - whole.nbytes + 1)
     assert_same(Fused(device, max_bytes=2**30).measure(tile, FINE), Fused(HostDevice()).measure(tile, FINE))
 
 
 def test_memory_per_pixel_does_not_grow_with_the_number_of_scales() -> None:
     def needed(n_scales: int) -> float:
-        task = KernelRun.of((4096, 4096), np.dtype(np.uint8), FocusParams(n_scales=n_scales))
-        return layout(task, 4096, GROUP, True, True).nbytes / 4096**2
+        extent = Extent.of((4096, 4096), np.dtype(np.uint8), FocusParams(n_scales=n_scales))
+        return layout(extent, 4096, GROUP, True, True).nbytes / 4096**2
 
     assert needed(64) == pytest.approx(needed(16), abs=0.01)
     assert needed(64) < 2**30 / 4096**2
 
 
 def test_the_largest_tiles_need_few_strips() -> None:
-    task = KernelRun.of((16384, 16384), np.dtype(np.uint8), FocusParams(n_scales=64))
-    assert len(fit(task, 8 * 2**30, True).windows) <= 4
+    extent = Extent.of((16384, 16384), np.dtype(np.uint8), FocusParams(n_scales=64))
+    assert len(fit(extent, 8 * 2**30, True).windows) <= 4
 
 
 def test_a_reader_is_read_by_rows_only() -> None:
@@ -159,7 +159,7 @@ def test_the_order_of_threads_does_not_matter(params: FocusParams, dtype: Any) -
 )
 def test_steps_beyond_what_one_launch_does(params: FocusParams) -> None:
     tile = tissue(60, 85)
-    steps = smooths(KernelRun.of(tile.shape, tile.dtype, params).plan)
+    steps = smooths(Extent.of(tile.shape, tile.dtype, params).plan)
     assert not all(fits_shared(step) for step in steps)
     assert_agree(Fused(HostDevice()).measure, tile, params)
 
@@ -168,7 +168,7 @@ def test_steps_beyond_what_one_launch_does(params: FocusParams) -> None:
 @pytest.mark.parametrize("mode", ["robust", "paper"])
 def test_the_smallest_tiles_that_have_levels(shape: tuple[int, int], mode: Any) -> None:
     params = replace(COARSE, mode=mode)
-    assert KernelRun.of(shape, np.dtype(np.uint8), params).plan.levels == 2
+    assert Extent.of(shape, np.dtype(np.uint8), params).plan.levels == 2
     assert_agree(Fused(HostDevice()).measure, tissue(*shape), params)
 
 
@@ -179,9 +179,9 @@ def test_responses_of_coarse_levels(level: int) -> None:
     rows, cols = int(6 * t) + 19, int(6 * t) + 30
     picture = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal((rows, cols)), t / 2)
     tile = (picture / np.abs(picture).max()).astype(np.float32)
-    task = KernelRun.of(tile.shape, tile.dtype, params)
-    assert task.plan.levels == level + 1
-    work = Work(HostDevice(), task, fit(task, 2**30, False), features=False)
+    extent = Extent.of(tile.shape, tile.dtype, params)
+    assert extent.plan.levels == level + 1
+    work = Work(HostDevice(), extent, fit(extent, 2**30, False), features=False)
     work.reset()
     work.copy_in(tile)
     work.greys(tile)
@@ -221,7 +221,7 @@ def test_a_batch_tells_how_long_copying_and_computing_took() -> None:
 def test_a_batch_that_does_not_fit_is_done_in_smaller_pieces() -> None:
     tiles = [tissue(83, 97, seed) for seed in range(5)]
     expected = Fused(HostDevice()).submit(tiles, FINE).result()
-    one = layout(KernelRun.of((83, 97), np.dtype(np.uint8), FINE), 83, GROUP, True, False).nbytes
+    one = layout(Extent.of((83, 97), np.dtype(np.uint8), FINE), 83, GROUP, True, False).nbytes
     for room in (6 * one, 2 * one):
         assert Fused(HostDevice(room)).submit(tiles, FINE).result() == expected
 
@@ -249,7 +249,7 @@ def test_few_kinds_of_batches_are_kept() -> None:
     device = Fused(host)
     for cols in range(30, 50):
         device.measure(tissue(31, cols), FINE)
-    one = layout(KernelRun.of((31, 49), np.dtype(np.uint8), FINE), 31, GROUP, True, True).nbytes
+    one = layout(Extent.of((31, 49), np.dtype(np.uint8), FINE), 31, GROUP, True, True).nbytes
     assert host.taken <= PROGRAMS_KEPT * one
 
 

@@ -1,4 +1,4 @@
-"""The memory layout of a task: one block, laid out before it is allocated."""
+"""The memory layout of an extent: one block, laid out before it is allocated."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GROUP = 6
 
 
 @dataclass(frozen=True)
-class KernelRun:
+class Extent:
     """Scales and rows that are measured in one block of memory.
 
     Attributes
@@ -64,10 +64,10 @@ class KernelRun:
     align: int
 
     @staticmethod
-    def of(shape: tuple[int, int], dtype: np.dtype[Any], params: FocusParams, batch: int = 1) -> KernelRun:
+    def of(shape: tuple[int, int], dtype: np.dtype[Any], params: FocusParams, batch: int = 1) -> Extent:
         """All scales of whole tiles."""
         n = params.n_scales
-        return KernelRun(shape, dtype, params, batch, 0, n, (0, shape[0]), plan(params, shape).spacing)
+        return Extent(shape, dtype, params, batch, 0, n, (0, shape[0]), plan(params, shape).spacing)
 
     @property
     def plan(self) -> CascadePlan:
@@ -108,39 +108,39 @@ class Window:
     maximum: tuple[int, int]
 
 
-def windows(task: KernelRun, core_rows: int) -> list[Window]:
-    """The strips of a task; one if all rows of the tile are searched and fit `core_rows`."""
-    rows, (first, last) = task.shape[0], task.rows
+def windows(extent: Extent, core_rows: int) -> list[Window]:
+    """The strips of an extent; one if all rows of the tile are searched and fit `core_rows`."""
+    rows, (first, last) = extent.shape[0], extent.rows
     if (first, last) == (0, rows) and core_rows >= rows:
         return [Window((0, rows), (0, rows), (0, rows))]
     found = []
     for top in range(first, last, core_rows):
         bottom = min(top + core_rows, last)
-        start, stop = top - task.plan.halo - task.align, bottom + task.plan.halo + task.align
-        if not task.circular:
+        start, stop = top - extent.plan.halo - extent.align, bottom + extent.plan.halo + extent.align
+        if not extent.circular:
             start, stop = max(0, start), min(rows, stop)
-        maximum = max(0, top - task.align), min(rows, bottom + task.align)
+        maximum = max(0, top - extent.align), min(rows, bottom + extent.align)
         found.append(Window((top, bottom), (start, stop), maximum))
     return found
 
 
-def level_rows(task: KernelRun, window: Window, level: int) -> tuple[int, int]:
+def level_rows(extent: Extent, window: Window, level: int) -> tuple[int, int]:
     """First and last (exclusive) sample row of a level in a window; sample j is at pixel j x 2^level of the tile."""
     start, stop = window.image
-    rows, margin = task.shape[0], task.plan.margin
+    rows, margin = extent.shape[0], extent.plan.margin
     if level == 0:
         return start, stop
     end = ceil_div(rows, 1 << level) + (margin >> level)
     if (start, stop) == (0, rows):
         return -margin >> level, end
-    if task.circular:
+    if extent.circular:
         return max(start, -margin) >> level, min(stop >> level, end)
     return (start if start else -margin) >> level, stop >> level if stop < rows else end
 
 
-def level_cols(task: KernelRun, level: int) -> int:
-    margin = task.plan.margin >> level if level else 0
-    return ceil_div(task.shape[1], 1 << level) + 2 * margin
+def level_cols(extent: Extent, level: int) -> int:
+    margin = extent.plan.margin >> level if level else 0
+    return ceil_div(extent.shape[1], 1 << level) + 2 * margin
 
 
 @dataclass(frozen=True)
@@ -167,15 +167,15 @@ class MemoryLayout:
 
 
 @lru_cache(maxsize=64)
-def layout(task: KernelRun, core_rows: int, group: int, resident: bool, features: bool) -> MemoryLayout:
-    """Memory for a task done in strips of `core_rows` with `group` responses of level 0 at a time."""
-    strips = windows(task, core_rows)
-    cols, batch = task.shape[1], task.batch
+def layout(extent: Extent, core_rows: int, group: int, resident: bool, features: bool) -> MemoryLayout:
+    """Memory for an extent done in strips of `core_rows` with `group` responses of level 0 at a time."""
+    strips = windows(extent, core_rows)
+    cols, batch = extent.shape[1], extent.batch
     image_rows = max(w.image[1] - w.image[0] for w in strips)
     maximum = max(w.maximum[1] - w.maximum[0] for w in strips) * cols * batch
-    raw_rows = task.shape[0] if resident else image_rows
-    plane = 4 * batch * max(samples(task, w, level) for w in strips for level in range(task.plan.levels))
-    _, bits = task.digits
+    raw_rows = extent.shape[0] if resident else image_rows
+    plane = 4 * batch * max(samples(extent, w, level) for w in strips for level in range(extent.plan.levels))
+    _, bits = extent.digits
     # The list of features takes the place of the responses: no more than one pixel in 2 x 2 is one.
     core = max(w.core[1] - w.core[0] for w in strips)
     listed = FEATURE.itemsize * ((core + 1) // 2) * ((cols + 1) // 2) if features else 0
@@ -183,21 +183,21 @@ def layout(task: KernelRun, core_rows: int, group: int, resident: bool, features
         # What the host reads, contiguous.
         "states": STATE.itemsize * batch,
         # Zero at the start, contiguous.
-        "counts": 4 * task.params.n_scales * batch,
+        "counts": 4 * extent.params.n_scales * batch,
         "found": 4,
         "first_digit": 4 * 2**bits * batch,
-        "digits": 4 * 4 * 2**bits * batch if task.digits[0] > 1 else 0,
+        "digits": 4 * 4 * 2**bits * batch if extent.digits[0] > 1 else 0,
         "coarse": 4 * 4 * COARSE_BINS * batch,
         "fine": 4 * MEDIANS * 2**FINE_BITS * batch,
-        "constants": constants(task)[0].nbytes,
-        "blocks": 8 * math.prod(task.blocks) * batch,
-        "shades": 8 * SHADES * task.chunks * batch,
-        "products": 8 * LAGS * task.chunks * batch,
-        "raw": task.dtype.itemsize * raw_rows * cols * batch,
+        "constants": constants(extent)[0].nbytes,
+        "blocks": 8 * math.prod(extent.blocks) * batch,
+        "shades": 8 * SHADES * extent.chunks * batch,
+        "products": 8 * LAGS * extent.chunks * batch,
+        "raw": extent.dtype.itemsize * raw_rows * cols * batch,
         "image": 4 * image_rows * cols * batch,
         "even": plane,
         "odd": plane,
-        "changes": plane if any(not fits_shared(step) for step in smooths(task.plan)) else 0,
+        "changes": plane if any(not fits_shared(step) for step in smooths(extent.plan)) else 0,
         "responses": max(group * 4 * image_rows * cols * batch, plane, listed),
         "strength": 4 * maximum,
         "scale": 2 * maximum,
@@ -209,9 +209,9 @@ def layout(task: KernelRun, core_rows: int, group: int, resident: bool, features
     return MemoryLayout(tuple(strips), group, resident, image_rows, raw_rows, places, offset)
 
 
-def samples(task: KernelRun, window: Window, level: int) -> int:
-    first, last = level_rows(task, window, level)
-    return (last - first) * level_cols(task, level)
+def samples(extent: Extent, window: Window, level: int) -> int:
+    first, last = level_rows(extent, window, level)
+    return (last - first) * level_cols(extent, level)
 
 
 def smooths(steps: CascadePlan) -> list[Smooth]:
@@ -235,12 +235,14 @@ def fits_shared(step: Smooth) -> bool:
 
 
 @lru_cache(maxsize=64)
-def constants(task: KernelRun) -> tuple[NDArray[np.uint8], dict[str, int]]:
+def constants(extent: Extent) -> tuple[NDArray[np.uint8], dict[str, int]]:
     """Taps of each step, weights of each level and thresholds, as bytes, and the offset of each."""
-    thresholds = task.params.k_noise * noise_gains(task.params.scales)
+    thresholds = extent.params.k_noise * noise_gains(extent.params.scales)
     parts: dict[str, NDArray[Any]] = {"thresholds": thresholds}
-    parts |= {f"taps {i}": np.array(s.taps, np.float32) for i, s in enumerate(task.plan.steps) if isinstance(s, Smooth)}
-    parts |= {f"weights {level}": interpolators(level).ravel() for level in range(1, task.plan.levels)}
+    parts |= {
+        f"taps {i}": np.array(s.taps, np.float32) for i, s in enumerate(extent.plan.steps) if isinstance(s, Smooth)
+    }
+    parts |= {f"weights {level}": interpolators(level).ravel() for level in range(1, extent.plan.levels)}
     places, offset = {}, 0
     for name, values in parts.items():
         places[name] = offset
@@ -248,7 +250,7 @@ def constants(task: KernelRun) -> tuple[NDArray[np.uint8], dict[str, int]]:
     return np.concatenate([values.view(np.uint8) for values in parts.values()]), places
 
 
-def fit(task: KernelRun, budget: int, features: bool) -> MemoryLayout:
+def fit(extent: Extent, budget: int, features: bool) -> MemoryLayout:
     """The roomiest layout within a budget of bytes: the fewest strips.
 
     Raises
@@ -256,24 +258,24 @@ def fit(task: KernelRun, budget: int, features: bool) -> MemoryLayout:
     TileError
         "out_of_memory": not even the thinnest strip fits.
     """
-    rows = task.rows[1] - task.rows[0]
+    rows = extent.rows[1] - extent.rows[0]
     for group in (GROUP, 2):
-        whole = layout(task, rows, group, True, features)
+        whole = layout(extent, rows, group, True, features)
         if whole.nbytes <= budget:
             return whole
     for group, resident in ((4, True), (1, True), (4, False), (1, False)):
-        if resident and task.dtype.itemsize * math.prod(task.shape) > budget // 2:
+        if resident and extent.dtype.itemsize * math.prod(extent.shape) > budget // 2:
             continue  # larger strips are worth more than pixels that need not be copied twice
         low, high = 0, ceil_div(rows, STRIP_ROWS) + 1  # strips of `low` fit, of `high` do not
         while high - low > 1:
             middle = (low + high) // 2
-            fits = layout(task, middle * STRIP_ROWS, group, resident, features).nbytes <= budget
+            fits = layout(extent, middle * STRIP_ROWS, group, resident, features).nbytes <= budget
             low, high = (middle, high) if fits else (low, middle)
         if low:
-            return layout(task, low * STRIP_ROWS, group, resident, features)
-    needed = layout(task, min(rows, STRIP_ROWS), 1, False, features).nbytes
+            return layout(extent, low * STRIP_ROWS, group, resident, features)
+    needed = layout(extent, min(rows, STRIP_ROWS), 1, False, features).nbytes
     raise TileError(
         "out_of_memory",
-        f"a tile of {task.shape[0]} x {task.shape[1]} px needs at least {needed} bytes on the GPU and may take "
+        f"a tile of {extent.shape[0]} x {extent.shape[1]} px needs at least {needed} bytes on the GPU and may take "
         f"{budget}: raise max_gpu_bytes, free memory of the GPU, or lower max_t",
     )

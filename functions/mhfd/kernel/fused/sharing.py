@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
-from mhfd.kernel.fused.layout import STRIP_ROWS, KernelRun, fit, layout
+from mhfd.kernel.fused.layout import STRIP_ROWS, Extent, fit, layout
 from mhfd.kernel.fused.single import Fused, known_type
 from mhfd.kernel.fused.work import Work, feature_list
 from mhfd.kernel.measures import FeatureList, Measures
@@ -57,12 +57,12 @@ def measure_on(devices: Sequence[Fused], tile: Pixels, params: FocusParams, part
         and one scale a pixel from each (the paper's filter partition); "strips": each does some of the rows
     """
     tile = known_type(tile)
-    everything = KernelRun.of(tile.shape, tile.dtype, params)
+    everything = Extent.of(tile.shape, tile.dtype, params)
     if partition == "scales":
         ranges = scale_ranges(params, tile.shape, len(devices))
         tasks = [replace(everything, first=first, last=last) for first, last in ranges]
-        align = max(task.plan.spacing for task in tasks)
-        tasks = [replace(task, align=align) for task in tasks]
+        align = max(extent.plan.spacing for extent in tasks)
+        tasks = [replace(extent, align=align) for extent in tasks]
     else:
         tasks = [replace(everything, rows=rows) for rows in row_ranges(tile.shape[0], len(devices), STRIP_ROWS)]
     used = devices[: len(tasks)]
@@ -71,17 +71,17 @@ def measure_on(devices: Sequence[Fused], tile: Pixels, params: FocusParams, part
         device.release()
     budgets = [device.budget(params) // share for device, share in zip(used, shares, strict=True)]
     while True:
-        layouts = [fit(task, budget, True) for task, budget in zip(tasks, budgets, strict=True)]
+        layouts = [fit(extent, budget, True) for extent, budget in zip(tasks, budgets, strict=True)]
         if partition == "scales":  # the same strips everywhere
             height = min(memory.windows[0].core[1] - memory.windows[0].core[0] for memory in layouts)
             layouts = [
-                layout(task, height, memory.group, memory.resident, True)
-                for task, memory in zip(tasks, layouts, strict=True)
+                layout(extent, height, memory.group, memory.resident, True)
+                for extent, memory in zip(tasks, layouts, strict=True)
             ]
         try:
             works = [
-                Work(device.hardware, task, memory, features=True)
-                for device, task, memory in zip(used, tasks, layouts, strict=True)
+                Work(device.hardware, extent, memory, features=True)
+                for device, extent, memory in zip(used, tasks, layouts, strict=True)
             ]
             break
         except MemoryError:  # others took the memory

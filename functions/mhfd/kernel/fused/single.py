@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
 from mhfd.kernel.fused.device import Device
-from mhfd.kernel.fused.layout import GROUP, KernelRun, MemoryLayout, fit, layout
+from mhfd.kernel.fused.layout import GROUP, Extent, MemoryLayout, fit, layout
 from mhfd.kernel.fused.work import Work, feature_list
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
@@ -28,13 +28,13 @@ PROGRAMS_KEPT = 4
 class Program:
     """A batch of whole tiles recorded once as a graph, with the host memory it copies from and to."""
 
-    def __init__(self, device: Device, task: KernelRun, plan_of_memory: MemoryLayout, features: bool) -> None:
-        self.work = Work(device, task, plan_of_memory, features)
+    def __init__(self, device: Device, extent: Extent, plan_of_memory: MemoryLayout, features: bool) -> None:
+        self.work = Work(device, extent, plan_of_memory, features)
         self.lock = threading.RLock()  # one run at a time
         self.run: Run | None = None
-        rows, cols = task.shape
-        pixels = device.pinned(task.batch * rows * cols * task.dtype.itemsize)
-        self._tiles = pixels.view(task.dtype).reshape(task.batch, rows, cols)
+        rows, cols = extent.shape
+        pixels = device.pinned(extent.batch * rows * cols * extent.dtype.itemsize)
+        self._tiles = pixels.view(extent.dtype).reshape(extent.batch, rows, cols)
         self._results = device.pinned(self.work.result_bytes)
         self._replay = self.work.stream.record(self._kernels)
 
@@ -66,7 +66,7 @@ class Program:
         """One tile, and its features."""
         with self.lock:
             (found,) = self.start([tile]).result()
-            return found, feature_list(self.work.listed(), self.work.task.params)
+            return found, feature_list(self.work.listed(), self.work.extent.params)
 
     def settle(self) -> None:
         """Wait for the current run, if any: its memory may then be reused or freed."""
@@ -132,7 +132,7 @@ class Fused:
         self.hardware = device
         self._max_bytes = max_bytes
         self._lock = threading.RLock()  # of the programs that are kept
-        self._programs: OrderedDict[tuple[KernelRun, bool], list[Program]] = OrderedDict()
+        self._programs: OrderedDict[tuple[Extent, bool], list[Program]] = OrderedDict()
 
     @property
     def device(self) -> str:
@@ -155,16 +155,16 @@ class Fused:
             the device failed.
         """
         tile = known_type(tile)
-        task = KernelRun.of(tile.shape, tile.dtype, params)
-        if program := self._kept_program(task, True, slots=1):
+        extent = Extent.of(tile.shape, tile.dtype, params)
+        if program := self._kept_program(extent, True, slots=1):
             return program.measure(tile)
         budget = self.budget(params)
         while True:
-            memory = fit(task, budget, True)
+            memory = fit(extent, budget, True)
             try:
                 if is_whole(memory):
-                    return self._new_program(task, memory, True).measure(tile)
-                return self._by_strips(tile, task, memory)
+                    return self._new_program(extent, memory, True).measure(tile)
+                return self._by_strips(tile, extent, memory)
             except MemoryError:  # others took the memory
                 self.release()
                 budget = memory.nbytes * 3 // 4
@@ -182,14 +182,14 @@ class Fused:
         at_a_time = len(left)
         while left:
             some = left[:at_a_time]
-            task = KernelRun.of(some[0].shape, some[0].dtype, params, len(some))
+            extent = Extent.of(some[0].shape, some[0].dtype, params, len(some))
             try:
-                program = self._kept_program(task, False, slots=2)
+                program = self._kept_program(extent, False, slots=2)
                 if program is None:
-                    memory = layout(task, task.shape[0], GROUP, True, False)
+                    memory = layout(extent, extent.shape[0], GROUP, True, False)
                     if 2 * memory.nbytes > self.budget(params, 2 * len(some)):
                         raise MemoryError
-                    program = self._new_program(task, memory, False)
+                    program = self._new_program(extent, memory, False)
                 runs.append(program.start(some))
                 left = left[len(some) :]
             except MemoryError:  # smaller batches, or one tile after the other
@@ -203,7 +203,7 @@ class Fused:
     def takes_whole(self, tile: Pixels, params: FocusParams) -> bool:
         """True if the tile needs no strips here."""
         known = known_type(tile)
-        return is_whole(fit(KernelRun.of(known.shape, known.dtype, params), self.budget(params), True))
+        return is_whole(fit(Extent.of(known.shape, known.dtype, params), self.budget(params), True))
 
     def budget(self, params: FocusParams, tiles: int = 1) -> int:
         """Bytes that `tiles` tiles may take on the device."""
@@ -230,31 +230,31 @@ class Fused:
         with self._lock:
             return sum(program.work.layout.nbytes for programs in self._programs.values() for program in programs)
 
-    def _kept_program(self, task: KernelRun, features: bool, slots: int) -> Program | None:
-        """The program of a task that was started longest ago; None while the task has fewer than `slots`."""
+    def _kept_program(self, extent: Extent, features: bool, slots: int) -> Program | None:
+        """The program of an extent that was started longest ago; None while the extent has fewer than `slots`."""
         with self._lock:
-            programs = self._programs.get((task, features), [])
+            programs = self._programs.get((extent, features), [])
             if len(programs) < slots:
                 return None
-            self._programs.move_to_end((task, features))
+            self._programs.move_to_end((extent, features))
             programs.append(programs.pop(0))
             return programs[-1]
 
-    def _new_program(self, task: KernelRun, memory: MemoryLayout, features: bool) -> Program:
-        """One more program for a task; others, longest unused first, are dropped for it."""
+    def _new_program(self, extent: Extent, memory: MemoryLayout, features: bool) -> Program:
+        """One more program for an extent; others, longest unused first, are dropped for it."""
         with self._lock:
-            same = self._programs.pop((task, features), [])
+            same = self._programs.pop((extent, features), [])
             needed = memory.nbytes * (1 + len(same))
             while self._programs and (
                 len(self._programs) >= PROGRAMS_KEPT or self._kept() + needed > self._allowed(needed - memory.nbytes)
             ):
                 self._drop_oldest()
-            self._programs[task, features] = [*same, Program(self.hardware, task, memory, features)]
-            return self._programs[task, features][-1]
+            self._programs[extent, features] = [*same, Program(self.hardware, extent, memory, features)]
+            return self._programs[extent, features][-1]
 
-    def _by_strips(self, tile: Pixels, task: KernelRun, memory: MemoryLayout) -> tuple[Measures, FeatureList]:
+    def _by_strips(self, tile: Pixels, extent: Extent, memory: MemoryLayout) -> tuple[Measures, FeatureList]:
         self.release()
-        work = Work(self.hardware, task, memory, features=True)
+        work = Work(self.hardware, extent, memory, features=True)
         work.reset()
         work.copy_in(tile)
         work.greys(tile)
@@ -265,7 +265,7 @@ class Fused:
             work.peaks(window)
             features.append(work.listed())
         (numbers,) = work.all_numbers()
-        return numbers.measures(), feature_list(np.concatenate(features), task.params)
+        return numbers.measures(), feature_list(np.concatenate(features), extent.params)
 
 
 def is_whole(memory: MemoryLayout) -> bool:

@@ -1,4 +1,4 @@
-"""One task's work: which kernel of fused.cu runs when, on what memory."""
+"""The launches for one extent: which kernel of fused.cu runs when, on what memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mhfd.contract import FocusParams
 from mhfd.kernel import measures
 from mhfd.kernel.fused.device import Device
 from mhfd.kernel.fused.layout import (
-    KernelRun,
+    Extent,
     MemoryLayout,
     Window,
     constants,
@@ -51,13 +51,13 @@ from mhfd.kernel.plan import HALF_WIDTH, Decimate, Smooth
 
 
 class Work:
-    """Launches the kernels of one task; each phase is a method that waits for nothing."""
+    """Launches the kernels for one extent; each phase is a method that waits for nothing."""
 
-    def __init__(self, device: Device, task: KernelRun, plan_of_memory: MemoryLayout, features: bool) -> None:
-        self.device, self.task, self.layout, self.features = device, task, plan_of_memory, features
+    def __init__(self, device: Device, extent: Extent, plan_of_memory: MemoryLayout, features: bool) -> None:
+        self.device, self.extent, self.layout, self.features = device, extent, plan_of_memory, features
         self.memory = device.empty(plan_of_memory.nbytes)
         self.stream = device.stream()
-        self._constants, self._places = constants(task)
+        self._constants, self._places = constants(extent)
         self._in_image: tuple[int, int] | None = None
         self.stream.upload(self.at("constants"), self._constants)
 
@@ -79,7 +79,7 @@ class Work:
     ) -> None:
         """Launch over all tiles of the batch; a str names a place in memory, None is null, numbers get 32 bits."""
         typed = [self._argument(arg) for arg in args]
-        self.stream.launch(kernel, (*grid, self.task.batch), (*block, 1), typed, shared)
+        self.stream.launch(kernel, (*grid, self.extent.batch), (*block, 1), typed, shared)
 
     def _argument(self, arg: str | int | float | np.generic | None) -> np.generic:
         typed: np.generic
@@ -104,18 +104,18 @@ class Work:
         """Copy a tile to the device if it is to stay there."""
         if self.layout.resident:
             for first, block in row_blocks(tile):
-                self.stream.upload(self.at("raw", first * self.task.shape[1] * self.task.dtype.itemsize), block)
+                self.stream.upload(self.at("raw", first * self.extent.shape[1] * self.extent.dtype.itemsize), block)
 
     def _raw(self, tile: Pixels, first: int, last: int) -> tuple[int, int]:
         """Have rows first .. last on the device: index of the first, and how many rows are there."""
-        rows = self.task.shape[0]
+        rows = self.extent.shape[0]
         if self.layout.resident:
             return first % rows, rows
         done = first
         while done < last:  # rows before and after the tile are those at its other end
             top = done % rows
             some = min(last - done, rows - top)
-            at = self.at("raw", (done - first) * self.task.shape[1] * self.task.dtype.itemsize)
+            at = self.at("raw", (done - first) * self.extent.shape[1] * self.extent.dtype.itemsize)
             self.stream.upload(at, tile[top : top + some])
             done += some
         return 0, last - first
@@ -125,15 +125,15 @@ class Work:
     def greys(self, tile: Pixels) -> None:
         """Limits, mean and means of blocks of the tile as a whole."""
         self._limits(tile)
-        kind, size = self.task.dtype.str[1:], math.prod(self.task.shape)
+        kind, size = self.extent.dtype.str[1:], math.prod(self.extent.shape)
         for first, last in self._strips(0):
             self._normalise(tile, first, last, with_blocks=True)
-        n_blocks = np.int64(math.prod(self.task.blocks))
+        n_blocks = np.int64(math.prod(self.extent.blocks))
         self._launch(f"mean_{kind}", (1, 1), (WIDTH, 1), "states", "blocks", n_blocks, np.int64(size), shared=8 * WIDTH)
 
     def noise(self, tile: Pixels) -> None:
         """Noise and covariances of the tile as a whole."""
-        rows, cols = self.task.shape
+        rows, cols = self.extent.shape
         spare = 2 + measures.LINE_LAGS[2]
         for first, last in self._strips(spare):
             at = self._chunks(tile, first, last)
@@ -141,7 +141,7 @@ class Work:
             self._over_chunks("noise_coarse", at, "coarse", "shades", shared=shared)
             self._over_chunks("covariances", at, "products", shared=8 * LAGS * CHUNK_COLS)
         self._launch(
-            "noise_bins", (MEDIANS, 1), (1024, 1), "states", "coarse", "shades", self.task.chunks,
+            "noise_bins", (MEDIANS, 1), (1024, 1), "states", "coarse", "shades", self.extent.chunks,
             np.int64(rows * cols), shared=8 * 1024,
         )  # fmt: skip
         for first, last in self._strips(spare):
@@ -150,16 +150,16 @@ class Work:
         self._launch("noise_medians", (MEDIANS, 1), (1024, 1), "states", "fine", shared=shared)
         shared = 8 * WIDTH * (LAGS + SHADES)
         self._launch(
-            "summary", (1, 1), (WIDTH, 1), "states", "shades", "products", self.task.chunks, rows, cols, shared=shared
+            "summary", (1, 1), (WIDTH, 1), "states", "shades", "products", self.extent.chunks, rows, cols, shared=shared
         )
         if rows >= BLOCK and cols >= BLOCK:
             grid = ceil_div(cols // BLOCK, WIDTH), rows // BLOCK
             self._launch("content", grid, (WIDTH, 1), "states", "blocks", rows, cols, shared=8)
 
     def _limits(self, tile: Pixels) -> None:
-        rows, cols = self.task.shape
-        kind, (digits, bits) = self.task.dtype.str[1:], self.task.digits
-        rank = math.floor(self.task.params.saturate * rows * cols)
+        rows, cols = self.extent.shape
+        kind, (digits, bits) = self.extent.dtype.str[1:], self.extent.digits
+        rank = math.floor(self.extent.params.saturate * rows * cols)
         step = rows if self.layout.resident else self.layout.raw_rows
         for digit in range(digits):
             histograms = "digits" if digit else "first_digit"
@@ -178,7 +178,7 @@ class Work:
 
     def _strips(self, spare: int) -> Iterator[tuple[int, int]]:
         """All rows of the tile, in pieces that leave room for `spare` more rows of the image."""
-        rows = self.task.shape[0]
+        rows = self.extent.shape[0]
         if self.layout.image_rows >= rows:
             yield 0, rows
             return
@@ -192,23 +192,23 @@ class Work:
             return
         self._in_image = first, last
         raw_first, raw_rows = self._raw(tile, first, last)
-        cols, (block_rows, _) = self.task.shape[1], self.task.blocks
+        cols, (block_rows, _) = self.extent.shape[1], self.extent.blocks
         self._launch(
-            f"normalise_{self.task.dtype.str[1:]}", (ceil_div(cols, 128), ceil_div(last - first, BLOCK)), (128, 1),
+            f"normalise_{self.extent.dtype.str[1:]}", (ceil_div(cols, 128), ceil_div(last - first, BLOCK)), (128, 1),
             "raw", "states", "image", "blocks" if with_blocks else None, raw_first, raw_rows, last - first, cols,
             first // BLOCK, block_rows, shared=8 * 128 + 4 * 256,
         )  # fmt: skip
 
     def _chunks(self, tile: Pixels, first: int, last: int) -> tuple[int, int, int, int]:
         """Normalise the rows that the chunks read: first and number of rows in `image`; first, last."""
-        rows = self.task.shape[0]
+        rows = self.extent.shape[0]
         start, stop = max(0, first - 2), min(rows, last + measures.LINE_LAGS[2])
         self._normalise(tile, start, stop)
         return start, stop - start, first, last
 
     def _over_chunks(self, kernel: str, at: tuple[int, int, int, int], *results: str, shared: int = 0) -> None:
         _, _, first, last = at
-        rows, cols = self.task.shape
+        rows, cols = self.extent.shape
         grid = ceil_div(cols, CHUNK_COLS), ceil_div(last - first, CHUNK_ROWS)
         self._launch(kernel, grid, (CHUNK_COLS, 1), "image", "states", *results, *at, rows, cols, shared=shared)
 
@@ -220,7 +220,7 @@ class Work:
         source, target = "even", "odd"
         level, fresh = 0, True
         pending: list[int] = []  # scales whose responses wait to be merged
-        for number, step in enumerate(self.task.plan.steps):
+        for number, step in enumerate(self.extent.plan.steps):
             if isinstance(step, Decimate):
                 fresh = self._merge(window, level, pending, fresh)
                 level = step.level
@@ -231,7 +231,7 @@ class Work:
                 if step.scale_index is not None:
                     pending.append(step.scale_index)
                     room = self.layout.places["responses"][1] // (
-                        4 * self.task.batch * samples(self.task, window, level)
+                        4 * self.extent.batch * samples(self.extent, window, level)
                     )
                     if len(pending) == room:
                         fresh = self._merge(window, level, pending, fresh)
@@ -239,11 +239,11 @@ class Work:
         self._merge(window, level, pending, fresh)
 
     def _size(self, window: Window, level: int) -> tuple[int, int]:
-        first, last = level_rows(self.task, window, level)
-        return last - first, level_cols(self.task, level)
+        first, last = level_rows(self.extent, window, level)
+        return last - first, level_cols(self.extent, level)
 
     def _slot(self, window: Window, level: int, slot: int) -> np.generic:
-        offset = 4 * slot * self.task.batch * samples(self.task, window, level)
+        offset = 4 * slot * self.extent.batch * samples(self.extent, window, level)
         address: np.generic = np.uint64(self.at("responses", offset))
         return address
 
@@ -252,7 +252,7 @@ class Work:
         rows, cols = self._size(window, step.level)
         begin = "image" if step.from_image else source
         response = None if slot is None else self._slot(window, step.level, slot)
-        taps, count, circular = self._constant(f"taps {number}"), len(step.taps), int(self.task.circular)
+        taps, count, circular = self._constant(f"taps {number}"), len(step.taps), int(self.extent.circular)
         shape, rest = (rows, cols, step.step), (circular, int(step.from_image))
         if fits_shared(step):
             groups = ceil_div(rows, SMOOTH_ROWS * step.step) * step.step
@@ -271,11 +271,11 @@ class Work:
 
     def _decimate(self, window: Window, level: int, source: str, target: str) -> None:
         (source_rows, source_cols), (rows, cols) = self._size(window, level - 1), self._size(window, level)
-        top = 2 * level_rows(self.task, window, level)[0] - level_rows(self.task, window, level - 1)[0]
-        left = -self.task.plan.margin if level == 1 else 0
+        top = 2 * level_rows(self.extent, window, level)[0] - level_rows(self.extent, window, level - 1)[0]
+        left = -self.extent.plan.margin if level == 1 else 0
         self._launch(
             "decimate", (rows, ceil_div(cols, WIDTH)), (WIDTH, 1), source, target, source_rows,
-            source_cols, top, left, rows, cols, int(self.task.circular),
+            source_cols, top, left, rows, cols, int(self.extent.circular),
         )  # fmt: skip
 
     def _merge(self, window: Window, level: int, pending: list[int], fresh: bool) -> bool:
@@ -283,11 +283,11 @@ class Work:
         if not pending:
             return fresh
         first, last = window.maximum
-        rows, cols = last - first, self.task.shape[1]
+        rows, cols = last - first, self.extent.shape[1]
         size = self._size(window, level)
-        top = (first >> level) - level_rows(self.task, window, level)[0]
-        stride = np.int64(self.task.batch * math.prod(size))
-        polarity = ("dark", "bright", "both").index(self.task.params.polarity)
+        top = (first >> level) - level_rows(self.extent, window, level)[0]
+        stride = np.int64(self.extent.batch * math.prod(size))
+        polarity = ("dark", "bright", "both").index(self.extent.params.polarity)
         places = "responses", "strength", "scale"
         what = stride, len(pending), pending[0]
         if level == 0:
@@ -299,7 +299,7 @@ class Work:
             along = MERGE_SIDE // 2**level + 2 * HALF_WIDTH - 1
             self._launch(
                 f"merge_{level}", (ceil_div(cols, MERGE_SIDE), ceil_div(rows, MERGE_SIDE)), (MERGE_SIDE, MERGE_GROUPS),
-                *places, self._constant(f"weights {level}"), *what, *size, top, self.task.plan.margin >> level, rows,
+                *places, self._constant(f"weights {level}"), *what, *size, top, self.extent.plan.margin >> level, rows,
                 cols, polarity, int(fresh), shared=4 * along * (along + MERGE_SIDE),
             )  # fmt: skip
         pending.clear()
@@ -309,7 +309,7 @@ class Work:
 
     def gather(self, other: Work, window: Window) -> None:
         """Merge another device's maximum over larger scales, once that device has synchronised."""
-        size = (window.maximum[1] - window.maximum[0]) * self.task.shape[1]
+        size = (window.maximum[1] - window.maximum[0]) * self.extent.shape[1]
         self.stream.fetch(self.at("even"), other.device, other.at("strength"), 4 * size)
         self.stream.fetch(self.at("odd"), other.device, other.at("scale"), 2 * size)
         self._launch(
@@ -318,13 +318,13 @@ class Work:
 
     def peaks(self, window: Window) -> None:
         """Count the features of the core and, if wanted, list them."""
-        (first, last), cols = window.core, self.task.shape[1]
-        robust, n_scales = self.task.params.mode == "robust", self.task.params.n_scales
+        (first, last), cols = window.core, self.extent.shape[1]
+        robust, n_scales = self.extent.params.mode == "robust", self.extent.params.n_scales
         self._launch(
             "peaks", (ceil_div(cols, WIDTH), ceil_div(last - first, PEAK_ROWS)), (WIDTH, 1),
             "strength", "scale", "image", "states", self._constant("thresholds") if robust else None, "counts",
             "responses" if self.features else None, "found", *window.maximum, window.image[0],
-            window.image[1] - window.image[0], first, last, self.task.shape[0], cols, n_scales, shared=4 * n_scales,
+            window.image[1] - window.image[0], first, last, self.extent.shape[0], cols, n_scales, shared=4 * n_scales,
         )  # fmt: skip
 
     def listed(self) -> NDArray[Any]:
@@ -365,32 +365,32 @@ class Work:
         def part(name: str, dtype: Any) -> NDArray[Any]:
             start, size = self.layout.places[name]
             values: NDArray[Any] = results[start - origin : start - origin + size].copy().view(dtype)
-            return values.reshape(self.task.batch, -1)
+            return values.reshape(self.extent.batch, -1)
 
         states, counts = part("states", STATE), part("counts", np.uint32)
-        return [Numbers(self.task, states[i, 0], counts[i]) for i in range(self.task.batch)]
+        return [Numbers(self.extent, states[i, 0], counts[i]) for i in range(self.extent.batch)]
 
 
 @dataclass(frozen=True)
 class Numbers:
     """A device's results for a tile."""
 
-    task: KernelRun
+    extent: Extent
     state: Any  # a STATE
     counts: NDArray[np.uint32]  # features by scale
 
     def measures(self) -> Measures:
         c = self.state["covariances"].tolist()
         numbers = summarise(
-            math.prod(self.task.shape),
+            math.prod(self.extent.shape),
             self.counts.tolist(),
             NoiseModel(*(float(self.state[name]) for name in ("variance", "slope", "grey"))),
             Covariances(down=(c[0], c[1], c[2]), along=(c[3], c[4], c[5]), falling=(c[6], c[7]), rising=(c[8], c[9])),
             np.empty((0, 0)),  # the device has compared the blocks already
             float(self.state["saturated"]),
-            self.task.params,
+            self.extent.params,
         )
-        rows, cols = self.task.shape[0] // BLOCK, self.task.shape[1] // BLOCK
+        rows, cols = self.extent.shape[0] // BLOCK, self.extent.shape[1] // BLOCK
         return replace(numbers, content=int(self.state["content"]) / (rows * cols) if rows >= 1 and cols >= 3 else None)
 
 
