@@ -14,7 +14,7 @@ import tifffile
 from click.testing import CliRunner
 from PIL import Image
 
-from mhfd.contract import ErrorCode, FocusResult, Provenance
+from mhfd.contract import ErrorCode, ExitCode, FocusResult, Provenance
 from mhfd_client.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +70,11 @@ def test_the_commands_around_a_watch_run(run: Path, monkeypatch: pytest.MonkeyPa
             command += " --once"  # else it would not end
         done = CliRunner().invoke(main, command.split()[1:])
         assert done.exit_code == 0, f"{command}: {done.output}"
+
+
+def test_the_table_of_exit_codes_is_that_of_the_program() -> None:
+    table = README.partition("| exit code | meaning |")[2].partition("\n\n")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, flags=re.MULTILINE)] == [int(c) for c in ExitCode]
 
 
 @pytest.mark.parametrize("target", re.findall(r"^make (\w+)", blocks("sh"), flags=re.MULTILINE))
