@@ -1,10 +1,10 @@
-"""What runs on the microscope PC: finds tiles, has them scored, judges them in the context of their run.
+"""The microscope PC's half of mhfd: finds tiles, has them scored, judges each in the context of its run.
 
     >>> from mhfd_client import Client
     >>> with Client("dgx") as client:
     ...     results = client.score(["run/s0001_r0_c0.tif"])
 
-Importing this package is quick: what a name needs is loaded when it is first used.
+Importing this package is quick: the module of a name is loaded on first use.
 """
 
 from __future__ import annotations

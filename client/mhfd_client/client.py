@@ -1,4 +1,4 @@
-"""`Client`: tiles scored on an endpoint, with plain Python waiting: lists, iterators, `concurrent.futures`."""
+"""`Client` scores tiles on an endpoint; its results are lists, iterators or `concurrent.futures`."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 
 Params = FocusParams | Mapping[str, Any] | None
 
-DRAIN_S = 10.0  # `close` waits so long for what is under way
-MEMORY_BYTES = 2**28  # of arrays that `map` has handed over, besides the one in hand
-ANSWER_S = 600.0  # for one call: an endpoint may have to start its workers
+DRAIN_S = 10.0  # how long `close` waits for tiles in flight
+MEMORY_BYTES = 2**28  # limit for the arrays that `map` has in flight, besides one
+ANSWER_S = 600.0  # for one `call`: an endpoint may have to start its workers
 
 
 class Client:
@@ -42,18 +42,18 @@ class Client:
         with Client("dgx") as client:
             results = client.score(["run/s0001_r0_c0.tif", "run/s0001_r0_c1.tif"])
 
-    Nothing is started or asked before the first tile. All methods may be called from any thread, and from notebooks.
+    Nothing is started or sent before the first tile. All methods may be called from any thread, and from notebooks.
     A tile that cannot be scored is a row with status "failed"; exceptions are about the endpoint or the parameters.
 
     Parameters
     ----------
     endpoint : name or UUID
-    config : what `load_config` returns, or the file to read; by default the user's
-    state_file : is kept up to date with what is in flight, for `resume` in another process
-    on_state : is given the same, whenever it changes, in a thread of the client
-    on_notice : is told in a sentence what a person should know ("offline since 12:03, 40 tiles wait"); by default
-        a warning in the log
-    compute : for another implementation of `Compute`
+    config : a `Config`, or the file to read; by default the user's
+    state_file : kept up to date with the tasks in flight, for `resume` in another process
+    on_state : called with the same state when it changes, in a client thread; not used with `state_file`
+    on_notice : called with a sentence for the user ("offline since 12:03, 40 tiles wait"); by default it goes to
+        the log as a warning
+    compute : another implementation of `Compute`
 
     Raises
     ------
@@ -83,18 +83,18 @@ class Client:
         self._resources.computes.append(self._compute)
         # A client that is dropped without `close` leaves no threads behind.
         self._finalizer = weakref.finalize(self, self._resources.abandon)
-        self._finalizer.atexit = False  # too late then; see _close_at_exit
+        self._finalizer.atexit = False  # that would be too late: see _close_at_exit
 
     # --- Scoring --------------------------------------------------------------------------------------------------
 
     def score(self, sources: Source | Iterable[Source], params: Params = None) -> list[FocusResult]:
-        """Score tiles; their rows in order, with verdicts. A file with several pages has a row a page.
+        """Score tiles; the rows in order, with verdicts. A file with several pages has a row a page.
 
-        Ctrl-C cancels what was not handed over and returns at once; the client can be used further.
+        Ctrl-C cancels tiles not yet sent and returns at once; the client remains usable.
 
         Parameters
         ----------
-        sources : files, or arrays (rows, cols); a single one will do
+        sources : files, or arrays (rows, cols); one or several
         params : `FocusParams`, or an object with its keys
 
         Raises
@@ -102,7 +102,7 @@ class Client:
         ComputeError
             The endpoint does not work; the kind and the message say why.
         ParamsError
-            The parameters cannot be used.
+            The parameters are invalid.
         """
         checked = _params(params)
         tiles = [tile for source in _several(sources) for tile in tiles_of(source, checked)]
@@ -110,13 +110,13 @@ class Client:
         try:
             return judge(tile.future.result() for tile in tiles)
         finally:
-            for tile in tiles:  # after an exception or Ctrl-C; does nothing to what is done
+            for tile in tiles:  # after an exception or Ctrl-C; no effect on finished tiles
                 tile.future.cancel()
 
     def map(self, sources: Iterable[Source], params: Params = None) -> Generator[FocusResult, None, None]:
-        """`score` as a stream: rows in order as soon as they are known, however many there are; without verdicts.
+        """`score` as a stream of any length: rows in order, each as soon as it is known; without verdicts.
 
-        Sources are taken as they are needed. Closing the iterator, or an exception, cancels what was not handed over.
+        Sources are read as needed. Closing the iterator, or an exception, cancels tiles not yet sent.
         """
         checked, dispatcher = _params(params), self._running()
         ahead = self.window
@@ -146,27 +146,27 @@ class Client:
         return tile.future
 
     def put(self, tiles: Sequence[Tile]) -> None:
-        """Score tiles of the caller's making in the background; each has a future."""
+        """Score tiles made by the caller in the background; each has a future."""
         self._running().put(tiles, linger=True)
 
     @property
     def window(self) -> int:
-        """How many tiles are worth having under way."""
+        """The number of tiles worth having in flight."""
         return max(2, self._compute.slots * self.entry.limits.max_tiles_per_task)
 
     # --- The endpoint ---------------------------------------------------------------------------------------------
 
     def connect(self, *, interactive: bool | None = None) -> None:
-        """Get ready and sign in now, not with the first tile; later calls do nothing.
+        """Connect and sign in now, not with the first tile; later calls do nothing.
 
         Parameters
         ----------
-        interactive : whether somebody may be asked; by default, where there is a terminal or a notebook
+        interactive : True if the user may be asked to sign in; by default, in a terminal or a notebook
 
         Raises
         ------
         ComputeError
-            It cannot be done; the kind says why.
+            The connection fails; the kind says why.
         """
         self._running(interactive)
 
@@ -181,7 +181,7 @@ class Client:
         Raises
         ------
         ComputeError
-            It cannot be run, or there is no answer in time.
+            It cannot be run, or does not answer in time.
         """
         self._running()
         reply = self._compute.submit(function, arguments)
@@ -189,54 +189,54 @@ class Client:
             answer = reply.result(timeout_s)
         except FutureTimeoutError as error:
             raise EndpointUnavailableError(
-                f"'{self.endpoint}' did not answer {function} within {timeout_s:.0f} s: mhfd doctor"
+                f"'{self.endpoint}' did not answer {function} within {timeout_s:.0f} s: run `mhfd doctor`"
             ) from error
         return answers.check(answer, self.endpoint)
 
     def status(self, timeout_s: float = 60.0) -> Status:
-        """Whether the endpoint is online, at most a minute old.
+        """The endpoint's status, online or offline, at most a minute old.
 
         Raises
         ------
         ComputeError
-            The service cannot be asked.
+            The request fails.
         """
         self._running()
         try:
             return self._compute.status().result(timeout_s)
         except FutureTimeoutError as error:
-            raise EndpointUnavailableError(f"the service does not answer about '{self.endpoint}'") from error
+            raise EndpointUnavailableError(f"the service does not answer about '{self.endpoint}': try later") from error
 
     # --- Beginning again ------------------------------------------------------------------------------------------
 
     def state(self) -> Json:
-        """What is in flight, as plain data for `resume`."""
+        """The tasks in flight, as plain data for `resume`."""
         return self._running().state()
 
     def resume(self, state: Json | str | os.PathLike[str]) -> list[tuple[str, Future[FocusResult]]]:
-        """Take up what an earlier process had in flight: name and future of each tile.
+        """Take up an earlier process's tasks in flight; the name and future of each tile.
 
-        Answers that are already there come at once. A file of which nothing is known is sent again. Comes before the
-        first tile of this client.
+        Answers that exist already come at once. Files of tasks that got no id are sent again. Call it before this
+        client's first tile.
 
         Parameters
         ----------
-        state : what `state` returned, or the state file
+        state : a value of `state`, or the state file
         """
         return [(tile.name, tile.future) for tile in self.take_up(state)]
 
     def take_up(self, state: Json | str | os.PathLike[str]) -> list[Tile]:
-        """`resume`, with the tiles as they were put."""
+        """`resume`, but return the tiles themselves."""
         if not isinstance(state, dict):
             state = _read_state(Path(state))
         if state["endpoint"] != self._compute.name:
-            raise ParamsError(f"this state is of endpoint '{state['endpoint']}', not '{self._compute.name}'")
+            raise ParamsError(f"this state belongs to endpoint '{state['endpoint']}', not '{self._compute.name}'")
         return self._running().resume(state)
 
     # --- End ------------------------------------------------------------------------------------------------------
 
     def close(self, drain_s: float = DRAIN_S) -> None:
-        """Cancel what was not handed over, wait so long for what was, and end all threads and processes."""
+        """Cancel tiles not yet sent, wait `drain_s` for the others, and end all threads and processes."""
         self._finalizer.detach()
         self._resources.close(drain_s)
 
@@ -251,7 +251,7 @@ class Client:
             if self._resources.closed:
                 raise RuntimeError("this Client is closed; make a new one")
             if self._dispatcher is None:
-                self._compute.connect(interactive=interactive)  # in the caller's thread: somebody may be asked
+                self._compute.connect(interactive=interactive)  # in the caller's thread: it may ask the user
                 self._dispatcher = self._new_dispatcher()
             return self._dispatcher
 
@@ -272,7 +272,7 @@ class Client:
 
 
 class _Overflow:
-    """This machine, for what the endpoint does not take; started when it is first needed."""
+    """Scores here the tiles that the endpoint does not take; started when first needed."""
 
     def __init__(self, entry: LocalEndpoint, resources: _Resources) -> None:
         self._entry = entry
@@ -289,7 +289,7 @@ class _Overflow:
 
 
 class _Resources:
-    """What a client has running; knows nothing of the client, so that this one can be collected."""
+    """A client's dispatchers and computes; without a reference to it, so that it can be collected."""
 
     def __init__(self) -> None:
         self.dispatchers: list[Dispatcher] = []
@@ -309,7 +309,7 @@ class _Resources:
         _open.discard(self)
 
     def abandon(self) -> None:
-        """`close` for a client that is collected as garbage: by any thread, whatever locks it holds."""
+        """`close`, in a thread of its own: garbage is collected in any thread, whatever locks that holds."""
         self.closed = True
         threading.Thread(target=self.close, args=(0.0,), name="mhfd-close", daemon=True).start()
 
@@ -349,7 +349,7 @@ def _several(sources: Source | Iterable[Source]) -> Iterable[Source]:
 
 
 def _write_state(file: Path, state: Json) -> None:
-    """All or nothing; without it scoring goes on, so a full disk is told and no more."""
+    """Write the file whole or not at all; an error is only logged, as scoring goes on."""
     part = file.with_name(f"{file.name}.part")
     try:
         part.write_text(json.dumps(state), encoding="utf-8")
@@ -362,7 +362,7 @@ def _read_state(file: Path) -> Json:
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ParamsError(f"{file} cannot be read as the state of a client: {error}") from error
+        raise ParamsError(f"{file} cannot be read as a client's state file: {error}") from error
     if not isinstance(state, dict) or state.get("schema") != 1:
-        raise ParamsError(f"{file} is no state file that this mhfd reads")
+        raise ParamsError(f"{file} is not a state file of this version of mhfd")
     return state

@@ -1,4 +1,4 @@
-"""Does scoring work here, and on an endpoint? One question after the other, each with what to do when it does not."""
+"""Check that scoring works on this machine, or on an endpoint; each check that fails says what to do."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ RESULTS_HOST = "compute.amqps.globus.org"
 
 CONNECT_S = 5.0
 TASKS_PER_GPU = 4
-"""Descriptions asked for each GPU, at once: enough that nearly surely every worker gets one."""
+"""`describe` tasks for each GPU, sent at once: almost surely enough for each worker to get one."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One question and its answer.
+    """One check and its outcome.
 
     Attributes
     ----------
-    name : what was looked at
+    name : what was checked
     level : "WARN" is worth knowing, "FAIL" keeps tiles from being scored
     found : what was seen
-    remedy : what to do about it; "" when all is well
+    remedy : what to do about it; "" for "PASS"
     """
 
     name: str
@@ -58,12 +58,12 @@ class Check:
 
 
 def examine(config: Config, name: str = "local", *, deadline_s: float = 300.0) -> Iterator[Check]:
-    """Look at this machine, then at an endpoint; stops at what makes the rest pointless.
+    """Check this machine, then an endpoint; stop at a failure that makes the rest pointless.
 
     Parameters
     ----------
-    name : of an entry of the configuration, or a UUID; "local" for this machine alone
-    deadline_s : for each answer of the endpoint, the first of which may have to wait for workers to start
+    name : an entry of the configuration, or a UUID; "local" for this machine alone
+    deadline_s : for each answer of the endpoint; the first may have to wait for workers to start
     """
     yield from _here(probe=name == "local")
     if name != "local":
@@ -86,10 +86,10 @@ def _here(*, probe: bool) -> Iterator[Check]:
 
     about = worker.describe()
     for problem in about["problems"]:
-        yield Check("this machine", "WARN", problem, "see the message; scoring goes on without")
+        yield Check("this machine", "WARN", problem, "see the message; scoring goes on")
     backend, device = about["env"]["backend"], about["env"]["device"]
     if backend == "numpy":
-        yield Check("backend", "WARN", "numpy: right, but slow", 'pip install "mhfd[cpu]"')
+        yield Check("backend", "WARN", "numpy: correct but slow", 'pip install "mhfd[cpu]"')
     else:
         yield Check("backend", "PASS", f"{backend} on {device}")
     yield _probe(worker.warmup())
@@ -107,9 +107,7 @@ def _probe(answer: Json) -> Check:
         return Check("probe tile", "FAIL", error["message"], "see the message")
     found = f"{answer['features']} of {answer['expected']} features, {answer['warm_ms']:.0f} ms"
     if not answer["ok"]:
-        return Check(
-            "probe tile", "FAIL", found, "the kernel counts wrong on this device: please report it, with --json"
-        )
+        return Check("probe tile", "FAIL", found, "the kernel miscounts on this device: please report it, with --json")
     return Check("probe tile", "PASS", f"{found} (the first, with compiling: {answer['first_ms'] / 1e3:.1f} s)")
 
 
@@ -152,7 +150,7 @@ def _functions(entry: GlobusEndpoint) -> Check:
 
 
 def _registered(config: Config, entry: GlobusEndpoint) -> Check | None:
-    """Whether what is registered is what this version would register; None when nobody knows."""
+    """Compare the registered functions with this version's; None without a functions.json."""
     file: Path | None = entry.functions_file or config.functions_file
     if file is None:
         return None
@@ -172,16 +170,16 @@ def _sha256(function: str) -> str:
 
 
 def _network(entry: GlobusEndpoint) -> Iterator[Check]:
-    """Names and ports; another environment than production, and what a proxy reaches, only the service can tell."""
+    """Check hosts and ports, but not outside production nor behind a proxy: the service's answers show those."""
     if os.environ.get("GLOBUS_SDK_ENVIRONMENT", "production") != "production":
-        yield Check("network", "PASS", f"environment {os.environ['GLOBUS_SDK_ENVIRONMENT']}: not looked at")
+        yield Check("network", "PASS", f"environment {os.environ['GLOBUS_SDK_ENVIRONMENT']}: not checked")
         return
     host = urlsplit(SERVICE).hostname or ""
     if "https" in urllib.request.getproxies():
-        yield Check("service", "PASS", "by way of the proxy")
+        yield Check("service", "PASS", "through the proxy")
     else:
-        yield _port("service", host, 443, "let this machine open connections to it, or set https_proxy")
-    yield _port("result stream", RESULTS_HOST, entry.amqp_port, "let it out, or try amqp_port = 443 (or 5671)")
+        yield _port("service", host, 443, "allow this machine to connect to it, or set https_proxy")
+    yield _port("result stream", RESULTS_HOST, entry.amqp_port, "allow it, or try amqp_port = 443 (or 5671)")
 
 
 def _port(name: str, host: str, port: int, remedy: str) -> Check:
@@ -193,7 +191,7 @@ def _port(name: str, host: str, port: int, remedy: str) -> Check:
 
 
 def _sign_in() -> Check:
-    """Whether somebody has signed in; nobody is asked."""
+    """Check for a sign-in, without asking for one."""
     if os.environ.get("GLOBUS_COMPUTE_CLIENT_ID"):
         if os.environ.get("GLOBUS_COMPUTE_CLIENT_SECRET"):
             return Check("sign-in", "PASS", "client credentials from the environment")
@@ -201,7 +199,7 @@ def _sign_in() -> Check:
     from globus_compute_sdk.sdk.auth.globus_app import get_globus_app
 
     if get_globus_app().login_required():
-        return Check("sign-in", "FAIL", "nobody is signed in here", "run `mhfd warmup --endpoint NAME`, which asks")
+        return Check("sign-in", "FAIL", "nobody is signed in here", "run `mhfd warmup --endpoint NAME` to sign in")
     return Check("sign-in", "PASS", "signed in")
 
 
@@ -211,7 +209,7 @@ def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Ch
         yield sign_in
         status = compute.status().result(deadline_s)
     except SignInNeededError as error:
-        yield Check("sign-in", "FAIL", str(error), "run `mhfd warmup --endpoint NAME`, which asks")
+        yield Check("sign-in", "FAIL", str(error), "run `mhfd warmup --endpoint NAME` to sign in")
         return
     except (MhfdError, TimeoutError) as error:
         yield Check("service", "FAIL", _sentence(error), "see the message; then try again")
@@ -252,8 +250,8 @@ def _versions(about: Json) -> Iterator[Check]:
     }
     remedies = {
         "mhfd": "install the same version on both sides, so that scores can be compared",
-        "Python": "our functions do not mind; those sent by value with dill do, so prefer the same minor version",
-        "dill": "our functions do not mind; those sent by value do",
+        "Python": "mhfd works anyway; functions sent by value with dill may not, so prefer the same minor version",
+        "dill": "mhfd works anyway; functions sent by value may not",
         "globus-compute-sdk": "update the older side",
     }
     for name, ours in here.items():
@@ -271,7 +269,7 @@ def _versions(about: Json) -> Iterator[Check]:
 
 
 def _gpus(compute: Compute, about: Json, deadline_s: float) -> Iterator[Check]:
-    """Whether each worker has a GPU of its own."""
+    """Check that each worker has its own GPU."""
     if not about["gpus"]:
         yield Check("GPUs", "PASS", "none: the endpoint scores on its processors")
         return

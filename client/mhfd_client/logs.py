@@ -1,8 +1,8 @@
-"""Log files of a program that runs for weeks: one JSON object a line, a file a day, nothing secret, no surprises.
+"""Log files for a program that runs for weeks: one JSON object a line, one file a day, no secrets.
 
 A file is named by its local date and never renamed, which Windows would refuse while it is open. Where several
 processes log into one folder, the first has `mhfd-2026-11-23.jsonl`, the others `mhfd-2026-11-23-PID.jsonl`.
-Whatever goes wrong with the log goes wrong alone: the program does not notice.
+A fault in logging never reaches the program.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LOGGERS = ("mhfd", "mhfd_client")
 RETRY_S = 10.0
-"""A log that could not be written is left alone for so long: the share it is on may answer slowly, or be gone."""
+"""Pause after a failed write: the share that holds the log may answer slowly, or be gone."""
 
 _NAME = re.compile(r"mhfd-(\d{4}-\d\d-\d\d)(-\d+)?\.jsonl")
 
@@ -49,15 +49,15 @@ _SECRET_NAME = re.compile(_SECRET_WORD, re.IGNORECASE)
 
 
 def start_logging(folder: Path, *, days: int = 14, level: int | str = logging.INFO) -> None:
-    """Have the loggers of mhfd write into a folder, and their warnings, as before, on standard error.
+    """Have mhfd's loggers write files in a folder, and their warnings, as before, to standard error.
 
-    Called again, it replaces what was started before.
+    A second call replaces the first.
 
     Parameters
     ----------
     folder : made when it is missing
     days : files older than this are deleted
-    level : of what is written to the file
+    level : the lowest written to the file
     """
     stop_logging()
     file, console = DailyFile(folder, days=days), _Console()
@@ -72,7 +72,7 @@ def start_logging(folder: Path, *, days: int = 14, level: int | str = logging.IN
 
 
 def stop_logging() -> None:
-    """Take away what `start_logging` added."""
+    """Undo `start_logging`."""
     for name in LOGGERS:
         logger = logging.getLogger(name)
         for handler in [each for each in logger.handlers if isinstance(each, DailyFile | _Console)]:
@@ -126,7 +126,7 @@ class DailyFile(logging.Handler):
                 self._write(_encode(record, told))
                 self._dropped = 0
             self._write(line)
-        except Exception as error:  # nothing that befalls a log may reach the program that logs
+        except Exception as error:  # a fault in logging must not reach the program
             self._give_up(error)
 
     def close(self) -> None:
@@ -143,20 +143,20 @@ class DailyFile(logging.Handler):
         self._close_file()
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"mhfd-{day}{'' if self._is_first() else f'-{os.getpid()}'}.jsonl"
-        self._file, self._day = path.open("a+b", buffering=0), day
+        self._file, self._day = FileIO(path, "a+", opener=_owner_only), day
         if ends_torn(self._file):  # a crash or a full disk may have left half a line
             self._write(b"\n")
         self._delete_old()
 
     def _is_first(self) -> bool:
-        """Whether this process has the name without a number: it holds the folder's lock, until it ends."""
+        """True if this process takes the name without a PID: it then holds the folder's lock until it ends."""
         from filelock import FileLock, Timeout
 
         if self._first is None:
             lock = FileLock(self._folder / ".mhfd-log.lock")
             try:
                 lock.acquire(timeout=0)
-            except (Timeout, OSError, NotImplementedError):  # someone else has it, or the disk knows no locks
+            except (Timeout, OSError, NotImplementedError):  # another process has it, or the disk has no locks
                 return False
             self._first = lock
         return True
@@ -171,7 +171,7 @@ class DailyFile(logging.Handler):
         for path in self._folder.glob("mhfd-*.jsonl"):
             if (name := _NAME.fullmatch(path.name)) is None:
                 continue
-            with contextlib.suppress(OSError, ValueError):  # another process has it open, or it is no date
+            with contextlib.suppress(OSError, ValueError):  # another process has it open, or it is not a date
                 if date.fromisoformat(name[1]) < oldest:
                     path.unlink()
 
@@ -187,6 +187,11 @@ class DailyFile(logging.Handler):
         if file is not None:
             with contextlib.suppress(OSError):
                 file.close()
+
+
+def _owner_only(path: str, flags: int) -> int:
+    """A new file is for its owner: messages name folders and people."""
+    return os.open(path, flags, 0o600)
 
 
 def _line(record: logging.LogRecord) -> bytes:
@@ -210,7 +215,7 @@ def _encode(record: logging.LogRecord, message: str, trace: str | None = None) -
 
 
 class _Console(logging.Handler):
-    """Warnings on standard error, wherever that is just now: a live display on the terminal replaces it."""
+    """Warnings on the current sys.stderr, which a live display on the terminal replaces."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -241,7 +246,7 @@ def _log_crash(
 
 
 class _Crash:
-    """An error that ends the program goes into the file too: where nobody sits there is no terminal to read it on."""
+    """Logs an error that ends the program to the file too: an unattended program has no terminal to read it on."""
 
     def __init__(self, file: DailyFile) -> None:
         self.file, self.before = file, sys.excepthook

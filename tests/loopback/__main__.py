@@ -1,4 +1,4 @@
-"""Run the loopback until Ctrl-C, for a person to play with: ``python -m loopback [ENDPOINT_FOLDER]``."""
+"""Run the loopback until Ctrl-C, for a person to try out: ``python -m loopback [ENDPOINT_FOLDER]``."""
 
 # ruff: noqa: T201
 
@@ -57,7 +57,7 @@ def configure(everything: Loopback) -> Path:
 
 
 def instructions(everything: Loopback, config: Path) -> str:
-    """What to type elsewhere; the lines that are not for a shell are comments to it."""
+    """The lines to type in another shell; explanations are comments."""
     exports = {**everything.environment, "MHFD_CONFIG": str(config), "MHFD_ENDPOINT_UUID": everything.endpoint_id}
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""The service's connection to the broker: kept up for ever, in the event loop of the service."""
+"""The service's connection to the broker, restored after each loss, in the service's event loop."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Message:
     body: bytes
     headers: Mapping[str, str | list[str]] = field(default_factory=dict)
     timestamp: int | None = None
-    expires_s: float | None = None  # then the broker drops it
-    due_s: float = 0.0  # not before, on the monotonic clock
+    expires_s: float | None = None  # after this the broker drops it
+    due_s: float = 0.0  # not sent before, on the monotonic clock
 
 
 class Connection:
@@ -41,7 +41,7 @@ class Connection:
     def __init__(self, url: str, consumers: Mapping[str, Consumer]) -> None:
         self._parameters = pika.URLParameters(url)
         self._consumers = consumers
-        self._queues = {queue: asyncio.get_running_loop().create_future() for queue in consumers}  # done: it exists
+        self._queues = {queue: asyncio.get_running_loop().create_future() for queue in consumers}  # done: it is there
         self._channel: Channel | None = None
         self.up = asyncio.Event()
 
@@ -65,7 +65,7 @@ class Connection:
             try:
                 await asyncio.shield(lost)
             finally:
-                if connection.is_open:  # we are to end: say good-bye, which closes the socket
+                if connection.is_open:  # cancelled: say good-bye, which closes the socket
                     connection.close()
                     await asyncio.wait([lost], timeout=GOOD_BYE_S)
             await asyncio.sleep(RECONNECT_S)
@@ -134,7 +134,7 @@ class Connection:
 
 
 class Outbox:
-    """Messages in order, each sent when it is due, nothing holds it back and the broker is there."""
+    """Messages in order, each sent when it is due, not held back, and the broker is there."""
 
     def __init__(self, publish: Callable[[Message], bool], held: Callable[[], bool]) -> None:
         self._publish = publish

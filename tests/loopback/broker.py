@@ -1,4 +1,4 @@
-"""A RabbitMQ of our own: in a temporary folder, on free ports, on the loopback interface, gone when we are gone."""
+"""A RabbitMQ of our own: in a temporary folder, on free ports, on the loopback interface; it ends with us."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loopback.guard import Guarded
 
-START_TIMEOUT_S = 40.0  # cold 4-6 s; more on a machine that is busy otherwise
+START_TIMEOUT_S = 40.0  # cold 4-6 s; more on a busy machine
 STOP_GRACE_S = 15.0
 # Debian's own script in PATH insists on its system user, those behind it do not.
 SERVER_PATHS = (
@@ -73,7 +73,7 @@ class Broker:
         return f"amqp://guest:guest@127.0.0.1:{port}/%2F"
 
     def start(self) -> None:
-        """Start it and wait until it talks AMQP; another free port is tried when somebody took ours meanwhile."""
+        """Start it and wait until it speaks AMQP; try another free port if ours was taken meanwhile."""
         command = server_command()
         if command is None:
             raise BrokerError("RabbitMQ is not installed. On Debian or Ubuntu: apt-get install rabbitmq-server")
@@ -92,7 +92,7 @@ class Broker:
         return self._process is not None and self._talks_amqp()
 
     def stop(self) -> None:
-        """Stop in good order: what it holds is written down first."""
+        """Stop it cleanly: it saves its messages first."""
         self._end(STOP_GRACE_S)
 
     def kill(self) -> None:

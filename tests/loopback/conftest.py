@@ -1,4 +1,4 @@
-"""What the tests of the equipment use besides `loopback`."""
+"""More fixtures for the tests of the equipment."""
 
 from loopback.fixtures import transfer_service, transfer_session
 

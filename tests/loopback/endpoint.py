@@ -86,7 +86,7 @@ class Endpoint:
     Parameters
     ----------
     home : becomes HOME of the endpoint and its workers; their working folder, too
-    environment : what leads the Compute SDK to the service, for the core endpoint
+    environment : variables that lead the core endpoint's SDK to the service
     source : an endpoint folder, copied; None for `write_folder`'s
     worker_environment : for user endpoints and workers; PATH, HOME and GLOBUS_COMPUTE_USER_DIR are set anyway
     """
@@ -132,7 +132,7 @@ class Endpoint:
         process, pid_file = self._process, self.folder / "daemon.pid"
 
         def registered() -> bool:
-            """The first time, it has its id only after the process is there."""
+            """Wait for the id: at the first start it comes after the process."""
             with contextlib.suppress(FileNotFoundError, ValueError):
                 return pid_file.exists() and bool(self.id)
             return False
@@ -142,7 +142,7 @@ class Endpoint:
             raise RuntimeError(f"The endpoint did not start:\n{self.logs()}")
 
     def stop(self) -> None:
-        """End it in good order: the service hears that it goes offline."""
+        """End it cleanly: the service hears that it goes offline."""
         self._end(STOP_GRACE_S)
 
     def kill(self) -> None:
@@ -154,7 +154,7 @@ class Endpoint:
         return [each for each in (self._process.descendants() if self._process else []) if _part_of(each) == part]
 
     def kill_part(self, part: Part) -> int:
-        """``kill -9`` what is there of `part` and wait until it is gone; how many there were."""
+        """``kill -9`` the processes of `part` and wait for their end; how many there were."""
         processes = self.processes(part)
         for process in processes:
             process.kill()
@@ -164,7 +164,7 @@ class Endpoint:
         return len(processes)
 
     def forget_pid_files(self) -> None:
-        """Else nothing killed may start again before its pid file is three heartbeats (15 s) old."""
+        """Remove pid files; else a killed part restarts only when that is three heartbeats (15 s) old."""
         for pid_file in self.compute_dir.glob("*/daemon.pid"):
             pid = pid_file.read_text().split()
             if not pid or not psutil.pid_exists(int(pid[0])):
@@ -195,7 +195,7 @@ class Endpoint:
             "CWD": str(self.home),
             "GLOBUS_COMPUTE_USER_DIR": str(self.compute_dir),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
-            "http_proxy": "",  # the way to the service is the core endpoint's affair
+            "http_proxy": "",  # only the core endpoint needs the way to the service
         }
         _merge(self.folder / "user_environment.yaml", {**own, **self._worker_environment})
 

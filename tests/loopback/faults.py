@@ -1,4 +1,4 @@
-"""What goes wrong on purpose, and what came in: plain values that a test sets and reads while the service runs."""
+"""Faults on purpose, and the requests that came in: plain values that a test sets and reads while the service runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Refusal:
 
 @dataclass
 class Refusals:
-    """Requests that are not answered as they should be; and how faults are ended, whichever service has them."""
+    """Requests that are refused on purpose, and the end of all faults; for both services."""
 
     refusals: list[Refusal] = field(default_factory=list)
 
@@ -47,7 +47,7 @@ class Refusals:
             setattr(self, each.name, getattr(fresh, each.name))
 
     def take_refusal(self, kind: str) -> Refusal | None:
-        """The refusal that a request of `kind` has to meet now, counted down."""
+        """The refusal for a request of `kind` now, counted down; None: no refusal."""
         for refusal in self.refusals:
             if refusal.kind in (None, kind) and refusal.times > 0:
                 refusal.times -= 1
@@ -62,10 +62,10 @@ class Faults(Refusals):
     Attributes
     ----------
     offline : the endpoint looks offline; tasks for it are accepted and kept back until it no longer does
-    latency_s : every REST request takes so much longer (0.02 each way: a round trip of 40 ms)
-    result_latency_s : every result reaches the client's queue so much later
+    latency_s : every REST request takes longer by this (0.02 each way: a round trip of 40 ms)
+    result_latency_s : every result reaches the client's queue later by this
     withhold_results : results stay in the service (asking for a task shows them), streamed when this ends
-    lose_results, duplicate_results : so many next results are never streamed, or twice
+    lose_results, duplicate_results : this many next results are never streamed, or twice
     requests_per_10_s : the service's rate limit, 429 above it; None: no limit
     payload_bytes : the largest request body of a submission, 413 above it
     """
@@ -82,17 +82,17 @@ class Faults(Refusals):
 
 @dataclass
 class TransferFaults(Refusals):
-    """What goes wrong in Globus Transfer, from the next request or file on. Names are patterns ("*/t7.tif").
+    """Faults of Globus Transfer, from the next request or file on. Names are patterns ("*/t7.tif").
 
     Attributes
     ----------
     denied : sources that may not be read
     denied_destinations : places that may not be written to
     corrupt_once : files of which the first copy has a wrong byte
-    corrupt : files of which every copy has
-    quota_bytes : what a destination holds at most
+    corrupt : files of which every copy has one
+    quota_bytes : the most that a destination holds
     bytes_per_s : how fast each file is copied; None: as fast as it goes
-    paused : what the destination's administrator said when pausing all tasks
+    paused : the message with which the destination's administrator paused all tasks
     disconnected : the source's Globus Connect Personal is not running
     suspended : credentials expired; tasks are INACTIVE
     hanging : no file gets any further

@@ -24,7 +24,7 @@ SDK_LEAVES = "unclosed (<socket|database)"  # it closes neither its clients' con
 
 
 def missing() -> str | None:
-    """What this machine lacks for the loopback, with the way to get it; None: nothing."""
+    """The software this machine lacks for the loopback, and how to get it; None: nothing."""
     if lacking := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         return f"The loopback needs {', '.join(lacking)}. Install them with: pip install 'mhfd[loopback]'"
     from loopback.broker import server_command
@@ -93,7 +93,7 @@ def transfer_service(transfer_session: Transfer, monkeypatch: pytest.MonkeyPatch
 
 
 def _collect() -> None:
-    """Remove what the SDK leaves now, not during some later test."""
+    """Collect the SDK's garbage now, not during a later test."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", SDK_LEAVES, ResourceWarning)
         gc.collect()

@@ -1,9 +1,9 @@
 """Run a command that cannot outlive the process that asked for it.
 
 ``python guard.py COMMAND...`` starts the command in a session of its own and reads standard input. A line with a number
-means: end the command, with so many seconds to do it in good order. The end of the input means that whoever asked is
-gone (even by ``kill -9``): kill everything at once. Being the *subreaper* of all that the command started, daemons that
-left its session included, this process finds them all as its descendants.
+means: end the command, with this many seconds to end cleanly. The end of the input means that the caller is gone (even
+by ``kill -9``): kill everything at once. As the *subreaper* of all that the command started, daemons that left its
+session included, this process finds them all as its descendants.
 
 :class:`Guarded` is the other end of the pipe.
 """
@@ -84,7 +84,7 @@ def _end(child: psutil.Process, grace_s: float) -> None:
 
 
 def _anyone_left() -> bool:
-    """Collect those that have ended; whether any child is left, our own or an orphan that we adopted."""
+    """Collect ended children; True if any is left, our own or an orphan that we adopted."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -1,9 +1,9 @@
 """The Globus Compute web service, as much of it as the SDK and the endpoint (4.19) need: REST here, tasks and results
 over the broker.
 
-`Cloud` is what the service knows; it lives in one event loop and needs no locks. `Service` runs it, with the web server
+`Cloud` is the service's state; it lives in one event loop and needs no locks. `Service` runs it, with the web server
 and the relay for the clients' result streams, in a thread of this process, so that a test sets `faults` and reads
-`stats` as plain attributes. What the real service does beyond what the two clients ask of it is not imitated.
+`stats` as plain attributes. Only what the two clients ask of the real service is imitated.
 
 Messages are one byte 0x01 and JSON ``{message_type, data}`` (globus_compute_common.messagepack).
 """
@@ -147,7 +147,7 @@ class Cloud:
         await self._connection.declare(queue)
 
     def _publishing(self, queue: str) -> Json:
-        """Where an endpoint sends what, in the form that its ResultPublisher wants."""
+        """An endpoint's queues, in the form that its ResultPublisher expects."""
         properties = {"content_type": "application/json", "content_encoding": "utf-8", "delivery_mode": 2}
         how = {"exchange": EXCHANGE, "routing_key": queue, "mandatory": True, "properties": properties}
         return {"connection_url": self._broker_url, "exchange": EXCHANGE, "queue": queue, "queue_publish_kwargs": how}
@@ -158,7 +158,7 @@ class Cloud:
     def _on_result(self, body: bytes) -> None:
         data = orjson.loads(body[1:])["data"]
         task = self.tasks.get(data["task_id"])
-        if task is not None:  # else: a queue older than this service
+        if task is not None:  # else it is of a queue older than this service
             self._finish(task, data, body)
 
     def _on_heartbeat(self, body: bytes) -> None:
@@ -322,7 +322,7 @@ class Cloud:
         return 1
 
     def _fail_waiting(self, user_endpoint: Endpoint, error: str) -> None:
-        """It could not start: the tasks that wait for it fail."""
+        """Fail the tasks that wait for an endpoint that did not start."""
         if self._connection is not None:
             self._connection.purge(f"{user_endpoint.id}.tasks")
         for task in self.tasks.values():
@@ -532,7 +532,7 @@ class Service:
             self._server = self._thread = None
 
     def expire_tokens(self) -> None:
-        """No token seen so far is accepted any more (401)."""
+        """Refuse all tokens seen so far from now on (401)."""
         self.cloud.tokens_expired |= self.cloud.tokens_seen
 
     def accept_tokens(self) -> None:
@@ -596,7 +596,7 @@ class _PromptAcknowledgement(H11Protocol):
 
 
 class _PathOnly:
-    """Clients that take this service for their proxy ask for ``http://localhost:5000/v2/...``: keep the path."""
+    """Clients that use this service as their proxy ask for ``http://localhost:5000/v2/...``: keep the path."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Broker, service and endpoint together, and how a client is led to them.
+"""Broker, service and endpoint together, and the environment for a client.
 
 The SDK ignores ``GLOBUS_SDK_SERVICE_URL_COMPUTE``; its environment "local" means ``http://localhost:5000``, fixed. So
 that any free port will do, with SDK and endpoint unmodified and unpatched, the service is also an HTTP proxy of the
@@ -35,7 +35,7 @@ class Loopback:
     Attributes
     ----------
     environment : variables that lead the Compute SDK, in this process or another, to the service
-    faults, stats : what goes wrong on purpose, and the requests that came in
+    faults, stats : the faults on purpose, and the requests that came in
     broker, service, endpoint : the parts, to stop, start and kill
     transfer : Globus Transfer, which starts when it is first asked for
     """
@@ -95,7 +95,7 @@ class Loopback:
         return Client()
 
     def executor(self, **options: Any) -> globus_compute_sdk.Executor:
-        """The SDK's Executor for the endpoint, with a task group of its own unless told another.
+        """The SDK's Executor for the endpoint, by default with a task group of its own.
 
         ``user_endpoint_config=THREADS`` or ``PROCESSES`` chooses the engine.
         """
@@ -105,12 +105,12 @@ class Loopback:
         return Executor(endpoint_id=self.endpoint_id, **options)
 
     def close_executors(self) -> None:
-        """Forget all Executors of this process and their futures, as a client does that dies; the tasks run on."""
+        """Forget all Executors of this process and their futures, like a client that dies; the tasks run on."""
         if module := sys.modules.get("globus_compute_sdk.sdk.executor"):
             _close_all(module)
 
     def settle(self) -> None:
-        """Make ready for the next test: no faults, no executors, every part up again."""
+        """Prepare the next test: no faults, no executors, every part up again."""
         self._calm()
         if not self.broker.running():
             self.broker.start()
@@ -148,7 +148,7 @@ class Loopback:
 
 
 def _close_all(module: Any) -> None:
-    """Executor.shutdown alone leaves threads that wait for open futures, and Python's exit waits for those."""
+    """Close all Executors: their shutdown alone leaves threads that wait for open futures, as Python's exit does."""
     for executor in list(module._REGISTERED_EXECUTORS.values()):
         executor.shutdown(wait=False, cancel_futures=True)
         executor._task_submitter.join(THREAD_END_S)

@@ -1,5 +1,5 @@
-"""The client against the real stack, in good order and with each thing gone wrong that can: no tile is lost, none has
-two rows. What needs no real threads, broker or endpoint to go wrong is in tests/client/test_submit.py."""
+"""The client against the real stack, without and with each fault: no tile is lost, none has two rows. Faults that need
+no real threads, broker or endpoint are tested in tests/client/dispatch/test_dispatcher.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -35,7 +34,7 @@ PARAMS = FocusParams(n_scales=4, max_t=5.0)
 NAP_S = 1.5
 FAST = 1000  # requests in 10 s: tests share a bucket, and only some of them mean to wait for it
 
-# A worker that dies of one tile, and one that takes its time: the functions as they are, with a line in front.
+# A worker that dies of one tile, and a slow one: the real functions with a line in front.
 DEADLY = "    import os\n    if any(tile['shape'] == [13, 13] for tile in tiles):\n        os._exit(1)\n"
 SLOW = f"    import time\n    time.sleep({NAP_S})\n"
 
@@ -225,7 +224,7 @@ def test_killed_broker_loses_nothing(open_client: Open, loopback: Loopback) -> N
 
 
 def test_stream_that_stays_away_is_done_without(open_client: Open, loopback: Loopback) -> None:
-    """The SDK gives up after five attempts, and fails every open future; their tasks run on."""
+    """The SDK gives up after five attempts and fails every open future; their tasks run on."""
     from globus_compute_sdk.sdk import executor
 
     client, given = open_client(with_lines(SLOW)), tiles(2)
@@ -245,12 +244,12 @@ def test_stream_that_stays_away_is_done_without(open_client: Open, loopback: Loo
 # ------------------------------------------------------------------------------------------------------- dead, offline
 
 
-def test_task_of_a_killed_user_endpoint_is_sent_again(open_client: Open, loopback: Loopback) -> None:
-    client, given = open_client(with_lines(SLOW), limits={"first_deadline_s": 4}), tiles(2)
+def test_task_of_a_killed_user_endpoint_is_sent_again(open_client: Open, loopback: Loopback, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    mark = f"    from pathlib import Path\n    Path({str(begun)!r}).touch()\n"
+    client, given = open_client(with_lines(mark + SLOW), limits={"first_deadline_s": 4}), tiles(2)
     futures = [client.submit(pixels, PARAMS) for pixels in given]
-    poll(lambda: loopback.stats.count("submit", 200) >= 1)
-    poll(lambda: loopback.endpoint.processes("user"))
-    time.sleep(1.0)  # it has the task
+    poll(begun.exists, RESULT_S)
     loopback.endpoint.kill_part("user")
     assert shas(results(futures)) == expected(given)
 

@@ -1,4 +1,4 @@
-"""The commands that speak with an endpoint, and the notebook, against the unmodified Globus stack."""
+"""The commands that contact an endpoint, and the notebook, on the unmodified Globus stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The equipment itself: the unmodified SDK and endpoint do their work on it, and its faults are what they say."""
+"""The equipment itself: the unmodified SDK and endpoint work on it, and its faults do what they should."""
 
 from __future__ import annotations
 
@@ -330,7 +330,7 @@ def test_guarded_command_dies_with_its_parent(tmp_path: Path) -> None:
 
 
 def _get(loopback: Loopback, path: str) -> tuple[int, str | None]:
-    """Status and Retry-After of a request as the SDK does not make it: once."""
+    """Status and Retry-After of a request made once, without the SDK's retries."""
     connection = http.client.HTTPConnection("127.0.0.1", loopback.service.port)
     try:
         connection.request("GET", path, headers={"Authorization": "Bearer any"})

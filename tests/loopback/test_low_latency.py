@@ -1,4 +1,4 @@
-"""Through the real SDK and a real endpoint results come at once, or as late as ever where that is refused."""
+"""With the real SDK and a real endpoint results come at once, or at the stock pace where that is refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ engine:
   max_workers: 1
   allowed_serializers: [mhfd.low_latency.JSONData, globus_compute_sdk.serialize.PureSourceTextInspect]
 """
-# Makes the installed endpoint look like a version of the future to whoever asks.
+# Makes the installed endpoint report a future version.
 FUTURE = """\
 from importlib import metadata
 installed = metadata.version

@@ -1,4 +1,4 @@
-"""The equipment for Globus Transfer: the unmodified SDK moves files with it, and its faults are what they say."""
+"""The equipment for Globus Transfer: the unmodified SDK moves files with it, and its faults do what they should."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Two:
         return str(self.client.submit_transfer(self.document(*names, **options))["task_id"])
 
     def wait(self, task: str, fact: Callable[[Json], Any] = lambda document: document["completion_time"]) -> Json:
-        """The task document, once the fact holds of it; by default, that the task has ended."""
+        """The task document, once `fact` holds of it; by default, that the task has ended."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             document: Json = self.client.get_task(task).data
@@ -284,9 +284,12 @@ def test_administrator_cancels(two: Two) -> None:
 def test_deaf_service_heeds_neither_cancelling_nor_deadline(two: Two) -> None:
     two.write("a")
     two.service.set(hanging=True, deaf=True)
-    task = two.submit("a", deadline=soon())
+    deadline = soon()
+    task = two.submit("a", deadline=deadline)
     two.client.cancel_task(task)
-    time.sleep(1.1)
+    two.wait(task, lambda _: datetime.now(timezone.utc) > deadline)
+    two.service.set(disconnected=True)
+    two.wait(task, lambda document: document["nice_status"] == "GC_NOT_CONNECTED")  # it was looked at since
     assert two.client.get_task(task)["status"] == "ACTIVE"
 
 
@@ -404,7 +407,8 @@ def test_loopback_offers_transfer_too(loopback: Loopback, tmp_path: Path) -> Non
     transfer.send(transfer.ticket(), [Outgoing((1,), root / "t.tif", "t.tif", 6, 0)])
     decided = transfer.poll()
     deadline = time.monotonic() + 20
-    while not decided and time.monotonic() < deadline:
+    while not decided:
+        assert time.monotonic() < deadline, f"nothing was decided; {transfer.notices()}"
         decided = transfer.poll()
         time.sleep(0.02)
     transfer.close()

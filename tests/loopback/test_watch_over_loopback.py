@@ -1,4 +1,4 @@
-"""A watch whose tiles are scored on a real endpoint: ways there, and what happens while it is out of reach."""
+"""A watch whose tiles are scored on a real endpoint: the ways there, and an endpoint out of reach."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def watch_once(run: Path, config: Config, **flags: Any) -> list[str]:
 
 @contextmanager
 def watching(run: Path, config: Config, told: list[str], **flags: Any) -> Iterator[None]:
-    """A watch that goes on while the block does its work, and then ends at once."""
+    """A watch that runs during the block, and ends at once after it."""
     settings = resolve(config, None, {"ledger": str(run.parent / "ledger.db"), **flags}, environ={})
     with open_watch(run, config, settings, once=False, tell=told.append) as pipeline:
         thread = threading.Thread(target=pipeline.run)

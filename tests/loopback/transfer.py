@@ -65,7 +65,7 @@ class Transfer:
         return self._process is not None and self._process.alive()
 
     def kill(self) -> None:
-        """End it in the middle of whatever it does."""
+        """Kill it in the middle of its work."""
         if self._process is not None:
             self._process.stop(0)
             self._process = None

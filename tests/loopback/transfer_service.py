@@ -53,7 +53,7 @@ class RefusedError(Exception):
 
 
 class Service:
-    """What the handlers work on."""
+    """The handlers' shared state."""
 
     def __init__(self, folder: Path) -> None:
         self.records = Records(folder)
@@ -71,7 +71,7 @@ class Service:
         return self.records.tasks[name]
 
     def check_collection(self, collection: str, call: Call) -> None:
-        """It exists, and whoever asks has consented to our using it, where that is necessary."""
+        """Refuse a collection that does not exist, or that lacks a consent it needs."""
         self.collections.folder(collection)
         if self.collections.about[collection].get("consent") and not _has_consent(call.token, collection):
             needed = f"{TRANSFER_SCOPE}[*{CONSENT.format(collection)}]"

@@ -1,7 +1,7 @@
-"""What the Transfer service knows, in memory and in a journal, so that it still knows it after a kill.
+"""The Transfer service's state, in memory and in a journal, so that it survives a kill.
 
-Every change is a line of the journal first, then made; starting again makes all changes of the journal. There is one
-method for each kind of line, `_apply` finds it by its name.
+Every change is written to the journal first, then made; a restart makes all changes of the journal. There is one
+method for each kind of line; `_apply` finds it by name.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Records:
             setattr(self.tasks[task].items[number], name, value)
 
     def _all(self) -> list[Json]:
-        """The changes that make what is there: the journal, shortened."""
+        """The changes that make the current state: a shorter journal."""
         by_task = {task: submission for submission, task in self.submissions.items() if task}
         return [
             *({"what": "submission", "submission": each} for each, task in self.submissions.items() if task is None),

@@ -1,8 +1,8 @@
-"""What Globus Transfer does with a task: really copy and really delete, in the order of the submissions.
+"""Globus Transfer's work on a task: really copy and really delete, in the order of the submissions.
 
 As the real service does it: a file is written under its own name from the first byte on; at most three transfers and
-three deletions at a time; what may pass (a source that is not there, unless such are skipped; a full disk; a copy with
-another checksum) is tried again until the deadline.
+three deletions at a time; faults that may pass (a source that is not there, unless such are skipped; a full disk; a
+copy with another checksum) are tried again until the deadline.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class EndedError(Exception):
 
 
 class TryAgainError(Exception):
-    """Something that may pass; `code` is Globus's name of it."""
+    """A fault that may pass; `code` is Globus's name of it."""
 
     def __init__(self, code: str, details: str) -> None:
         super().__init__(details)
@@ -122,7 +122,7 @@ class Crew:
             pass
 
     def _wait_for_leave(self, task: Task) -> None:
-        """Go on when nothing is in the way; the task's end ends the waiting."""
+        """Wait until the task may go on; stop waiting when the task ends."""
         while True:
             if task.completed_s is not None or task.id not in self._records.tasks:
                 raise EndedError
@@ -232,7 +232,7 @@ def _matches(path: str, patterns: list[str]) -> bool:
 
 
 def _same(source: Path, copy: Path, sync_level: int) -> bool:
-    """Each level asks what those below it ask, too."""
+    """True if the copy matches at this level."""
     if not copy.exists():
         return False
     theirs, ours = source.stat(), copy.stat()

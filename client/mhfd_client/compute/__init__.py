@@ -1,1 +1,1 @@
-"""What runs the registered functions: a Globus Compute endpoint, or this machine."""
+"""Running the registered functions: on a Globus Compute endpoint, or here."""

@@ -1,11 +1,11 @@
-"""A Globus Compute endpoint: the SDK's Executor, rebuilt when it fails, and answers that come by another way when the
-result stream does not bring them.
+"""A Globus Compute endpoint: the SDK's Executor, rebuilt when it fails; answers that the result stream does not bring
+are asked for.
 
-The SDK's future of a task is not ours. Ours ends when the task's answer is known, whichever way it came, or when it is
-known that none will come. An SDK future that fails is a hint: the endpoint's word (the task failed), the service's
-(it refused the task), or nobody's: the stream broke, and the task runs on.
+Each task has a future of the SDK and one of ours. Ours ends when the answer is known, however it came, or when none
+will come. An SDK future fails for one of three reasons: the endpoint reports that the task failed, the service refused
+the task, or the result stream broke while the task runs on.
 
-Threads: one of ours, which asks the service things; the SDK's are one that submits and one that listens.
+Threads: one of ours, for requests to the service; two of the SDK's, one that submits and one that listens.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KEPT_FOR_QUESTIONS = 3  # requests that are not spent on tasks while these can be made larger instead
+KEPT_FOR_QUESTIONS = 3  # requests kept for status and results: waiting tiles make tasks larger, not more
 RECOVER_PAUSE_S = 2.0
 GATHER_S = 0.2  # a broken stream fails many futures at once: they are looked up together
 PENDING_ELSEWHERE = ("waiting-for-nodes", "waiting-for-launch")  # in a scheduler's queue: late, but not lost
@@ -57,14 +57,14 @@ _buckets_lock = threading.Lock()
 
 
 def shared_bucket(tokens: int) -> TokenBucket:
-    """The bucket of this process: the service counts all our clients together."""
+    """This process's token bucket: the service counts all our clients together."""
     with _buckets_lock:
         return _buckets.setdefault(tokens, TokenBucket(tokens))
 
 
 @dataclass(eq=False)
 class _Task:
-    """A task of ours: its future, what the SDK calls it, its id once the service has it."""
+    """A task: our future, the SDK's future, its id once the service has it."""
 
     reply: Reply
     sdk: Any = None
@@ -111,7 +111,7 @@ class GlobusCompute:
                 from mhfd_client.service import signin
             except ImportError as error:
                 raise ComputeError(
-                    f"the endpoint '{self.name}' is reached with globus-compute-sdk, which is not here ({error}): "
+                    f"the endpoint '{self.name}' needs globus-compute-sdk, which is not installed ({error}): "
                     'pip install "mhfd[globus]"'
                 ) from error
             try:
@@ -185,7 +185,7 @@ class GlobusCompute:
     # --- Answers --------------------------------------------------------------------------------------------------
 
     def _on_done(self, task: _Task, future: Any) -> None:
-        """In a thread of the SDK: its future has ended."""
+        """Handle an ended SDK future, in the SDK's thread."""
         if task.sdk is not future:  # another way to the answer was found meanwhile
             return
         if future.cancelled():
@@ -214,7 +214,7 @@ class GlobusCompute:
             task.reply.set_result(outcome)
 
     def _drop_session(self, error: BaseException) -> None:
-        """An Executor is of no use after one submission has failed. What it had sent is listened for all the same."""
+        """Close the Executor, of no use after a failed submission. Results of what it has sent still come."""
         with self._lock:
             session, self._session = self._session, None
         if session is not None:
@@ -222,7 +222,7 @@ class GlobusCompute:
             session.close()
 
     def _judged(self, error: BaseException) -> ComputeError:
-        """What a failed request means; the bucket learns of Retry-After."""
+        """The error for a failed request; its Retry-After holds the bucket."""
         refusal = _refusal(error, self.name)
         if isinstance(refusal, TaskLostError) and refusal.after_s > 0:
             self._bucket.hold(refusal.after_s)
@@ -241,8 +241,8 @@ class GlobusCompute:
         while (errand := self._errands.get()) is not None:
             try:
                 errand()
-            except Exception:  # noqa: PERF203 - of the SDKs anything may come; the next errand must run
-                log.exception("asking the service about '%s'", self.name)
+            except Exception:  # noqa: PERF203 - the SDKs raise nearly anything; the next errand must run
+                log.exception("asking the service about '%s' failed", self.name)
 
     def chase(self, reply: Reply) -> None:
         with self._lock:
@@ -261,7 +261,7 @@ class GlobusCompute:
             if (remote := _endpoints_word(error)) is not None:
                 self._end(task, failure(remote))
             elif getattr(error, "http_status", None) == 404:
-                self._end(task, TaskLostError(f"the service knows nothing of task {task.task_id} any more", sent=True))
+                self._end(task, TaskLostError(f"the service no longer knows task {task.task_id}", sent=True))
             else:
                 judged = self._judged(error)
                 log.warning("task %s is late, and the service does not say why: %s", task.task_id, judged)
@@ -276,7 +276,7 @@ class GlobusCompute:
             )
 
     def _recover(self) -> None:
-        """The stream broke, or belonged to an earlier process: listen anew to what still runs, fetch what is done."""
+        """Listen again to running tasks and fetch finished ones: the stream broke, or was an earlier process's."""
         self._until_closed.wait(GATHER_S)
         with self._lock:
             strays = dict(self._strays)
@@ -285,7 +285,7 @@ class GlobusCompute:
             session = self._open_session()
         try:
             found = {future.task_id: future for future in session.reload(max(len(strays), self._sent))}
-        except Exception as error:  # network, service: later, then
+        except Exception as error:  # network or service: try later
             judged = self._judged(error)
             log.warning("results of '%s' cannot be looked up now (%s); trying again", self.name, judged)
             if not isinstance(judged, TaskLostError):
@@ -299,7 +299,7 @@ class GlobusCompute:
             with self._lock:
                 self._strays.pop(task_id, None)
             if (future := found.get(task_id)) is None:
-                self._end(task, TaskLostError(f"the service knows nothing of task {task_id}", sent=True))
+                self._end(task, TaskLostError(f"the service does not know task {task_id}", sent=True))
             else:
                 task.sdk = future
                 future.add_done_callback(partial(self._on_done, task))
@@ -315,7 +315,7 @@ class GlobusCompute:
     def _answer_status(self, answer: Future[Status]) -> None:
         try:
             answer.set_result(self._ask_status())
-        except Exception as error:  # of the SDKs: into the future, whatever it is
+        except Exception as error:  # the SDKs raise nearly anything
             answer.set_exception(self._judged(error))
 
     def _ask_status(self) -> Status:
@@ -374,8 +374,8 @@ class GlobusCompute:
 
 
 def failure(remote: str) -> TaskFailedError:
-    """What the endpoint says of a task that failed as a whole; the last line of a traceback is the exception."""
-    lines = [line.strip() for line in remote.splitlines() if any(map(str.isalnum, line))]  # no rules of dashes
+    """The error for a task that failed on the endpoint; the last line of its traceback is the exception."""
+    lines = [line.strip() for line in remote.splitlines() if any(map(str.isalnum, line))]  # not lines of dashes
     last = lines[-1] if lines else "no reason was given"
     if _WORKER_DIED.search(remote):
         return WorkerDiedError(
@@ -388,12 +388,12 @@ def failure(remote: str) -> TaskFailedError:
 
 
 def _endpoints_word(error: BaseException) -> str | None:
-    """The traceback in a TaskExecutionFailed, which is known by it without importing the SDK."""
+    """The traceback of a TaskExecutionFailed, recognised without importing the SDK, else None."""
     return getattr(error, "remote_data", None)
 
 
 def _refusal(error: BaseException, name: str) -> ComputeError:
-    """What it means that a request failed: globus_sdk's errors carry the status and the service's code."""
+    """The error for a failed request, by the HTTP status and service code that globus_sdk's errors have."""
     if isinstance(error, ComputeError):
         return error
     if isinstance(error, SignInNeededError):
@@ -401,7 +401,7 @@ def _refusal(error: BaseException, name: str) -> ComputeError:
     status, code = getattr(error, "http_status", None), str(getattr(error, "code", ""))
     reason = f"{type(error).__name__}: {error}"
     if code == "TASK_PAYLOAD_TOO_LARGE" or status == 413:
-        return PayloadTooLargeError(f"the service does not carry so large a task to '{name}' ({reason})")
+        return PayloadTooLargeError(f"the task for '{name}' is too large for the service ({reason})")
     if code in ("FUNCTION_NOT_PERMITTED", "FUNCTION_NOT_FOUND"):
         return NotPermittedError(
             f"'{name}' does not run this function ({reason}): run `mhfd register --endpoint {name}` and have the "
@@ -417,4 +417,4 @@ def _refusal(error: BaseException, name: str) -> ComputeError:
         return EndpointUnavailableError(f"the service does not know '{name}' ({reason}); check its uuid")
     if status is not None and 400 <= status < 500 and status != 429:
         return ComputeError(f"the service refuses the task for '{name}' ({reason})")
-    return TaskLostError(f"the service could not be asked about '{name}' ({reason})", after_s=retry_after_s(error))
+    return TaskLostError(f"a request to the service for '{name}' failed ({reason})", after_s=retry_after_s(error))

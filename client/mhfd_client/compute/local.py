@@ -36,9 +36,9 @@ _spawning = threading.Lock()
 
 
 class LocalCompute:
-    """One warm process a core, or a GPU; each started when it is first needed.
+    """One warm process for each core, or each GPU; started when first needed.
 
-    Every process is a pool of its own, so that when one dies it is known which task it had.
+    Every process is a pool of its own, so that when one dies its task is known.
     """
 
     name = "local"
@@ -46,7 +46,7 @@ class LocalCompute:
     grain = 1
 
     def __init__(self, workers: int | None = None) -> None:
-        self.acknowledged: Callable[[], None] = lambda: None  # never: tasks have no ids here
+        self.acknowledged: Callable[[], None] = lambda: None  # never called: tasks have no ids here
         self._lock = threading.Lock()
         self._workers = workers
         self._lanes: list[_Lane] = []
@@ -66,7 +66,7 @@ class LocalCompute:
 
     def submit(self, function: str, arguments: Json) -> Reply:
         if function not in FUNCTIONS:
-            raise NotPermittedError(f"there is no function '{function}'; there are {', '.join(FUNCTIONS)}")
+            raise NotPermittedError(f"'{function}' is not a function of mhfd: use {', '.join(FUNCTIONS)}")
         self.connect()
         with self._lock:
             if self._closed:
@@ -80,7 +80,7 @@ class LocalCompute:
         return self.slots
 
     def chase(self, reply: Reply) -> None:
-        """A worker that takes so long hangs: end it. Its first task is to blame, the others are sent again."""
+        """End the worker, as one so late hangs. Its first task is to blame; the others are sent again."""
         for lane in self._lanes:
             if lane.has(reply):
                 lane.kill()
@@ -112,7 +112,7 @@ class LocalCompute:
 
 
 class _Lane:
-    """One worker process, replaced when it dies, and the tasks that it has, oldest first."""
+    """One worker process, replaced when it dies, and its tasks, oldest first."""
 
     def __init__(self, rank: int, count: int) -> None:
         self._environment = {  # Parsl's names: the worker needs to know only one way to find its share of the machine
@@ -170,7 +170,7 @@ class _Lane:
         with self._lock:
             self._tasks.remove(reply)
             died = not under_way.cancelled() and isinstance(under_way.exception(), BrokenProcessPool)
-            # A dead process fails all that it had, in the order of submission; only the first of them was running.
+            # A dead process fails all its tasks, in the order of submission; only the first of them was running.
             to_blame = died and pool is not self._buried
             if died:
                 self._buried = pool
@@ -194,14 +194,14 @@ def _finish(reply: Reply, under_way: Future[Json], died: bool, to_blame: bool) -
 
 
 def count_workers() -> int:
-    """GPUs that can be used, else cores."""
+    """The number of usable GPUs, else of cores."""
     from mhfd.backends import available_cores
 
     return _count_gpus() or available_cores()
 
 
 def _count_gpus() -> int:
-    """Without loading CUDA into this process, which needs no GPU itself."""
+    """Count without loading CUDA into this process, which needs no GPU."""
     if importlib.util.find_spec("cupy") is None:
         return 0
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
@@ -217,7 +217,7 @@ def _count_gpus() -> int:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Keep the caller's script out of the new process: it would run there again, and nothing of it is needed."""
+    """Keep the caller's script out of the new process, which does not need it and would run it again."""
     main = sys.modules["__main__"]
     missing: Any = object()
     with _spawning:
@@ -235,14 +235,14 @@ def _without_main() -> Iterator[None]:
 
 
 def _begin(environment: dict[str, str]) -> None:
-    """First thing in a new worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    """Prepare a new worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     os.environ.update(environment)
     threading.Thread(target=_end_with_parent, name="mhfd-parent", daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot tell its workers, which would wait for tasks for ever."""
+    """End this worker when its parent ends; else, after a kill, it would wait for ever."""
     parent = parent_process()
     if parent is not None:
         parent.join()

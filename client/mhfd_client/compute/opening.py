@@ -1,4 +1,4 @@
-"""An entry of the configuration -> the implementation of `Compute` for it."""
+"""An entry of the configuration -> its implementation of `Compute`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def open_compute(name: str, entry: GlobusEndpoint | LocalEndpoint) -> Compute:
-    """The implementation for an entry of the configuration; nothing is started or asked yet."""
+    """The `Compute` for an entry of the configuration; nothing is started or sent yet."""
     if isinstance(entry, LocalEndpoint):
         from mhfd_client.compute.local import LocalCompute
 

@@ -1,6 +1,6 @@
-"""The client's half of fast results: an Executor that looks for them every 5 ms, the SDK's does every half second.
+"""The client's half of low latency: an Executor that looks for results every 5 ms, not every 500 ms as the SDK's.
 
-Only Executors made here do so; the SDK itself stays as it is. When it cannot be done: `mhfd.low_latency`. Importing
+Only Executors made here do so; the SDK itself is unchanged. `mhfd.low_latency` says when this is refused. Importing
 this imports the SDK.
 """
 
@@ -25,13 +25,13 @@ class PromptExecutor(Executor):
 
     def _get_result_watcher(self) -> Any:
         watcher = super()._get_result_watcher()
-        if getattr(watcher, PARAMETER, None) == STOCK_S:  # it may have been told otherwise since
-            setattr(watcher, PARAMETER, SDK.short_s)  # read anew each time
+        if getattr(watcher, PARAMETER, None) == STOCK_S:  # else somebody has set it
+            setattr(watcher, PARAMETER, SDK.short_s)  # read each time round
         return watcher
 
 
 def executor_class(low_latency: bool = True) -> type[Executor]:
-    """`PromptExecutor`, or the SDK's own: if low latency is not wanted or, with a warning, if it cannot be had."""
+    """`PromptExecutor`, or the SDK's own if low latency is not wanted or, with a warning, is refused."""
     return PromptExecutor if low_latency and succeeds(_check) else Executor
 
 

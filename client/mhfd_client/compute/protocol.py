@@ -1,7 +1,7 @@
-"""Something that runs the registered functions: one Protocol, two implementations, `local` and `globus`.
+"""The interface for running the registered functions; its two implementations are local.py and globus.py.
 
-What can go wrong is told by the exception of a task's future; each kind is what whoever sent the task does about it
-(submit.py). The same tests run on both implementations: tests/client/test_compute.py.
+A task's future fails with one of the errors below, each a different reaction of the sender (dispatch/dispatcher.py).
+Both implementations pass the same tests: tests/client/compute/test_compute.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Reply: TypeAlias = "Future[Json]"
 
 
 class ComputeError(MhfdError):
-    """Tiles cannot be scored there; the message says what to do. Raised for all that was asked, not for one tile.
+    """Tiles cannot be scored there; the message says what to do. Raised for the whole request, not for one tile.
 
     `exit_code` is that of a command that ends with it.
     """
@@ -29,7 +29,7 @@ class ComputeError(MhfdError):
 
 
 class EndpointUnavailableError(ComputeError):
-    """The endpoint, or the service, was out of reach for longer than the configuration has patience."""
+    """The endpoint or the service is out of reach; tiles have waited `patience_s` for it by then."""
 
 
 class ComputeSignInError(ComputeError, SignInNeededError):
@@ -51,8 +51,8 @@ class TaskLostError(ComputeError):
 
     Parameters
     ----------
-    sent : the endpoint had it
-    after_s : not earlier than this
+    sent : True if it was sent before
+    after_s : pause before sending it
     """
 
     exit_code = ExitCode.TEMPORARY
@@ -64,7 +64,7 @@ class TaskLostError(ComputeError):
 
 
 class TaskFailedError(ComputeError):
-    """The task failed as a whole, whatever its tiles."""
+    """The task failed as a whole, not single tiles."""
 
 
 class WorkerDiedError(TaskFailedError):
@@ -72,21 +72,21 @@ class WorkerDiedError(TaskFailedError):
 
 
 class PayloadTooLargeError(TaskFailedError):
-    """The service does not carry so many bytes."""
+    """The task has too many bytes for the service."""
 
 
 class ResultTooLargeError(TaskFailedError):
-    """The rows were too many bytes to be sent back; where they are, if anywhere, is in the message."""
+    """The rows are too large to send back; the message says where they are, if they were kept."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """Whether an endpoint works, as far as the service knows.
+    """An endpoint's status, as far as the service knows.
 
     Attributes
     ----------
-    since : when it was first seen like this
-    details : what the service tells besides
+    since : when this status was first seen
+    details : the rest of the service's answer
     """
 
     online: bool
@@ -102,14 +102,14 @@ class Compute(Protocol):
 
     Attributes
     ----------
-    acknowledged : is called, in any thread, when a task has its id; to be set by whoever wants to know
+    acknowledged : called in any thread when a task gets its id; set it to be notified
     """
 
     acknowledged: Callable[[], None]
 
     @property
     def name(self) -> str:
-        """Of the endpoint, as the user calls it."""
+        """The endpoint's name, as the user gives it."""
         ...
 
     @property
@@ -119,25 +119,25 @@ class Compute(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many tasks are worth having in flight."""
+        """The number of tasks worth having in flight."""
         ...
 
     @property
     def grain(self) -> int:
-        """Fewer tiles than this are not worth a task of their own, while more are waiting."""
+        """The fewest tiles worth a task of their own while more are waiting."""
         ...
 
     def connect(self, *, interactive: bool | None = None) -> None:
-        """Get ready, sign in if need be (the only time anyone is asked); later calls do nothing.
+        """Connect and, if need be, sign in (the only time the user is asked); later calls do nothing.
 
         Parameters
         ----------
-        interactive : whether somebody may be asked; by default, where there is a terminal or a notebook
+        interactive : True if the user may be asked to sign in; by default, in a terminal or a notebook
 
         Raises
         ------
         ComputeError
-            It cannot be done; the kind says why.
+            The connection fails; the kind says why.
         """
         ...
 
@@ -146,23 +146,23 @@ class Compute(Protocol):
         ...
 
     def delay_s(self) -> float:
-        """How long a task would have to wait before it could even be sent."""
+        """Seconds that a task would wait before it could be sent."""
         ...
 
     def sendable(self) -> int:
-        """How many tasks could be sent now without waiting; at least 1. What waits is shared out over them."""
+        """Tasks that could be sent now without waiting, at least 1; waiting tiles are shared out over them."""
         ...
 
     def chase(self, reply: Reply) -> None:
-        """A task is late: find out, in the background. Its future ends if it is done or lost, else it stays open."""
+        """Look up a late task in the background. Its future ends if the task is done or lost, else it stays open."""
         ...
 
     def status(self) -> Future[Status]:
-        """Whether it works, at most a minute old."""
+        """The endpoint's status, at most a minute old."""
         ...
 
     def task_id(self, reply: Reply) -> str | None:
-        """What the task is called where it runs; None while it is not there."""
+        """The task's id where it runs; None until it is there."""
         ...
 
     def state(self) -> Json:
@@ -174,5 +174,5 @@ class Compute(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of everything, without waiting for tasks."""
+        """Close everything, without waiting for tasks."""
         ...

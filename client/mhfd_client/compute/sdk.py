@@ -1,7 +1,7 @@
-"""What we need of globus-compute-sdk beyond its public interface, all of it in one place. Imports the SDK: 0.7 s.
+"""All our uses of globus-compute-sdk beyond its public interface. Imports the SDK: 0.7 s.
 
-Tried with 4.19. Each use of something that is not promised is looked for first; where it is gone, a warning says what
-is lost, and the SDK's own behaviour remains. tests/loopback/test_client_over_loopback.py tries them all.
+Tested with 4.19. Each private name is looked up before use; where it is gone, the SDK's own behaviour remains (with a
+warning for retries and latency). tests/loopback/test_client_over_loopback.py tries them all.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mhfd_client.service.pacing import TokenBucket, make_once
 
 log = logging.getLogger(__name__)
 
-RELOAD_BATCH = 128  # tasks that are asked for in one request
-ALL_TOGETHER = 1  # api_burst_limit: with this the SDK holds nothing back, our bucket does
+RELOAD_BATCH = 128  # tasks asked for in one request
+ALL_TOGETHER = 1  # api_burst_limit: with this the SDK does not pace requests, our bucket does
 
 
 def _json() -> Any:
@@ -37,8 +37,8 @@ class PacedClient(Client):
 
     Parameters
     ----------
-    amqp_port : of the result stream, where it is encrypted; a plain one (a broker of one's own) stays as it is
-    on_submitted : is given the ids of a submission's tasks, in order
+    amqp_port : port of an encrypted result stream; a plain one (a broker of one's own) keeps its port
+    on_submitted : called with the ids of a submission's tasks, in order
     """
 
     def __init__(
@@ -122,9 +122,9 @@ class Session:
         )
 
     def submit(self, function: UUID, arguments: dict[str, Any], tag: Any) -> Any:
-        """The SDK's future; RuntimeError when the Executor has failed.
+        """Submit a task; the SDK's future. RuntimeError if the Executor has failed.
 
-        `on_sent` is given the tag with the task's id, once it has one. Call it from one thread at a time.
+        `on_sent` gets the tag and the task's id, once it has one. Submit from one thread at a time.
         """
         self.unsent.append(tag)  # first: the task may be sent before the next line ends
         try:
@@ -134,7 +134,7 @@ class Session:
             raise
 
     def reload(self, known: int) -> list[Any]:
-        """The SDK's futures of all tasks of the group, `known` of them at least, to which nobody listens yet."""
+        """The SDK's futures of the group's tasks, at least `known` of them, to which nobody listens yet."""
         for _ in range(1 + -(-known // RELOAD_BATCH)):
             self._bucket.take()
         _forget_dead_listener(self.group)
@@ -155,7 +155,7 @@ class Session:
 
 
 def _forget_dead_listener(group: UUID) -> None:
-    """The SDK would hand futures to it, were it the last one that it knows (reload_tasks, 4.19)."""
+    """Remove a dead listener, or the SDK may hand futures to it (reload_tasks, 4.19)."""
     watchers = getattr(executor_module, "_RESULT_WATCHERS", {})
     watcher = watchers.get(group)
     if watcher is not None and not watcher.is_alive():
@@ -163,7 +163,7 @@ def _forget_dead_listener(group: UUID) -> None:
 
 
 def stop_listening(group: UUID) -> None:
-    """Let go of a group's results: without this, Python's exit waits for every open future, for ever if need be."""
+    """Stop waiting for a group's results: otherwise Python's exit waits for every open future, if need be for ever."""
     watcher = getattr(executor_module, "_RESULT_WATCHERS", {}).get(group)
     if watcher is not None:
         watcher.shutdown(wait=False, cancel_futures=True)

@@ -1,1 +1,1 @@
-"""Names of files, the files that a person means, and what a disk is."""
+"""File names, finding files, their order, markers, and network shares."""

@@ -1,4 +1,4 @@
-"""What a person names on the command line -> the image files meant."""
+"""Names given on the command line -> the image files they mean."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def find_tiles(names: Iterable[str]) -> list[str]:
 
     Names stay strings as they were given: 10^5 `Path` objects take seconds, and "./a" should come back as "./a".
 
-    Files that are named outright are taken whatever their suffix; in folders and patterns with a wildcard only
-    image suffixes count, and hidden files do not. A name that matches nothing is passed on
-    as it stands: scoring reports it as a tile that is not there.
+    A file named outright is taken whatever its suffix; from folders and patterns with a wildcard only files with
+    an image suffix that are not hidden. A name that matches nothing is passed on unchanged: scoring reports it as
+    not found.
     """
     found: dict[str, None] = {}  # a set that keeps its order
     for name in names:
@@ -42,7 +42,7 @@ def _expand(name: str) -> Iterator[str]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """The images below a folder, then the folders that could not be listed: scoring says so of each."""
+    """The images below a folder, then the folders that could not be listed: scoring reports each."""
     unlisted: list[OSError] = []
     for parent, folders, files in os.walk(folder, onerror=unlisted.append):
         folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_order)

@@ -1,4 +1,4 @@
-"""Markers: files that a microscope writes beside a tile's once that is finished."""
+"""Markers: files that a microscope writes beside a tile when the tile is finished."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PLACE = re.compile(r"\{(name|stem)\}")
 
 
 class MarkerError(MhfdError):
-    """No marker can be found by this pattern."""
+    """The pattern of a marker is not valid."""
 
     exit_code = ExitCode.CONFIG
 

@@ -1,7 +1,7 @@
 """Names of files: as this machine has them, and as the ledger keeps them.
 
 The ledger's are relative to the run's folder, with "/" between the parts on every platform. All functions take pure
-paths, so that what holds on Windows can be checked anywhere.
+paths, so that the rules of Windows can be tested anywhere.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PathError(MhfdError):
 def to_relative(root: PurePath, file: PurePath) -> str | None:
     """The ledger's name of a file; None when it does not lie below `root`.
 
-    Windows tells no capitals from small letters, so neither does this there, in the part that is `root`.
+    On Windows the part that is `root` is compared without regard to case.
     """
     try:
         relative = _plain(file).relative_to(_plain(root))
@@ -57,18 +57,18 @@ def to_local(root: P, relative: str) -> P:
     Raises
     ------
     PathError
-        It would not lie below `root`, or no file can be called so here.
+        It would not lie below `root`, or is not a valid name on this system.
     """
     parts = relative.split("/")
     if not all(parts) or {".", ".."} & set(parts) or "\0" in relative:
-        raise PathError(f"{relative!r} is no name of a file below {root}: this ledger was not written by mhfd")
+        raise PathError(f"{relative!r} is not the name of a file below {root}: this ledger was not written by mhfd")
     if isinstance(root, PureWindowsPath) and any(_NOT_ON_WINDOWS.search(part) for part in parts):
         raise PathError(f"{relative!r} cannot be the name of a file on Windows: use this ledger where it was written")
     return root.joinpath(*parts)
 
 
 def for_system(path: PurePath) -> str:
-    r"""The name to give to the operating system: on Windows, with \\?\ before what it would cut or refuse."""
+    r"""The path for the operating system: on Windows, with \\?\ before a name it would cut or refuse."""
     text = str(path)
     if not isinstance(path, PureWindowsPath) or text.startswith("\\\\?\\") or ".." in path.parts:
         return text
@@ -79,7 +79,7 @@ def for_system(path: PurePath) -> str:
 
 
 def is_away(error: OSError) -> bool:
-    """Whether an error means that a share or a drive is out of reach for now, not that the file is bad."""
+    """True if an error means that a share or a drive is out of reach for now, not that the file is bad."""
     return error.errno in _AWAY or getattr(error, "winerror", None) in _AWAY_ON_WINDOWS
 
 
@@ -94,7 +94,7 @@ def natural_order(name: str) -> list[tuple[bool, int, str]]:
 
 
 def _plain(path: PurePath) -> PurePath:
-    r"""Without \\?\, which pathlib of Python 3.10 and 3.12 take apart differently."""
+    r"""The path without \\?\, which pathlib parses differently in Python 3.10 and 3.12."""
     if not isinstance(path, PureWindowsPath):
         return path
     return PureWindowsPath(_EXTENDED_DRIVE.sub("", _EXTENDED_UNC.sub(r"\\\\", str(path), count=1), count=1))

@@ -1,6 +1,6 @@
-"""Which of the files that wait goes first."""
+"""The order in which waiting files are taken."""
 
 from typing import Literal
 
 Order = Literal["fresh", "newest", "oldest"]
-"""Newest first, oldest first, or "fresh": what was seen in the last minutes newest first, then the oldest."""
+"""Newest first, oldest first, or "fresh": files of the last minutes newest first, then the oldest first."""

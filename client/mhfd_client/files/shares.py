@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-# Types of file system, as Linux names them without "fuse.". A type that begins like one of these is one: "nfs4".
+# Beginnings of Linux's names of file system types, without "fuse.": "nfs" stands for "nfs4", too.
 SHARES = (
     "9p", "afs", "beegfs", "ceph", "cifs", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "prl_fs", "rclone",
     "smb", "sshfs", "vboxsf", "virtiofs", "vmhgfs",

@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 Reason = Literal[
     "growing",  # its size or time is not what the scan saw
     "settling",  # it has not been still for long enough
-    "marker",  # the file that says so is not there
+    "marker",  # its marker is not there
     "empty",  # zero bytes
     "locked",  # a program has it open for writing (Windows)
     "truncated",  # it ends before its pixels do
-    "zero_tail",  # it ends in zeros: its room was reserved, and is not filled yet
+    "zero_tail",  # it ends in zeros: its space was reserved and is not filled yet
     "unreadable",  # it does not decode, but has only just been written
     "denied",  # this user may not read it
-    "no_memory",  # not enough of it free now
+    "no_memory",  # too little is free now
     "gone",  # it is not there
     "away",  # the share or drive is out of reach
 ]
 
 REMEMBERED = 65_536  # files looked at
-TOLD = 10_000  # files that are said to be finished, and were not looked at yet
+TOLD = 10_000  # files reported as finished and not examined yet
 AWAY_S = 5.0
 AGAIN_S = 60.0
-SHORT_BYTES = 512  # what is shorter has not even its header
-DOUBTFUL = 3  # times settle_s, until what does not decode counts as damaged
+SHORT_BYTES = 512  # a shorter file lacks even its header
+DOUBTFUL = 3  # times settle_s, until a file that does not decode counts as damaged
 
 _NOT_THE_FILE: dict[ErrorCode, Reason] = {"not_found": "gone", "permission_denied": "denied", "read_failed": "away"}
 _MORE_BYTES: dict[ErrorCode, Reason] = {
@@ -50,7 +50,7 @@ _MORE_BYTES: dict[ErrorCode, Reason] = {
 
 @dataclass(frozen=True, kw_only=True)
 class GateRules:
-    """When a file counts as finished.
+    """The rules by which a file is finished.
 
     Attributes
     ----------
@@ -71,19 +71,19 @@ class GateRules:
 
 @dataclass(frozen=True)
 class Finished:
-    """Nobody writes it any more, and all of it was read."""
+    """No program writes the file now, and all of it was read."""
 
     pages: tuple[PageFacts, ...]
 
 
 @dataclass(frozen=True)
 class NotYet:
-    """It may yet become a tile.
+    """The file may yet become a tile.
 
     Attributes
     ----------
-    again_s : look again after so long, or when it has changed
-    unchanged_s : for how long it has not changed, as far as this process saw; 0 where it cannot be seen
+    again_s : look again after these seconds, or when it has changed
+    unchanged_s : seconds without a change that this process saw; 0 for a file out of reach
     """
 
     reason: Reason
@@ -94,7 +94,7 @@ class NotYet:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """It is as finished as it will be, and no tile."""
+    """The file is finished, but not a readable tile."""
 
     code: ErrorCode
     message: str
@@ -102,7 +102,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class _State:
-    """What changes when a file is written."""
+    """A file's facts that change with a write."""
 
     size: int
     mtime_ns: int
@@ -111,8 +111,8 @@ class _State:
 class Gate:
     """Decides whether a file is finished. May be used from several threads, for different files.
 
-    Only `clock`, which nobody sets, measures time. Times of files are compared with each other and not with now, so
-    clocks may be wrong, and be put right.
+    Only the monotonic `clock` measures time. Times of files are compared with each other and not with now, so the
+    system's clock may be wrong, and be corrected.
 
     Parameters
     ----------
@@ -132,23 +132,23 @@ class Gate:
         self._lock = threading.Lock()
 
     def note(self, file: Path, seen: SeenFile) -> None:
-        """Take what a scan saw for the first look; `examine` then has to wait less, or not at all."""
+        """Count what a scan saw as the first look; `examine` then has to wait less, or not at all."""
         self._unchanged_s(file, _State(seen.size, seen.mtime_ns))
 
     def told(self, file: Path) -> None:
-        """The microscope's program says that it has finished this file: it need not settle, but must be whole."""
+        """Note the microscope's report that a file is finished: it need not settle, but must be whole."""
         with self._lock:
             self._told[file] = None
             if len(self._told) > TOLD:
                 self._told.popitem(last=False)
 
     def examine(self, file: Path, seen: SeenFile, *, accepted: bool = False) -> Finished | NotYet | Unreadable:
-        """Look at a file, and into it if it has settled.
+        """Check a file, and read it if it has settled.
 
         Parameters
         ----------
-        seen : what the scan saw; if that is no longer so, the next scan has to come first
-        accepted : somebody said that it will not become more: take it, or leave it for good
+        seen : the file at the last scan; if it has changed since, the next scan has to come first
+        accepted : a person called the file final: take it, or report it as unreadable
         """
         system_file = Path(for_system(file))
         try:
@@ -179,14 +179,14 @@ class Gate:
     def _still_written(
         self, file: Path, state: _State, seen: SeenFile, unchanged_s: float, accepted: bool, told: bool
     ) -> NotYet | Unreadable | None:
-        """What speaks against looking into it."""
+        """The reason not to read it yet, or None."""
         if state != _State(seen.size, seen.mtime_ns):
             return self._wait("growing", f"{file} has changed since the last scan", unchanged_s)
         settled = unchanged_s >= self._rules.settle_s or told
         if self._rules.marker and not accepted:
             marker = marker_of(file, self._rules.marker)
             try:
-                # One that is older was put there for an earlier acquisition, or by a copy: then time decides, too.
+                # An older marker is of an earlier acquisition, or was copied: then the file has to settle.
                 settled |= marker.stat().st_mtime_ns >= state.mtime_ns
             except FileNotFoundError:
                 return self._wait("marker", f"{file} waits for {marker.name}, which marks it as finished", unchanged_s)
@@ -213,7 +213,7 @@ class Gate:
             return self._wait("locked", f"{file} is open in the program that writes it", unchanged_s)
 
     def _why_wait(self, file: Path, error: TileError, unchanged_s: float, accepted: bool) -> Reason | None:
-        """What may make a tile of it yet; None: nothing."""
+        """The reason to wait; None if it is not a tile."""
         cause = error.__cause__
         if isinstance(cause, OSError) and is_locked(cause):
             return "locked"
@@ -232,7 +232,7 @@ class Gate:
         return "unreadable" if unchanged_s < DOUBTFUL * self._rules.settle_s else None
 
     def _wait(self, reason: Reason, message: str, unchanged_s: float) -> NotYet:
-        """The longer it has waited, the less often it is worth a look."""
+        """Wait longer before the next look the longer it is unchanged."""
         again_s = max(self._rules.settle_s, min(unchanged_s / 2, AGAIN_S))
         return NotYet(reason, message, again_s, unchanged_s)
 

@@ -1,4 +1,4 @@
-"""Every pixel of a file, once: whether all of it decodes, whether it was filled to its end, and its hash."""
+"""Read every pixel of a file once: check that all of it decodes and is filled to its end, and hash it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mhfd.contract import MhfdError
 from mhfd.images import Tile, count_tiles, read_tile
 from mhfd.scoring.tile import tile_sha256
 
-BLANK_BYTES = 512  # so many zeros at the end of a file that does not decode: it was not filled to the end
+BLANK_BYTES = 512  # zeros at the end by which a file that does not decode counts as not filled
 JPEG_PADDING = 65_536  # zeros that some writers put after the end, to fill up the last block of the disk
 
 
@@ -26,7 +26,7 @@ class PageFacts:
 
 
 class BlankEndError(MhfdError):
-    """A page ends in rows that are exactly zero: no camera does that, a file that was made at its full size does."""
+    """A page ends in rows of exact zeros: a camera never writes them, a file created at its full size has them."""
 
 
 def read_pages(file: Path, max_pixels: int, *, blank_ok: bool = False) -> tuple[PageFacts, ...]:
@@ -37,25 +37,25 @@ def read_pages(file: Path, max_pixels: int, *, blank_ok: bool = False) -> tuple[
     BlankEndError
         A page is not filled to its end, unless `blank_ok`.
     TileError
-        A page cannot be read, or is no tile.
+        A page cannot be read, or is not a tile.
     """
     return tuple(_read_page(file, page, max_pixels, blank_ok) for page in range(count_tiles(file)))
 
 
 def ends_in_zeros(file: Path) -> bool:
-    """Whether the last bytes of a file are zero: cheap, for files that do not decode."""
+    """True if the last bytes of a file are zero: cheap, for files that do not decode."""
     return not any(_last_bytes(file, max(1, min(BLANK_BYTES, file.stat().st_size // 8))))
 
 
 def _read_page(file: Path, page: int, max_pixels: int, blank_ok: bool) -> PageFacts:
     tile = read_tile(file, page, max_pixels=max_pixels)
     if not blank_ok and _is_blank_at_end(file, tile):
-        raise BlankEndError(f"{tile.path} ends in rows of zeros, as a file does that is not filled yet")
+        raise BlankEndError(f"{tile.path} ends in rows of zeros, like a file that is not filled yet")
     return PageFacts(tile_sha256(tile.pixels), tile.pixels.shape)
 
 
 def _is_blank_at_end(file: Path, tile: Tile) -> bool:
-    """At least 8 rows, and a 32nd of the tile."""
+    """True if the last rows are blank: 8, or a 32nd."""
     format_ = tile.acquisition.format
     if tile.acquisition.lossy:  # what was not written decodes to some grey, so look at the bytes
         return _lacks_jpeg_end(file) if format_ == "jpeg" else ends_in_zeros(file)

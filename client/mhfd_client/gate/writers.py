@@ -1,4 +1,4 @@
-"""Whether another process has a file open for writing. Windows knows; elsewhere nobody does."""
+"""Is a file open for writing in another process? Only Windows can tell."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if sys.platform == "win32":
     _kernel32.CloseHandle.argtypes = (wintypes.HANDLE,)
 
     def refuse_writers(file: Path) -> None:
-        """Open a file in a way that fails while a writer has it, and let go of it at once.
+        """Open a file in a way that fails while a writer has it, and close it at once.
 
-        Readers are let be: a viewer, or a virus scanner, says nothing of whether the file is finished. And whoever
-        wants to open the file in the same instant is hindered only if it is to write.
+        Readers do not count: a file open in a viewer or a virus scanner may well be finished. A program that opens
+        the file in the same instant is refused only if it wants to write.
         """
         handle = _kernel32.CreateFileW(str(file), _GENERIC_READ, _SHARE_READ_AND_DELETE, None, _OPEN_EXISTING, 0, None)
         if handle == _INVALID:
@@ -43,4 +43,4 @@ if sys.platform == "win32":
 else:
 
     def refuse_writers(file: Path) -> None:
-        """There are no such locks here."""
+        """Do nothing: there are no such locks."""

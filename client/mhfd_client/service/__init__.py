@@ -1,1 +1,1 @@
-"""What both Globus services share: signing in, and how fast they may be asked."""
+"""Code that both Globus services share: signing in, and pacing requests."""

@@ -1,4 +1,4 @@
-"""Whether somebody is there to sign in, and the error when nobody may be asked."""
+"""Is a user there to sign in? And the error for when nobody may be asked."""
 
 from __future__ import annotations
 

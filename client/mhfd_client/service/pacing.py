@@ -1,4 +1,4 @@
-"""How fast a service may be asked: so many requests in any ten seconds, each made once, and when the service says so.
+"""Pacing requests to a service: a limit for any ten seconds, no automatic retries, and Retry-After obeyed.
 
 The SDKs' own retries take no token, sleep, and cut a Retry-After down to ten seconds; so the caller tries again.
 """
@@ -25,17 +25,17 @@ class TokenBucket:
         self.tokens = tokens
         self._window_s = window_s
         self._clock = clock
-        self._taken: deque[float] = deque(maxlen=tokens)  # when; a later time where somebody has to wait until then
+        self._taken: deque[float] = deque(maxlen=tokens)  # times; in the future for a request that waits
         self._closed_until = 0.0
         self._lock = threading.Lock()
 
     def delay_s(self, ahead: int = 0) -> float:
-        """How long a request made now, behind `ahead` others, would have to wait."""
+        """Seconds that a request made now, behind `ahead` others, would wait."""
         with self._lock:
             return max(0.0, self._free_at(ahead) - self._clock())
 
     def free(self) -> int:
-        """How many requests could be made at once now."""
+        """The number of requests that could be made now."""
         with self._lock:
             now = self._clock()
             if now < self._closed_until:
@@ -43,7 +43,7 @@ class TokenBucket:
             return self.tokens - sum(taken + self._window_s > now for taken in self._taken)
 
     def take(self) -> None:
-        """Wait for a token and take it; those who wait are served in the order in which they came."""
+        """Wait for a token and take it; waiting threads are served in order of arrival."""
         with self._lock:
             now = self._clock()
             due = max(now, self._free_at(0))
@@ -52,7 +52,7 @@ class TokenBucket:
             time.sleep(due - now)
 
     def hold(self, seconds: float) -> None:
-        """Let nobody through for so long: the service said so (Retry-After)."""
+        """Hold all requests for `seconds`, as Retry-After asks."""
         with self._lock:
             self._closed_until = max(self._closed_until, self._clock() + seconds)
 

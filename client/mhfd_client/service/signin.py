@@ -39,7 +39,7 @@ class Login(LoginFlowManager):
 
 @contextmanager
 def asking(interactive: bool) -> Generator[None, None, None]:
-    """Within the block somebody may be asked, if `interactive`; later nobody is."""
+    """Allow asking the user within the block, if `interactive`; never after it."""
     Login.interactive = interactive
     try:
         yield

@@ -1,4 +1,4 @@
-"""A folder that a microscope writes to -> what is new in it. The scan is the truth; events only make it come sooner."""
+"""A folder that a microscope writes to -> its new files. Scans find them; events only make the next scan sooner."""
 
 from mhfd_client.watch.pace import Pace
 from mhfd_client.watch.scan import Changes, Folder, Scanner, ShareAwayError, Unlisted, compare

@@ -1,7 +1,7 @@
 """A listener for microscopes that say when a tile is finished, as SBEMimage does: POST .../tile/completed.
 
-SBEMimage waits for the answer without a limit, and pauses the acquisition when there is none. So whatever comes is
-answered at once, before anything is done about it; no file is opened here.
+SBEMimage waits for the answer without a limit, and pauses the acquisition when there is none. So every request is
+answered at once, before it is acted on; no file is opened here.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.config.address import parse_listen
 
 MAX_PATH = 4096
-KEPT_BYTES = 65_536  # of what is sent; a tile's message has some 300
-READ_BYTES = 64 * 2**20  # what is read and thrown away at most: the sender only listens once all is taken
+KEPT_BYTES = 65_536  # of a request's body; a tile's message has some 300
+READ_BYTES = 64 * 2**20  # most that is read and dropped: a sender reads the answer only after that
 PENDING = 1000  # calls that wait while `on_completed` is busy; beyond, a scan is due anyway
 
 log = logging.getLogger(__name__)
 
-Told = tuple[str | None]  # one message; the path that came with it
+Told = tuple[str | None]  # one message: the path sent with it
 
 
 class HookError(MhfdError):
@@ -49,7 +49,7 @@ class Hook:
     Raises
     ------
     HookError
-        The address is not one, or is not free.
+        The address is not valid, or not free.
     """
 
     def __init__(self, listen: str, on_completed: Callable[[str | None], None]) -> None:
@@ -61,7 +61,7 @@ class Hook:
             self._server = _Server(address, self._told)
         except (OSError, OverflowError) as error:
             raise HookError(
-                f"nothing can listen at {listen}: {error}. Close what does so already, or choose another port"
+                f"cannot listen at {listen}: {error}. Close the program that does, or choose another port"
             ) from error
         self._threads = (
             threading.Thread(target=self._server.serve_forever, args=(0.05,), name="mhfd-hook", daemon=True),
@@ -70,7 +70,7 @@ class Hook:
 
     @property
     def url(self) -> str:
-        """What the microscope's program has to be given."""
+        """The URL to enter in the microscope's program."""
         host, port = self._server.server_address[:2]
         return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
 
@@ -80,12 +80,12 @@ class Hook:
         return self
 
     def close(self) -> None:
-        """Stop listening; a call of `on_completed` that is under way is left alone after a second."""
+        """Stop listening; wait at most a second for a call of `on_completed` that is under way."""
         listener, calls = self._threads
         if listener.is_alive():
             self._server.shutdown()
         self._server.server_close()
-        self._closed = True  # what still waits is not told: no scan follows
+        self._closed = True  # messages that wait are dropped: no scan follows
         self._told.put(None)
         if calls.is_alive():
             calls.join(1.0)
@@ -121,15 +121,15 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        socketserver.TCPServer.server_bind(self)  # HTTPServer's also asks the name service who we are: seconds
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's also looks up our host name: seconds
 
     def handle_error(self, request: object, client_address: object) -> None:
-        log.debug("a request from %s came to nothing", client_address, exc_info=True)
+        log.debug("a request from %s failed", client_address, exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = 5.0  # of silence; a sender that stops in mid-sentence is forgotten
+    timeout = 5.0  # of silence; a sender that stops halfway is dropped
     server_version, sys_version = "mhfd", ""
 
     def do_GET(self) -> None:
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         address, _, query = self.path.partition("?")
         route = unquote(address).rstrip("/")
         completed = route.endswith("/tile/completed")
-        if completed or "/project/" in route:  # SBEMimage's other messages: it goes on as long as they are answered
+        if completed or "/project/" in route:  # SBEMimage's other messages: it only needs an answer
             self._reply(200, {})
         else:
             self._reply(404, {"error": "POST to /tile/completed, or GET /tile/completed?path=..."})
@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.told.put((told_path(query, body),))
 
     def _body(self) -> bytes:
-        """The first bytes of what is sent; the rest is taken, too, lest closing cuts the sender off from the answer."""
+        """The body's first bytes; the rest is read, too, or closing would cut the sender off from the answer."""
         length = self.headers.get("Content-Length", "")
         left = min(int(length), READ_BYTES) if length.isdecimal() and len(length) < 20 else 0
         body = self.rfile.read(min(left, KEPT_BYTES))

@@ -1,4 +1,4 @@
-"""How often a folder is looked through."""
+"""The pauses between scans of a folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 MIN_PAUSE_S = 0.5
-SHARE_OF_TIME = 10  # a scan pauses ten times as long as it takes: a large run, or a slow share, is not kept busy
+SHARE_OF_TIME = 10  # the pause is ten times as long as the scan: a large run, or a slow share, is not kept busy
 
 
 class Pace:
@@ -27,9 +27,9 @@ class Pace:
         self._ended, self._took_s = self._clock(), took_s
 
     def due_in_s(self, *, rung: bool) -> float:
-        """Seconds until the next scan, 0 when it is due; `rung`: something has changed, so soon.
+        """Seconds until the next scan, 0 when it is due; `rung`: True when an event came in: scan soon.
 
-        Even then half of the time is left to others: where a tile comes every second, each would call for a scan.
+        Even then the pause is as long as the scan: where a tile comes every second, each would start one.
         """
         if self._ended is None:
             return 0.0

@@ -1,7 +1,7 @@
-"""One pass over a folder and all below it, in which nothing is missed and nothing is lost.
+"""One pass over a folder and all below it that misses no file and takes none for gone that is there.
 
-Between two scans one number a folder is kept. It tells whether the folder's listing is still the same, which for all
-but the youngest folders of a run it is: then there is nothing to compare, and the ledger is not asked.
+Between scans one number for each folder is kept, a hash of its listing. Where it is the same, as it is for all but the
+newest folders of a run, nothing is compared and the ledger is not asked.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.files.names import for_system, is_away, is_image_name, natural_order
 from mhfd_client.ledger.model import Known, SeenFile
 
-LANDMARKS = 64  # names by which a root is known again
+LANDMARKS = 64  # names by which a root is recognised
 
 
 class ShareAwayError(MhfdError):
-    """The watched folder is out of reach, which says nothing of the tiles in it."""
+    """The watched folder is out of reach; the tiles in it do not count as gone."""
 
     exit_code = ExitCode.UNAVAILABLE
 
 
 @dataclass(frozen=True)
 class Folder:
-    """What one folder holds.
+    """A folder's contents.
 
     Attributes
     ----------
     path : relative to the root, "" for the root itself
     files : the tiles directly in it, in no particular order; none when not `fresh`
     fresh : False when the listing is that of the last scan: nothing to compare
-    complete : False when a file could not be looked at, or vanished meanwhile: what is not listed may yet be there
+    complete : False when a file could not be looked at, or vanished meanwhile: files not listed may yet be there
     """
 
     path: str
@@ -49,7 +49,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Unlisted:
-    """A folder that cannot be read now, so that nothing in it counts as gone; or a name that cannot be taken up."""
+    """A folder that cannot be read now, so that nothing in it counts as gone; or a name that cannot be stored."""
 
     path: str
     message: str
@@ -57,12 +57,12 @@ class Unlisted:
 
 @dataclass(frozen=True)
 class Changes:
-    """How a folder differs from what the ledger knows of it; files in natural order, names relative to the root.
+    """The differences of a folder from the ledger; files in natural order, names relative to the root.
 
     Attributes
     ----------
     changed : known with another size or time, gone meanwhile or not
-    back : as they were before they were gone
+    back : gone before, here again unchanged
     """
 
     new: tuple[SeenFile, ...] = ()
@@ -72,11 +72,11 @@ class Changes:
 
 
 def compare(folder: Folder, known: Mapping[str, Known]) -> Changes:
-    """What has changed in a folder.
+    """Compare a folder with the ledger.
 
     Parameters
     ----------
-    known : what the ledger has for it, by the name of the file alone
+    known : the ledger's files of this folder, by file name alone
     """
     if not folder.fresh:
         return Changes()
@@ -99,7 +99,7 @@ def compare(folder: Folder, known: Mapping[str, Known]) -> Changes:
 
 @dataclass
 class _Listing:
-    """One folder as read, before it is decided what of it matters: (name, size, mtime_ns) of each image."""
+    """One folder as read, not yet filtered for tiles; `found` has (name, size, mtime_ns) of each image."""
 
     found: list[tuple[str, int, int]] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
@@ -114,14 +114,14 @@ class _Listing:
 
 
 class Scanner:
-    """Looks through a folder again and again; each scan holds one folder at a time.
+    """Scans a folder again and again, with one folder at a time in memory.
 
     Parameters
     ----------
-    root : what is watched
-    is_tile : whether the image of this relative path is a tile of the run, not an overview, a thumbnail or the like
-    exclude : patterns, in which * stands for anything, "/" too; one without "/" is of a file's or folder's name, else
-        of its path relative to the root
+    root : the watched folder
+    is_tile : True for the relative path of a tile of the run, False for an overview, a thumbnail or the like
+    exclude : patterns, in which * matches anything, "/" too; one without "/" is for names of files and folders, else
+        for their paths relative to the root
     seen_before : tiles were seen here by an earlier process: an empty root is then a share that is not mounted
     """
 
@@ -135,16 +135,16 @@ class Scanner:
     ) -> None:
         self._root, self._is_tile, self._exclude = root.absolute(), is_tile, _Exclude(exclude)
         self._seen_before = seen_before
-        self._signatures: dict[str, int | None] = {}  # None: to be given whole
+        self._signatures: dict[str, int | None] = {}  # None: report it whole
         self._device: int | None = None
         self._landmarks: frozenset[str] = frozenset()
 
     def scan(self) -> Iterator[Folder | Unlisted]:
         """One pass: the root, then each folder before those in it, in natural order.
 
-        A folder counts as told when the next one is asked for: if the caller fails in between, the next scan gives it
-        whole again. One that is no longer there is given once, at the end, without files. What has vanished before
-        the first scan of this process is for the caller to find, among the folders that the ledger knows.
+        A folder counts as reported when the next one is asked for: if the caller fails in between, the next scan
+        reports it whole again. A folder that is gone is reported once, at the end, without files. Those gone before
+        this process's first scan are for the caller to find, among the ledger's folders.
 
         Raises
         ------
@@ -158,7 +158,7 @@ class Scanner:
             path = waiting.pop()
             try:
                 listing = self._list(path)
-            except FileNotFoundError:  # since its parent was listed; whether for good the next scan tells
+            except FileNotFoundError:  # since its parent was listed; the next scan shows if it is gone
                 self._still_there()
                 unread.append(path)
                 continue
@@ -169,7 +169,7 @@ class Scanner:
                 yield Unlisted(path, f"{self._root / path} cannot be listed: {error.strerror or error}")
                 continue
             visited.add(path)
-            if not listing.complete:  # a folder may be among what could not be looked at
+            if not listing.complete:  # what could not be looked at may be a folder
                 unread.append(path)
             yield from self._tell(path, listing)
             waiting += [_join(path, name) for name in sorted(listing.folders, key=natural_order, reverse=True)]
@@ -178,17 +178,17 @@ class Scanner:
             del self._signatures[path]
 
     def forget(self) -> None:
-        """Give every folder whole in the next scan, as in the first."""
+        """Report every folder whole in the next scan, as in the first."""
         self._signatures = dict.fromkeys(self._signatures)
 
     def _tell(self, path: str, listing: _Listing) -> Iterator[Folder | Unlisted]:
         for name in listing.nameless:
             yield Unlisted(
-                _join(path, name), f"{name!r} in {self._root / path} is no valid UTF-8: rename it, else it is left out"
+                _join(path, name), f"{name!r} in {self._root / path} is not valid UTF-8: rename it, or it is left out"
             )
         if listing.error:
             yield Unlisted(path, f"some files in {self._root / path} cannot be looked at: {listing.error}")
-        signature = sum(map(hash, listing.found))  # whatever the order, which file systems are free to change
+        signature = sum(map(hash, listing.found))  # in any order: file systems are free to change it
         if listing.complete and self._signatures.get(path) == signature:
             yield Folder(path, (), fresh=False)
             return
@@ -232,7 +232,7 @@ class Scanner:
             elif stat.S_ISREG((state := entry.stat()).st_mode):
                 listing.found.append((name, state.st_size, state.st_mtime_ns))
         except FileNotFoundError:
-            listing.vanished |= not entry.is_symlink()  # a link that leads nowhere is no file
+            listing.vanished |= not entry.is_symlink()  # a link that leads nowhere does not count
         except OSError as error:
             if error.errno != errno.ELOOP:  # nor is a link to itself
                 listing.error = error
@@ -255,7 +255,7 @@ class Scanner:
         self._seen_before |= bool(names)
 
     def _still_there(self) -> None:
-        """What cannot be found may be a part of a share that goes this very moment."""
+        """Check the root again: a folder not found may be on a share that is going."""
         try:
             with os.scandir(self._at("")) as entries:
                 self._check_root([entry.name for entry, _ in zip(entries, range(LANDMARKS), strict=False)])
@@ -263,7 +263,7 @@ class Scanner:
             raise ShareAwayError(f"{self._root} went away ({error.strerror or error}): check the share") from error
 
     def _leads_back(self, path: str) -> bool:
-        """Whether a link leads to a folder that it lies in: following it would never end."""
+        """True if a link leads to a folder that it lies in: following it would never end."""
         target = Path(self._at(path)).stat()
         real = Path(os.path.realpath(self._root)) / path
         return any(os.path.samestat(target, parent.stat()) for parent in real.parents)
@@ -273,7 +273,7 @@ class Scanner:
 
 
 class _Exclude:
-    """Patterns of what is left out, compiled; Windows tells no capitals from small letters."""
+    """The exclude patterns, compiled; on Windows without regard to case."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._of_names = _compile([each for each in patterns if "/" not in each])
@@ -308,7 +308,7 @@ def _is_below(path: str, folders: Iterable[str]) -> bool:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a name can be stored: bytes that are no UTF-8, or half a surrogate pair on Windows, cannot."""
+    """True if a name can be stored; not bytes other than UTF-8, or half a surrogate pair on Windows."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Events of the file system, taken as a bell: something may have changed, so look now. What it was, the scan finds."""
+"""File system events, used as a bell: something may have changed, so scan now. The scan finds what it was."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from mhfd_client.files.shares import share_below
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 600.0  # after the system refused
-MEND_S = 10.0  # after watching had begun, so that what fails at once is not begun all the time
+MEND_S = 10.0  # after watching had begun, so that a watch that fails at once is not begun all the time
 
-# Not that files were read, which the gate does all the time; nor, where closing is told, each piece that is written.
+# Not the reading of files, which the gate does all the time; nor, where closing is reported, each write.
 _EVENTS: list[type[FileSystemEvent]] = [
     FileCreatedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent,
     FileClosedEvent if sys.platform == "linux" else FileModifiedEvent,
@@ -41,16 +41,16 @@ _EVENTS: list[type[FileSystemEvent]] = [
 
 
 class Waker:
-    """A bell that rings when something changes below a folder, as far as the platform tells.
+    """A bell that rings when something changes below a folder, as far as the platform reports it.
 
-    It mends itself: where watching has ended, or the folder has come back, it begins anew. Without events there is one
-    notice, and `wait` is a plain pause. To be used by one thread, but for `ring`.
+    When watching has ended, or the folder has come back, it begins again by itself. Without events there is one
+    notice, and `wait` is a plain pause. Only `ring` may be called from other threads.
 
     Parameters
     ----------
-    wakes : whether a change of the file of this name is worth a scan
-    notice : is told, in a sentence, once, why there are no events
-    observer : makes what watches
+    wakes : True if a change of a file of this name is worth a scan
+    notice : called once, with a sentence on why there are no events
+    observer : makes the observer
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class Waker:
 
     @property
     def has_events(self) -> bool:
-        """Whether changes are told, or only found by looking."""
+        """True if changes are reported, not only found by scans."""
         return self._observer is not None and _is_running(self._observer)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the bell, but not longer than that; whether it rang since the last time."""
+        """Wait for the bell, at most `timeout_s`; True if it rang since the last call."""
         self._mend()
         rang = self._bell.wait(timeout_s)
         self._bell.clear()
@@ -137,7 +137,7 @@ class Waker:
     def _tell(self, reason: str) -> None:
         if not self._told:
             self._told = True
-            self._notice(f"Changes below {self._root} are found by looking every few seconds: {reason}")
+            self._notice(f"Changes below {self._root} are found by a scan every few seconds: {reason}")
 
 
 class _Handler(FileSystemEventHandler):
@@ -171,13 +171,13 @@ def _explain(error: Exception) -> str:
     if sys.platform == "linux" and number in (errno.ENOSPC, errno.EMFILE):
         what = "max_user_watches" if number == errno.ENOSPC else "max_user_instances"
         return (
-            f"this system watches no more {'folders' if number == errno.ENOSPC else 'programs'}. "
+            f"this system cannot watch more {'folders' if number == errno.ENOSPC else 'programs'}. "
             f"An administrator can raise the limit: sysctl fs.inotify.{what} shows it, and sets it with =NUMBER"
         )
     return f"the system does not watch this folder ({error})"
 
 
 def _why_silent(root: Path) -> str | None:
-    """Why no events would come, and no error either: inotify reports only what this machine writes."""
+    """The reason if neither events nor an error would come: inotify reports only what this machine writes."""
     share = share_below(root) if sys.platform == "linux" else None
-    return share and f"it is on a network share ({share}), which does not tell what other machines write"
+    return share and f"it is on a network share ({share}), which does not report what other machines write"

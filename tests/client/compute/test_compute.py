@@ -1,4 +1,4 @@
-"""What every `Compute` does: the same tests on this machine's processes and on the real Globus stack."""
+"""The behaviour of every `Compute`: the same tests on local processes and on the real Globus stack."""
 
 from __future__ import annotations
 
@@ -108,3 +108,5 @@ def test_closing_twice_does_no_harm(compute: Compute) -> None:
     compute.connect()
     compute.close()
     compute.close()
+    with pytest.raises(RuntimeError, match="closed"):  # as after the first time
+        compute.submit("describe", {})

@@ -1,4 +1,4 @@
-"""What the endpoint and the service say is understood, and nobody is asked to sign in from the background."""
+"""Errors of the endpoint and the service are classified, and nobody is asked to sign in from the background."""
 
 from __future__ import annotations
 

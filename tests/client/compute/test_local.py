@@ -1,4 +1,4 @@
-"""The pool of processes: what becomes of tasks when one of them dies."""
+"""The pool of processes: the fate of tasks when a process dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results come fast from the installed packages, and at the stock pace, aloud, from any that are not as they were."""
+"""Results come fast from the installed packages, and at the stock pace, with a warning, from changed ones."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def wrapped(function):
 
 @pytest.fixture
 def version(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """What the stand-in says its version is."""
+    """The version that the stand-in reports."""
     said = {"stand-in": "4.19.0"}
     installed = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: said[name] if name in said else installed(name))

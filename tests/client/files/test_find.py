@@ -1,4 +1,4 @@
-"""Which files a name on the command line means."""
+"""The files that a name on the command line means."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_an_empty_folder_has_no_tiles(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_listed_is_passed_on(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may list everything, so the refusal is made here; scoring then reports the folder as a failed row."""
+    """Root may list everything, so the test makes the refusal; scoring then reports the folder as a failed row."""
     real = os.scandir
 
     def refuse(path: str) -> object:

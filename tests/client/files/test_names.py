@@ -48,7 +48,7 @@ def test_a_name_comes_back_from_either_platform(parts: list[str], root: PurePath
 
 @pytest.mark.parametrize("relative", ["", "/t.tif", "a//t.tif", "../t.tif", "a/../t.tif", "./t.tif", "t\0.tif"])
 def test_a_name_that_leads_elsewhere_is_refused(relative: str) -> None:
-    with pytest.raises(PathError, match="is no name of a file below /run"):
+    with pytest.raises(PathError, match="is not the name of a file below /run"):
         to_local(PurePosixPath("/run"), relative)
 
 

@@ -1,4 +1,4 @@
-"""Network shares are told from disks of this machine."""
+"""Network shares are distinguished from local disks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files in every state of being written, and what the gate says of them. The clock is ours; nothing here waits."""
+"""Files in every state of being written, and the gate's answers. The clock is the test's; nothing here waits."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Watch:
         return self.gate.examine(file, scanned(file), accepted=accepted)
 
     def settle(self, file: Path, after_s: float = 3 * SETTLE_S, *, accepted: bool = False) -> Answer:
-        """Two looks, by default so far apart that nothing speaks for waiting any longer but the bytes."""
+        """Two looks, by default so far apart that only the bytes can be a reason to wait."""
         self.look(file, accepted=accepted)
         self.clock.now += after_s
         return self.look(file, accepted=accepted)
@@ -119,7 +119,7 @@ STORED = ["plain.tif", "big-endian.tif", "bigtiff.tif", "stripped.tif", "tiled.t
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
-    """What the gate must say of each file: the scoring's own hash of what the reader reads."""
+    """The expected answer for each file: the scoring's own hash of the reader's pixels."""
     folder = tmp_path_factory.mktemp("whole")
     tiles = {name: read_tile(write(folder / name, data)).pixels for name, data in WHOLE.items()}
     return {name: Finished((PageFacts(tile_sha256(tile), tile.shape),)) for name, tile in tiles.items()}
@@ -127,7 +127,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
 
 @pytest.fixture(scope="module")
 def scratch() -> Iterator[Path]:
-    """One file, written anew by each example: a folder for each would be the larger part of the time."""
+    """One file, written anew by each example: a folder for each would take most of the time."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder) / "tile.tif"
 
@@ -245,7 +245,7 @@ def test_a_file_replaced_by_one_of_the_same_size_settles_anew(tmp_path: Path) ->
 
 
 def touch_later(file: Path) -> None:
-    """As a microscope that takes longer than a clock tick; a test may not."""
+    """As a microscope that takes longer than a clock tick; a test may take less."""
     state = file.stat()
     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns + 10**7))
 
@@ -387,7 +387,7 @@ with open(sys.argv[1], "wb", buffering=0) as file:
 
 @pytest.mark.parametrize("name", ["plain.tif", "header-last.tif", "deflate.tif", "grey.png", "grey.bmp", "grey.jpg"])
 def test_a_file_that_another_program_writes_in_pieces(tmp_path: Path, whole: dict[str, Finished], name: str) -> None:
-    """However long the pauses, it is finished when the last piece is there, and not before."""
+    """It is finished only when the last piece is there, however long the pauses."""
     file, data, watch = tmp_path / "t.tif", WHOLE[name], Watch()
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(file), str(len(data))], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -1,4 +1,4 @@
-"""The listener for finished tiles: what SBEMimage sends, over a real connection, and whatever else may come."""
+"""The listener for finished tiles: SBEMimage's messages over a real connection, and other requests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SBEM = {  # as SBEMimage's register_accepted_tile puts it together
 
 
 class Told:
-    """What was told, and the listener that tells it."""
+    """The listener, and the paths that it reported."""
 
     def __init__(self) -> None:
         self.paths: Queue[str | None] = Queue()
@@ -188,7 +188,7 @@ def test_calls_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rest(called: Queue[str | None]) -> list[str | None]:
-    """What is called until nothing is for a while."""
+    """The calls until none comes for a while."""
     found = []
     with contextlib.suppress(Empty):
         while True:
@@ -218,7 +218,10 @@ def test_a_closed_listener_listens_no_more(told: Told) -> None:
 
 
 def test_a_listener_that_never_started_can_be_closed() -> None:
-    Hook("127.0.0.1:0", print).close()
+    hook = Hook("127.0.0.1:0", print)
+    hook.close()
+    with pytest.raises(OSError):
+        ask(hook, "GET", "/tile/completed")
 
 
 def test_a_port_that_is_taken_is_refused_with_a_remedy(told: Told) -> None:

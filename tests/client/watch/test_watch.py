@@ -1,4 +1,4 @@
-"""A folder that somebody writes to, and what a scan of it tells."""
+"""A folder that somebody writes to, and what scans find in it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def folders(found: Scanner) -> dict[str, Folder]:
 
 
 def tiles(found: Scanner) -> list[str]:
-    """All that a scan finds to be new, as a ledger that knows nothing is told."""
+    """All files that a scan finds new, compared with an empty ledger."""
     return [file.path for folder in folders(found).values() for file in compare(folder, {}).new]
 
 
@@ -180,7 +180,7 @@ def check_closed_folder(root: Path) -> None:
     closed = scanner(root)
     before = folders(closed)["flat"].files
     (root / "closed").chmod(0o000)
-    (root / "flat").chmod(0o444)  # names can be listed, but nothing be learnt of the files
+    (root / "flat").chmod(0o444)  # names can be listed, but the files' sizes not be read
     try:
         told = list(closed.scan())
     finally:
@@ -412,7 +412,7 @@ class Deaf(BaseObserver):
 
 
 def rings(waker: Waker, act: Callable[[], object], attempts: int = 50) -> bool:
-    """Whether acting wakes; acts anew a few times, as a system may take a moment to begin watching."""
+    """True if acting wakes; acts again a few times, as a system may take a moment to begin watching."""
     for _ in range(attempts):
         act()
         if waker.wait(0.2):
