@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ledger_connections import connections
 from loopback.fixtures import (
     loopback,
     loopback_session,
@@ -16,7 +17,7 @@ from loopback.fixtures import (
     pytest_runtest_makereport,
 )
 
-__all__ = ["loopback", "loopback_session", "pytest_collection_modifyitems", "pytest_runtest_makereport"]
+__all__ = ["connections", "loopback", "loopback_session", "pytest_collection_modifyitems", "pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -38,7 +38,10 @@ def blocks(language: str) -> str:
 
 
 def test_the_python_of_the_readme_runs(run: Path) -> None:
-    exec(compile(blocks("python"), "README.md", "exec"), {})
+    names: dict[str, Any] = {}
+    exec(compile(blocks("python"), "README.md", "exec"), names)
+    assert [row.status for row in (names["result"], *names["results"])] == ["scored"] * 3
+    assert len(names["features"]) == names["result"].features
 
 
 # Those with an endpoint are run against one in tests/loopback/test_commands.py.

@@ -1,7 +1,7 @@
-"""What goes in and what comes out: parameters, results, errors. Standard library only.
+"""Parameters, results and errors: all that goes in and comes out. Standard library only.
 
-Everything here crosses process and network borders as plain JSON, so each value has a `to_dict`
-and a strict `from_dict`: unknown keys are refused, versions are carried.
+They cross process and network borders as plain JSON, so each has a `to_dict` and a
+`from_dict` that checks every value; results carry a schema number.
 """
 
 from __future__ import annotations
@@ -11,11 +11,18 @@ import hashlib
 import html
 import json
 import math
+import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import IntEnum
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
+
+T = TypeVar("T")
 
 SCHEMA = 1
+
+MEASURE = 1
+"""Version of the measure: raised when the same pixels get other numbers. Scores of different ones are not compared."""
 
 Polarity = Literal["dark", "bright", "both"]
 Mode = Literal["robust", "paper"]
@@ -26,14 +33,14 @@ BackendName = Literal["auto", "numpy", "numba", "cupy", "cupy-fft"]
 Partition = Literal["auto", "scales", "strips"]
 
 MAX_SCALES = 1024
-MIN_T_PX, MAX_T_PX = 0.1, 4096.0  # below, a Gaussian sampled at whole pixels is none; above, no tile is as large
+MIN_T_PX, MAX_T_PX = 0.1, 4096.0  # below, one pixel holds the whole Gaussian; above, no tile is as large
 
 ErrorCode = Literal[
     "not_found",  # no such file
     "permission_denied",  # the file is there but may not be read
     "read_failed",  # the disk or share failed while reading
     "empty_file",  # zero bytes
-    "not_an_image",  # no format we know
+    "not_an_image",  # not a known format
     "truncated",  # the file ends before its pixels do
     "corrupt",  # the header or the pixels do not decode
     "missing_codec",  # the compression needs an extra that is not installed
@@ -48,18 +55,19 @@ ErrorCode = Literal[
     "out_of_memory",  # the tile fits max_pixels but not this machine, or not the memory that was allowed
     "device_failed",  # every GPU that was to score the tile stopped answering
     "too_large_to_send",  # more bytes than one task carries, and the endpoint cannot read the file itself
-    "result_too_large",  # its row is more bytes than an answer carries
-    "worker_lost",  # each worker that had the tile ended
-    "internal",  # a fault of ours; the message asks for a report
+    "result_too_large",  # its row is larger than an answer may be
+    "bad_result",  # its row, as the endpoint sent it, cannot be read or stored
+    "worker_lost",  # every worker that had the tile ended
+    "internal",  # a bug in mhfd; the message asks for a report
 ]
 
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".jpg", ".jpeg"})
-"""In folders, files with one of these suffixes, in small letters, are tiles."""
+"""Suffixes, in lower case, of the files in a folder that are tiles."""
 
 
 class ExitCode(IntEnum):
-    """How a command ends; README.md explains each to people."""
+    """A command's exit code; README.md explains each."""
 
     OK = 0
     OUT_OF_FOCUS = 1
@@ -73,7 +81,7 @@ class ExitCode(IntEnum):
 
 
 class MhfdError(Exception):
-    """Root of every error mhfd raises on purpose; a command that it ends exits with `exit_code`."""
+    """Base of every error that mhfd raises on purpose; a command it ends exits with `exit_code`."""
 
     exit_code: ExitCode = ExitCode.USAGE
 
@@ -82,8 +90,12 @@ class ParamsError(MhfdError, ValueError):
     """Parameters that cannot be used; the message names the key and the accepted values."""
 
 
+class ResultError(ParamsError):
+    """A row that cannot be read as a result; the message names the key."""
+
+
 class BackendError(MhfdError):
-    """A backend was named that is not available here; the message says what to install."""
+    """The named backend is not available here; the message says what to install."""
 
 
 class TileError(MhfdError):
@@ -92,7 +104,7 @@ class TileError(MhfdError):
     Parameters
     ----------
     code : one of `ErrorCode`, stable, for programs
-    message : a sentence for people that says what to do where something can be done
+    message : a sentence for people: what is wrong and, if possible, what to do
     """
 
     def __init__(self, code: ErrorCode, message: str) -> None:
@@ -114,7 +126,7 @@ def _refuse_unknown_keys(what: str, given: dict[str, Any], known: list[str]) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class FocusParams:
-    """How a tile is measured (docs/measure.md). Frozen; equal parameters have equal `sha256`.
+    """The parameters of the measure (docs/measure.md). Frozen; equal parameters have equal `sha256`.
 
     Attributes
     ----------
@@ -126,7 +138,7 @@ class FocusParams:
     mode : "robust" (default), or "paper": circular boundary, no noise threshold. The latter is for
         reproduction only: on noisy tiles it counts the noise.
     unit : of min_t and max_t, "px" or "nm" (needs the pixel size)
-    max_gpu_bytes : memory one tile may take on a GPU; None means what is free
+    max_gpu_bytes : memory one tile may take on a GPU; None means all that is free
     max_host_bytes : working memory one tile may take on the processor, beside its own pixels; None means 2 GiB.
         Larger tiles are done in strips, with the same result.
     """
@@ -146,7 +158,7 @@ class FocusParams:
         for name in ("min_t", "max_t", "saturate", "k_noise"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e9:
-                raise ParamsError(f"{name} must be a number of reasonable size, not {value!r}")
+                raise ParamsError(f"{name} must be a number from -1e9 to 1e9, not {value!r}")
             object.__setattr__(self, name, float(value))  # 1 and 1.0 are the same parameters
         for name in ("n_scales", "max_gpu_bytes", "max_host_bytes"):
             value = getattr(self, name)
@@ -166,7 +178,7 @@ class FocusParams:
         if not 0 <= self.saturate <= 0.49:
             raise ParamsError(f"saturate must lie between 0 and 0.49, not {self.saturate:g}")
         if self.k_noise < 0:
-            raise ParamsError(f"k_noise must not be negative, not {self.k_noise:g}")
+            raise ParamsError(f"k_noise must be at least 0, not {self.k_noise:g}")
         for name, allowed in (("polarity", Polarity), ("mode", Mode), ("unit", Unit)):
             if getattr(self, name) not in get_args(allowed):
                 choices = ", ".join(f'"{choice}"' for choice in get_args(allowed))
@@ -178,8 +190,8 @@ class FocusParams:
         Raises
         ------
         TileError
-            `unit` is "nm" and the pixel size is unknown ("no_pixel_size"), or such that the scales are far from
-            any structure ("scale_out_of_range").
+            `unit` is "nm" and the pixel size is unknown ("no_pixel_size"), or puts the scales outside
+            `MIN_T_PX` to `MAX_T_PX` ("scale_out_of_range").
         """
         if self.unit == "px":
             return self
@@ -211,10 +223,20 @@ class FocusParams:
 
     @property
     def sha256(self) -> str:
-        """Identity of the measure: hex SHA-256 of what can change the result, as canonical JSON."""
-        limits = ("max_gpu_bytes", "max_host_bytes")
-        measure = {key: value for key, value in self.to_dict().items() if key not in limits}
+        """Identity of the measure: hex SHA-256 of the keys that can change the result, as canonical JSON."""
+        defaults = {each.name: each.default for each in fields(self)}
+        measure = {
+            key: value
+            for key, value in self.to_dict().items()
+            if key in _FIRST_KEYS or (key not in _LIMITS and value != defaults[key])
+        }
         return hashlib.sha256(json.dumps(measure, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+# Keys of 0.1.0 that can change a result are always in `sha256`; later keys only when they differ from their default, so
+# that a new version does not take the same parameters for others.
+_FIRST_KEYS = frozenset(("n_scales", "min_t", "max_t", "saturate", "k_noise", "polarity", "mode", "unit"))
+_LIMITS = frozenset(("max_gpu_bytes", "max_host_bytes"))  # of memory: they change no result
 
 
 def page_path(file: str, page: int) -> str:
@@ -230,7 +252,7 @@ def split_page(path: str) -> tuple[str, int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Acquisition:
-    """What the image file says of itself and of the microscope; None where it is silent.
+    """Format and microscope settings that an image file gives; None for those it does not.
 
     Attributes
     ----------
@@ -258,13 +280,14 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What is needed to get the same numbers again."""
+    """Enough to reproduce a result's numbers."""
 
     mhfd: str
     params_sha256: str
     backend: str
     device: str
     tile_sha256: str | None = None
+    measure: int = MEASURE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,7 +347,7 @@ class FocusResult:
     @classmethod
     def failed(cls, path: str, code: ErrorCode, message: str, provenance: Provenance) -> FocusResult:
         """The row of a tile that was not scored."""
-        error = Failure(code=code, message=message)
+        error = Failure(code=code, message=storable(message))
         return cls(path=path, status="failed", error=error, verdict="failed", provenance=provenance)
 
     def to_dict(self) -> dict[str, Any]:
@@ -332,31 +355,16 @@ class FocusResult:
         return {"schema": SCHEMA, **{f.name: _plain(getattr(self, f.name)) for f in fields(self)}}
 
     @classmethod
-    def from_dict(cls, given: dict[str, Any]) -> FocusResult:
-        """Read what `to_dict` wrote.
+    def from_dict(cls, given: object) -> FocusResult:
+        """Read what `to_dict` wrote, in this version or another: missing keys are null, unknown ones are ignored.
 
         Raises
         ------
-        ParamsError
-            another schema number, unknown or missing keys.
+        ResultError
+            another schema number, no path, status or provenance, or a value of the wrong type; the message names
+            the key.
         """
-        rest = dict(given)
-        if (schema := rest.pop("schema", None)) != SCHEMA:
-            raise ParamsError(f"a result of schema {schema!r} cannot be read; this mhfd reads schema {SCHEMA}")
-        names = [f.name for f in fields(cls)]
-        _refuse_unknown_keys("FocusResult", rest, names)
-        if missing := [name for name in names if name not in rest]:
-            raise ParamsError(f"a result of schema {SCHEMA} has all keys; here lack: {', '.join(missing)}")
-        rest["provenance"] = Provenance(**rest["provenance"])
-        rest["timing_ms"] = Timing(**rest["timing_ms"])
-        if rest["error"] is not None:
-            rest["error"] = Failure(**rest["error"])
-        acquisition = dict(rest["acquisition"])
-        acquisition["stage_um"] = _tuple(acquisition["stage_um"])
-        rest["acquisition"] = Acquisition(**acquisition)
-        for key in ("shape", "features_by_scale", "scales_px"):
-            rest[key] = _tuple(rest[key])
-        return cls(**rest)
+        return read_result(given)
 
     def __repr__(self) -> str:
         where = self.path or "array"
@@ -393,6 +401,181 @@ class FocusResult:
         return f"<table>{cells}</table>"
 
 
+# --- Reading results ----------------------------------------------------------------------------------------------
+# They come from endpoints and files, of other versions, perhaps damaged: every field is looked at.
+
+_MAX_COUNT = 2**53  # what a double, and so any program that reads JSON, holds exactly
+_MAX_TEXT = 65_536
+_LARGEST = sys.float_info.max
+
+
+def read_result(given: object) -> FocusResult:
+    """`FocusResult.from_dict`."""
+    row = _object(given, "a result")
+    if row.get("schema") != SCHEMA:
+        raise ResultError(
+            f"a result of schema {row.get('schema')!r:.40} cannot be read; this mhfd reads schema {SCHEMA}"
+        )
+    status = _one_of(row, "status", Status)
+    if status is None:
+        raise ResultError("a result has a status")
+    about = _object(row.get("provenance"), "provenance")
+    return FocusResult(
+        path=_needed(row, "path"),
+        status=status,
+        provenance=Provenance(
+            mhfd=_needed(about, "mhfd"),
+            params_sha256=_needed(about, "params_sha256"),
+            backend=_text(about, "backend") or "",
+            device=_text(about, "device") or "",
+            tile_sha256=_text(about, "tile_sha256"),
+            measure=_count(about, "measure") or 1,
+        ),
+        error=_failure(row, status),
+        shape=_shape(row),
+        dtype=_text(row, "dtype"),
+        pixel_size_nm=_number(row, "pixel_size_nm"),
+        features=_count(row, "features"),
+        features_per_mpx=_number(row, "features_per_mpx"),
+        features_by_scale=_list(row, "features_by_scale", _count),
+        scales_px=_list(row, "scales_px", _number),
+        focus_score=_number(row, "focus_score"),
+        characteristic_scale_px=_number(row, "characteristic_scale_px"),
+        noise=_number(row, "noise"),
+        content=_number(row, "content"),
+        anisotropy=_number(row, "anisotropy"),
+        saturated=_number(row, "saturated"),
+        vollath_f4=_number(row, "vollath_f4"),
+        verdict=_verdict(row),
+        confidence=_number(row, "confidence"),
+        defocus_um=_number(row, "defocus_um"),
+        acquisition=_acquisition(row),
+        timing_ms=_timing(row),
+    )
+
+
+def _failure(row: dict[str, Any], status: Status) -> Failure | None:
+    if row.get("error") is None:
+        if status == "failed":
+            raise ResultError("a failed result has an error")
+        return None
+    error = _object(row["error"], "error")
+    code: Any = _needed(error, "code")  # a newer worker may have codes that this version does not know
+    return Failure(code=code, message=_text(error, "message") or "")
+
+
+def _acquisition(row: dict[str, Any]) -> Acquisition:
+    given = _object(row.get("acquisition") or {}, "acquisition")
+    if not isinstance(lossy := given.get("lossy", False), bool):
+        raise ResultError(f"lossy must be true or false, not {lossy!r:.40}")
+    stage_um = _list(given, "stage_um", _number)
+    if stage_um is not None and len(stage_um) != 3:
+        raise ResultError(f"stage_um must be three numbers, not {given['stage_um']!r:.40}")
+    return Acquisition(
+        format=_text(given, "format"),
+        lossy=lossy,
+        vendor=_text(given, "vendor"),
+        working_distance_mm=_number(given, "working_distance_mm"),
+        dwell_us=_number(given, "dwell_us"),
+        stage_um=stage_um,
+    )
+
+
+def _timing(row: dict[str, Any]) -> Timing:
+    given = _object(row.get("timing_ms") or {}, "timing_ms")
+    return Timing(**{each.name: _number(given, each.name) or 0.0 for each in fields(Timing)})
+
+
+def _object(given: object, what: str) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise ResultError(f"{what} must be an object, not {given!r:.40}")
+    return given
+
+
+def _needed(given: dict[str, Any], key: str) -> str:
+    if (value := _text(given, key)) is None:
+        raise ResultError(f"a result has a {key}")
+    return value
+
+
+def _text(given: dict[str, Any], key: str) -> str | None:
+    value = given.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+        raise ResultError(f"{key} must be a string of at most {_MAX_TEXT} characters, not {value!r:.40}")
+    return storable(value)
+
+
+def storable(text: str) -> str:
+    """The text without what databases and UTF-8 refuse: null characters, and halves of surrogate pairs."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode() if not _is_storable(text) else text
+
+
+def _is_storable(text: str) -> bool:
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _number(given: dict[str, Any], key: str) -> float | None:
+    value = given.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
+        raise ResultError(f"{key} must be a finite number, not {value!r:.40}")
+    return float(value)
+
+
+def _count(given: dict[str, Any], key: str) -> int | None:
+    value = given.get(key)
+    if value is None:
+        return None
+    if isinstance(value, float) and value.is_integer():  # 3127.0, as some programs write it
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_COUNT:
+        raise ResultError(f"{key} must be a whole number from 0 to 2^53, not {value!r:.40}")
+    return value
+
+
+def _list(given: dict[str, Any], key: str, read: Callable[[dict[str, Any], str], T | None]) -> tuple[T, ...] | None:
+    value = given.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple):
+        raise ResultError(f"{key} must be a list, not {value!r:.40}")
+    found = [read({key: each}, key) for each in value]
+    if any(each is None for each in found):
+        raise ResultError(f"{key} has a null in it")
+    return tuple(each for each in found if each is not None)
+
+
+def _shape(row: dict[str, Any]) -> tuple[int, int] | None:
+    shape = _list(row, "shape", _count)
+    if shape is None:
+        return None
+    if len(shape) != 2:
+        raise ResultError(f"shape must be two whole numbers, not {row['shape']!r:.40}")
+    return shape[0], shape[1]
+
+
+def _verdict(row: dict[str, Any]) -> Verdict | None:
+    """None for one that this version does not know: verdicts are made anew from the measures."""
+    verdict: Any = _text(row, "verdict")
+    return verdict if verdict in get_args(Verdict) else None
+
+
+def _one_of(row: dict[str, Any], key: str, allowed: Any) -> Any:
+    value = row.get(key)
+    if value is not None and value not in get_args(allowed):
+        raise ResultError(f"{key} must be one of {', '.join(get_args(allowed))}, not {value!r:.40}")
+    return value
+
+
 def _plain(value: Any) -> Any:
     """Dataclasses to dicts, tuples to lists, non-finite numbers to None (JSON has none)."""
     if isinstance(value, Acquisition | Failure | Provenance | Timing):
@@ -402,10 +585,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _tuple(value: Any) -> tuple[Any, ...] | None:
-    return None if value is None else tuple(value)
 
 
 def _short(value: float | int | None) -> str:

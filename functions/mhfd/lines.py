@@ -1,4 +1,4 @@
-"""Files of JSON lines that survive a kill: appended to only, whole lines at a time, synchronised before anyone is told.
+"""JSON lines files that survive a kill: only appended to, in whole lines, synchronised before success is reported.
 
 A kill, a full disk or a power cut can tear the last line. The next writer begins a new one, and readers skip every line
 that is not a JSON object.
@@ -19,12 +19,12 @@ Row = dict[str, Any]
 
 
 def line(value: Row) -> str:
-    """One object as JSON, without the line's end."""
+    """One object as JSON, without a newline."""
     return json.dumps(value, allow_nan=False)
 
 
 def ends_torn(file: BinaryIO) -> bool:
-    """True if the last line of a file, open for reading, has no end; leaves the position at the end of the file."""
+    """True if the last line of a file, open for reading, has no newline; leaves the position at the end of the file."""
     if not file.seek(0, os.SEEK_END):
         return False
     file.seek(-1, os.SEEK_END)
@@ -41,7 +41,7 @@ def append(path: Path, values: Iterable[Row]) -> None:
 
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[Row]:
-    """The objects of a file of lines, in order; a warning for each line that is skipped."""
+    """The objects of a file of lines, in order; logs a warning for each line skipped."""
     with Path(path).open("rb") as file:
         for number, text in enumerate(file, 1):
             try:

@@ -1,14 +1,13 @@
-"""Results that leave the endpoint as soon as they are there; the client's half is `mhfd_client.compute.prompt`.
+"""Make the endpoint send results as soon as they are ready; the client's half is `mhfd_client.compute.prompt`.
 
-Globus Compute looks for finished results twice a second: on the endpoint before it sends them, in the client before it
+Globus Compute polls for finished results twice a second: on the endpoint before it sends them, in the client before it
 hands them out. Neither period is a setting, but each is the default of a constructor's parameter and an attribute of
-the object, so that no code has to be changed. It is done only where the installed version is one of those tested and
-everything looks as it did there; else a warning says so, and results come as late as they always did.
+the object, so both can be shortened without changing code. This is done only if the installed version was tested and
+the class is as tested; otherwise a warning is logged, and the stock period remains.
 
 An endpoint takes part when its user endpoint's configuration names `mhfd.low_latency.JSONData` among the
-``allowed_serializers`` (endpoint_configs/*/user_config_template.yaml.j2). That is the SDK's own `JSONData`, found by an
-import path, as the endpoint finds all serializers; being asked for it is what shortens the period, in that
-process and no other.
+``allowed_serializers`` (endpoint_configs/*/user_config_template.yaml.j2). That is the SDK's own `JSONData`, imported by
+this path as the endpoint imports all serializers; looking it up here shortens the period, in that process only.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ LOOKS = "_event_watcher"
 
 
 class ChangedError(Exception):
-    """The installed package is not as it was when this was tested."""
+    """The installed package differs from the tested one."""
 
 
 @dataclass(frozen=True)
 class Period:
-    """How often a class of the Globus packages looks for results: the default of its parameter `poll_period_s`.
+    """Polling period of a class of the Globus packages: the default of its parameter `poll_period_s`.
 
     Attributes
     ----------
@@ -50,12 +49,12 @@ class Period:
     short_s: float
 
     def check(self) -> None:
-        """Whether all that we know of the class still holds.
+        """Check that the class is as tested.
 
         Raises
         ------
         ChangedError
-            It does not, or the package is not there. Anything else that a changed package may raise comes through.
+            It is not. Other errors, of a missing or changed package, pass through.
         """
         version = metadata.version(self.distribution)
         if not version.startswith(TESTED):
@@ -68,7 +67,7 @@ class Period:
                 raise ChangedError(f"{self.owner}.{function.__name__} no longer uses self.{PARAMETER}")
 
     def shorten(self) -> bool:
-        """Make it `short_s` for all objects to come; False, and a warning, when that cannot be done."""
+        """Set the period to `short_s` for later objects; False, with a warning, if that fails."""
 
         def attempt() -> None:
             self.check()
@@ -86,12 +85,12 @@ class Period:
 
 
 def succeeds(attempt: Callable[[], None]) -> bool:
-    """Whether it raises nothing; a warning when it does."""
+    """True, or False and a warning if `attempt` raises."""
     try:
         attempt()
     except Exception as error:  # whatever a changed package raises: late results are better than none
         reason = str(error) if isinstance(error, ChangedError) else f"{type(error).__name__}: {error}"
-        log.warning("stock latency: results take up to half a second longer than they have to, because %s", reason)
+        log.warning("stock latency: results take up to half a second longer than necessary, because %s", reason)
         return False
     return True
 
@@ -100,12 +99,12 @@ ENDPOINT = Period(
     distribution="globus-compute-endpoint",
     module="globus_compute_endpoint.endpoint.rabbit_mq.result_publisher",
     owner="ResultPublisher",
-    short_s=0.01,  # it takes no less
+    short_s=0.01,  # the least it accepts
 )
 
 
 def __getattr__(name: str) -> Any:
-    """`JSONData` for the endpoint's configuration, see above."""
+    """`JSONData` for the endpoint's configuration (see above)."""
     if name != "JSONData":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     ENDPOINT.shorten()

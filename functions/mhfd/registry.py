@@ -1,8 +1,8 @@
-"""Registered functions: what they are called at the service, and from which source.
+"""Registered functions: their UUIDs at the service, and the sources behind them.
 
 `functions.json` lists, for each function of `mhfd.remote`, the UUID under which it can be called and the SHA-256 of
-the source it was registered from. Functions at the service never change: another source, or other people who may call
-it, is another UUID, and the endpoints that list it in `allowed_functions` have to be told and restarted.
+the source it was registered from. A function at the service never changes: another source, or another group that may
+call it, means a new UUID, and endpoints that list it in `allowed_functions` must be edited and restarted.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ FUNCTIONS = ("score_inline", "score_paths", "score_run", "describe", "warmup")
 
 
 class RegistryError(MhfdError):
-    """The list of functions cannot be read, written or made; the message says what to do."""
+    """functions.json cannot be read, written or made; the message says what to do."""
 
 
 class Registrar(Protocol):
-    """What is used of `globus_compute_sdk.Client` (4.19)."""
+    """The part of `globus_compute_sdk.Client` (4.19) used."""
 
     def register_source_code(
         self, source: str, function_name: str, description: str | None = ..., *, public: bool, group: str | None
@@ -49,11 +49,11 @@ class FunctionRecord:
 
     Attributes
     ----------
-    version, python, sdk : of mhfd, Python and globus-compute-sdk that registered it
-    uuid : under which it is called
+    version, python, sdk : of mhfd, Python and globus-compute-sdk at registration
+    uuid : by which it is called
     sha256 : hex, of the source
     date : ISO 8601, UTC
-    group : Globus group whose members may call it, None: nobody but the owner, unless `public`
+    group : Globus group whose members may call it; None: only the owner, unless `public`
     """
 
     name: str
@@ -69,13 +69,13 @@ class FunctionRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistrationPlan:
-    """What `register` has to do; names in the order of `FUNCTIONS`.
+    """The work for `register`: names in the order of `FUNCTIONS`.
 
     Attributes
     ----------
-    version : of the mhfd whose sources were looked at
-    changed : registered from another source, or for other people
-    gone : registered once, and no function of this version
+    version : of the mhfd whose sources were compared
+    changed : registered from another source, or for another group
+    gone : registered before, but not in this version
     """
 
     version: str
@@ -91,11 +91,11 @@ class RegistrationPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What `run_register` found and did.
+    """The outcome of `run_register`.
 
     Attributes
     ----------
-    registered : what has a UUID that it did not have before; empty in a dry run
+    registered : functions that got a new UUID; empty in a dry run
     replaced : the old records of `plan.changed`: their UUIDs stay callable where an endpoint still allows them
     records : all functions as `path` now lists them
     allowed_functions : block for an endpoint's config.yaml, "" when there are no records
@@ -114,9 +114,9 @@ class Report:
 
 
 def source_of(name: str) -> str:
-    """Source text of one of `FUNCTIONS`, as it is registered."""
+    """Source text of one of `FUNCTIONS`, as registered."""
     if name not in FUNCTIONS:
-        raise RegistryError(f"there is no registered function {name!r}; there are {', '.join(FUNCTIONS)}")
+        raise RegistryError(f"{name!r} is not a registered function; choose from {', '.join(FUNCTIONS)}")
     return inspect.getsource(getattr(remote, name))
 
 
@@ -134,7 +134,7 @@ def load(path: str | os.PathLike[str]) -> list[FunctionRecord]:
     Raises
     ------
     RegistryError
-        it is something else, or of another version.
+        it is not a functions.json, or of another schema.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -149,13 +149,13 @@ def load(path: str | os.PathLike[str]) -> list[FunctionRecord]:
         return [_checked(FunctionRecord(**each)) for each in given["functions"]]
     except (ValueError, TypeError, KeyError) as error:
         raise RegistryError(
-            f"{path} is no functions.json of mhfd ({type(error).__name__}: {error}); restore it, or move it away and "
-            "register anew, which gives the functions new UUIDs"
+            f"{path} is not mhfd's functions.json ({type(error).__name__}: {error}); restore it, or move it away and "
+            "register again, which gives the functions new UUIDs"
         ) from error
 
 
 def save(path: str | os.PathLike[str], records: Iterable[FunctionRecord]) -> None:
-    """Write functions.json: all or nothing, whatever happens meanwhile."""
+    """Write functions.json: all of it, or leave the old file."""
     path = Path(path)
     content = {"schema": SCHEMA, "functions": [asdict(record) for record in records]}
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -170,7 +170,7 @@ def save(path: str | os.PathLike[str], records: Iterable[FunctionRecord]) -> Non
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise RegistryError(f"{path} cannot be written ({error}); name a file in a folder of yours") from error
+        raise RegistryError(f"{path} cannot be written ({error}); name a file that you may write") from error
 
 
 def _checked(record: FunctionRecord) -> FunctionRecord:
@@ -189,7 +189,7 @@ def _checked(record: FunctionRecord) -> FunctionRecord:
 def plan(
     records: Iterable[FunctionRecord], version: str = __version__, *, group: str | None = None, public: bool = False
 ) -> RegistrationPlan:
-    """Compare records with the sources of this mhfd, and with who is to be allowed to call the functions.
+    """Compare records with the sources of this mhfd, and with the group that is to call the functions.
 
     Only the source counts, not the version: the functions call the installed package, which may be newer.
     """
@@ -208,7 +208,7 @@ def plan(
 def register(
     client: Registrar, names: Sequence[str], group: str | None = None, public: bool = False
 ) -> list[FunctionRecord]:
-    """Register functions of these names from their source, each under a new UUID.
+    """Register the named functions from their source, each under a new UUID.
 
     Parameters
     ----------
@@ -243,19 +243,19 @@ def run_register(
     dry_run: bool = False,
     client: Registrar | None = None,
 ) -> Report:
-    """Register what is new or changed, and write it to functions.json after each: nothing registered is forgotten.
+    """Register new and changed functions; write functions.json after each, so that no registration is lost.
 
     Parameters
     ----------
     path : of functions.json
-    dry_run : only say what would be done; neither client nor network is needed
+    dry_run : only report what would be done; needs no client and no network
     client : by default a `globus_compute_sdk.Client`, which may ask to sign in
 
     Raises
     ------
     RegistryError
-        the file cannot be used, the group is no UUID, or globus-compute-sdk is not installed. What the client raises
-        comes through as it is.
+        the file cannot be used, the group is not a UUID, or globus-compute-sdk is not installed. The client's own
+        errors pass through.
     """
     group = None if group is None else _group(group)
     known = {record.name: record for record in load(path)}
@@ -286,7 +286,7 @@ def allowed_functions_block(records: Iterable[FunctionRecord]) -> str:
 
 
 def _ordered(records: dict[str, FunctionRecord]) -> list[FunctionRecord]:
-    """Ours in the order of `FUNCTIONS`; those of other versions stay, at the end."""
+    """Our records in the order of `FUNCTIONS`, then those of other versions."""
     return [records[name] for name in (*FUNCTIONS, *sorted(set(records) - set(FUNCTIONS))) if name in records]
 
 

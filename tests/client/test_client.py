@@ -29,6 +29,7 @@ from scripted import ANSWER_S, ScriptedCompute, rows_for
 
 PARAMS = FocusParams(n_scales=4, max_t=5.0)
 CONFIG = Config(local=LocalEndpoint(workers=1))
+START_S = 60.0  # a script of a test is ready by then
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +207,8 @@ def test_state_file_is_enough_to_take_up_the_work(tmp_path: Path) -> None:
     compute: Any = dead._compute
     compute.wait_for_tasks(1)
     deadline = time.monotonic() + ANSWER_S
-    while not state_file.exists() and time.monotonic() < deadline:
+    while not state_file.exists():
+        assert time.monotonic() < deadline, "no state file was written"
         time.sleep(0.01)
     state = json.loads(state_file.read_text())
     dead.close(0.0)
@@ -221,13 +223,22 @@ def test_state_of_another_endpoint_is_refused() -> None:
         client.resume({"schema": 1, "endpoint": "dgx", "tasks": []})
 
 
+# Says "ready" when it is in the middle of its tiles: what is in flight has changed a few times.
 LONG_SCRIPT = """
-import numpy as np, time
+import itertools
+import numpy as np
 from mhfd_client import Client
-client = Client()
+
+changes = None
+
+def tell(state):
+    if changes is not None and next(changes) == 4:
+        print("ready", flush=True)
+
+client = Client(on_state=tell)
 tiles = [np.random.default_rng(1).integers(0, 256, (1024, 1024), dtype=np.uint8)] * 400
 client.score(tiles[:1])
-print("ready", flush=True)
+changes = itertools.count()
 try:
     client.score(tiles)
 except KeyboardInterrupt:
@@ -239,9 +250,7 @@ print(client.score(tiles[0])[0].status, flush=True)
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to whole consoles only")
 def test_ctrl_c_returns_and_the_client_goes_on(tmp_path: Path) -> None:
     process = _script(tmp_path, LONG_SCRIPT)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.5)
+    _wait_until_ready(process)
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -253,14 +262,22 @@ def test_ctrl_c_returns_and_the_client_goes_on(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to whole consoles only")
 def test_nothing_hangs_when_ctrl_c_ends_the_program(tmp_path: Path) -> None:
     process = _script(tmp_path, LONG_SCRIPT.replace("except KeyboardInterrupt", "except ZeroDivisionError"))
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.5)
+    _wait_until_ready(process)
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert err.strip().endswith("KeyboardInterrupt")
     assert time.monotonic() - begun < 5
+
+
+def _wait_until_ready(process: subprocess.Popen[str]) -> None:
+    """Return when it says so; a script that is silent is ended."""
+    silent = threading.Timer(START_S, process.kill)
+    silent.start()
+    assert process.stdout is not None
+    told = process.stdout.readline()
+    silent.cancel()
+    assert told == "ready\n", f"in {START_S:g} s the script told {told!r}, and no more"
 
 
 def _script(folder: Path, text: str) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""`mhfd doctor`, `mhfd warmup` and `mhfd register` without an endpoint; with one: tests/loopback/test_doctor.py."""
+"""`mhfd doctor`, `mhfd warmup` and `mhfd register` without an endpoint; with one: tests/loopback/test_commands.py."""
 
 from __future__ import annotations
 

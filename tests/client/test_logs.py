@@ -1,4 +1,4 @@
-"""A log is one JSON object a line, a file a day, holds no secret, and never troubles the program."""
+"""A log is one JSON object a line, a file a day, holds no secret, and never disturbs the program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which kernel is chosen, what is said when it cannot be, and one tile shared between devices."""
+"""The choice of a kernel, the message if it is missing, and one tile shared between devices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ no_gpu = pytest.mark.skipif(cuda.device_count() > 0, reason="this machine has a 
 
 @pytest.fixture(autouse=True)
 def warnings_anew() -> Iterator[None]:
-    """Each test hears the warnings that a process hears once."""
+    """Reset the warnings that a process gives only once."""
     backends._warn_once.cache_clear()
     yield
     backends._warn_once.cache_clear()
@@ -41,7 +41,7 @@ def tile() -> NDArray[np.uint8]:
 
 
 def without(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if an optional package were not installed."""
+    """Pretend that a package is not installed."""
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == module else find(name, *rest))
 

@@ -20,6 +20,7 @@ from mhfd.contract import (
     MhfdError,
     ParamsError,
     Provenance,
+    ResultError,
     TileError,
     Timing,
     page_path,
@@ -59,6 +60,8 @@ FAILED = FocusResult(
     provenance=replace(PROVENANCE, tile_sha256=None),
     error=Failure(code="truncated", message="bad.tif ends too early"),
 )
+
+PARAMS_SHA256_OF_0_1_0 = "71e58bc0988016829e99dd3609d4401e117a276b52531d7969ba9427d08a8402"
 
 KEYS_OF_SCHEMA_1 = [
     "schema", "path", "status", "provenance", "error", "shape", "dtype", "pixel_size_nm",
@@ -236,7 +239,7 @@ def test_every_key_of_the_schema_is_there_in_order(result: FocusResult) -> None:
 
 def test_keys_of_the_parts_are_those_of_the_contract() -> None:
     plain = SCORED.to_dict()
-    assert list(plain["provenance"]) == ["mhfd", "params_sha256", "backend", "device", "tile_sha256"]
+    assert list(plain["provenance"]) == ["mhfd", "params_sha256", "backend", "device", "tile_sha256", "measure"]
     assert list(plain["timing_ms"]) == ["read", "copy", "kernel", "total"]
     assert list(FAILED.to_dict()["error"]) == ["code", "message"]
     assert list(plain["acquisition"]) == [
@@ -256,9 +259,93 @@ def test_json_never_holds_what_is_not_finite(number: float) -> None:
     assert plain["focus_score"] is plain["scales_px"][1] is plain["timing_ms"]["total"] is None
 
 
-def test_an_unknown_key_of_a_result_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ParamsError, match="'focus_scor'; did you mean 'focus_score'"):
-        FocusResult.from_dict({**SCORED.to_dict(), "focus_scor": 1})
+def test_keys_of_a_newer_version_are_ignored() -> None:
+    plain = SCORED.to_dict()
+    newer = {**plain, "blur_px": 1.2, "provenance": {**plain["provenance"], "kernel": "x"}}
+    newer |= {"acquisition": {**plain["acquisition"], "beam": 3}, "timing_ms": {**plain["timing_ms"], "spectrum": 1.0}}
+    assert FocusResult.from_dict(newer) == SCORED
+
+
+def test_keys_that_an_older_version_lacks_are_null() -> None:
+    plain = SCORED.to_dict()
+    older = {key: plain[key] for key in ("schema", "path", "status", "features", "provenance")}
+    older["provenance"] = {key: plain["provenance"][key] for key in ("mhfd", "params_sha256", "backend", "device")}
+    read = FocusResult.from_dict(older)
+    assert (read.path, read.features, read.focus_score, read.acquisition.format) == (
+        plain["path"],
+        SCORED.features,
+        None,
+        None,
+    )
+    assert read.provenance.measure == 1  # that of 0.1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"focus_score": "abc"}, "focus_score"),
+        ({"focus_score": math.nan}, "focus_score"),
+        ({"focus_score": 10**400}, "focus_score"),
+        ({"content": True}, "content"),
+        ({"features": 1e40}, "features"),
+        ({"features": -1}, "features"),
+        ({"features": 3.5}, "features"),
+        ({"features_by_scale": {"1": 2}}, "features_by_scale"),
+        ({"scales_px": [1.0, None]}, "scales_px"),
+        ({"shape": [4]}, "shape"),
+        ({"shape": "4x4"}, "shape"),
+        ({"status": "done"}, "status"),
+        ({"status": None}, "status"),
+        ({"status": "failed"}, "error"),
+        ({"path": 7}, "path"),
+        ({"path": None}, "path"),
+        ({"dtype": ["uint8"]}, "dtype"),
+        ({"error": "no"}, "error"),
+        ({"provenance": None}, "provenance"),
+        ({"provenance": {"mhfd": "1"}}, "params_sha256"),
+        ({"acquisition": {"lossy": "yes"}}, "lossy"),
+        ({"acquisition": {"stage_um": [1, 2]}}, "stage_um"),
+        ({"acquisition": {"stage_um": ["a", None, {}]}}, "stage_um"),
+        ({"timing_ms": {"total": "fast"}}, "total"),
+        ({"verdict": {"a": 1}}, "verdict"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_by_its_key(change: dict[str, Any], key: str) -> None:
+    with pytest.raises(ResultError, match=key):
+        FocusResult.from_dict({**SCORED.to_dict(), **change})
+
+
+@pytest.mark.parametrize("given", [None, [], "row", 5])
+def test_what_is_not_an_object_is_not_a_result(given: Any) -> None:
+    with pytest.raises(ResultError, match="must be an object"):
+        FocusResult.from_dict(given)
+
+
+def test_a_whole_number_that_is_written_as_a_fraction_is_a_count() -> None:
+    assert FocusResult.from_dict({**SCORED.to_dict(), "features": 12.0}).features == 12
+
+
+def test_a_verdict_that_only_a_newer_version_knows_is_null() -> None:
+    assert FocusResult.from_dict({**SCORED.to_dict(), "verdict": "drifting"}).verdict is None
+
+
+def test_text_that_no_database_takes_is_made_storable() -> None:
+    read = FocusResult.from_dict({**SCORED.to_dict(), "path": "a\0b\udcb5.tif"})
+    assert "\0" not in read.path
+    assert read.path.encode()
+
+
+def test_a_failed_row_has_its_verdict() -> None:
+    row = FocusResult.failed("a.tif", "truncated", "it ends too early", SCORED.provenance)
+    assert (row.status, row.verdict, row.error) == (
+        "failed",
+        "failed",
+        Failure(code="truncated", message="it ends too early"),
+    )
+
+
+def test_new_parameters_at_their_default_leave_the_identity_of_0_1_0() -> None:
+    assert FocusParams().sha256 == PARAMS_SHA256_OF_0_1_0
 
 
 @pytest.mark.parametrize("schema", [None, 0, 2, "1"])
@@ -345,4 +432,5 @@ def test_the_contract_needs_the_standard_library_only() -> None:
     source = Path(mhfd.contract.__file__).read_text(encoding="utf-8")
     imports = [line for line in source.splitlines() if line.strip().startswith(("import ", "from "))]
     known = {"__future__", "dataclasses", "difflib", "hashlib", "html", "json", "math", "typing"}
+    known |= {"collections.abc", "enum", "sys"}
     assert {line.split()[1] for line in imports} <= known

@@ -1,4 +1,4 @@
-"""Which function has which UUID: what is registered, when, and what is written down."""
+"""Functions and their UUIDs: what is registered, when, and what is recorded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GROUP = "3fa85f64-5717-4562-b3fc-2c963f66afa6"
 
 
 class Service:
-    """What registers; fails from call `fail_at` on."""
+    """A registrar that fails from call `fail_at` on."""
 
     def __init__(self, fail_at: int = 99) -> None:
         self.calls: list[dict[str, Any]] = []

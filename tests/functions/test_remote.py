@@ -1,4 +1,4 @@
-"""The registered functions as a worker has them: a text, executed in an empty namespace."""
+"""The registered functions as a worker gets them: source text, run in an empty namespace."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ print(json.dumps(namespace[name](*arguments)))
 
 
 def pythons() -> list[str]:
-    """This Python, and others of those that mhfd supports, where pyenv has them."""
+    """This Python, and the other supported versions that pyenv has."""
     folder = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     found = [next(iter(sorted(folder.glob(f"{version}*/bin/python3"))), None) for version in ("3.10", "3.12", "3.13")]
     return [sys.executable, *(str(path) for path in found if path is not None)]

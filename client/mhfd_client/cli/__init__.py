@@ -16,21 +16,21 @@ from mhfd.contract import MhfdError, ParamsError
 from mhfd_client.cli.options import FileTrouble, Refusal
 
 COMMANDS = {  # name -> module in this package, what `mhfd --help` says
-    "init": ("setup", "Write a configuration: five questions."),
+    "init": ("setup", "Ask five questions and write a configuration."),
     "watch": ("watch", "Score a microscope's folder as it fills."),
-    "status": ("tiles", "What is known of a run, at any moment."),
-    "export": ("tiles", "Results as a table."),
-    "retry": ("tiles", "Have failed or stalled tiles taken up again."),
-    "recover": ("tiles", "Take results from the spool of an endpoint."),
+    "status": ("tiles", "Show the state of a run: scored, waiting, stalled, missing."),
+    "export": ("tiles", "Write the results as a table."),
+    "retry": ("tiles", "Score failed or stalled tiles again."),
+    "recover": ("tiles", "Store results from an endpoint's spool."),
     "score": ("score", "Score image files, folders and patterns."),
-    "demo": ("simulate", "Simulate, score, compare with the truth, report."),
+    "demo": ("simulate", "Simulate a run, score it, compare with the truth."),
     "simulate": ("simulate", "Write a synthetic serial-section run."),
     "replay": ("replay", "Feed an old run into a folder, as a microscope would."),
-    "config": ("setup", "Show, check, describe the configuration."),
+    "config": ("setup", "Show, check or describe the configuration."),
     "register": ("endpoint", "Register mhfd's functions with Globus Compute."),
     "doctor": ("endpoint", "Find out what keeps tiles from being scored."),
     "warmup": ("endpoint", "Start an endpoint's workers and compile its kernels."),
-    "bench": ("bench", "Measure speed here, beside rivals."),
+    "bench": ("bench", "Measure speed, beside other programs."),
 }
 
 

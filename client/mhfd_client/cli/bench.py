@@ -12,18 +12,18 @@ from mhfd_client.cli.options import FILE, FOLDER
 
 
 @click.command()
-@click.option("--figure", "figures", type=click.Choice(FIGURES), multiple=True, help="Again for more.  [default: all]")
+@click.option("--figure", "figures", type=click.Choice(FIGURES), multiple=True, help="May be repeated.  [default: all]")
 @click.option(
-    "--backend", "backends", type=click.Choice(BACKENDS), multiple=True, help="Again for more.  [default: all]"
+    "--backend", "backends", type=click.Choice(BACKENDS), multiple=True, help="May be repeated.  [default: all]"
 )
 @click.option("--repeats", type=click.IntRange(min=2), help="Rounds; the first does not count.  [default: 21]")
 @click.option("--max-side", type=click.IntRange(min=64), help="Largest tile of figure 3b.  [default: 4096]")
 @click.option("--tile", type=FILE, help="Use this picture, not a simulated one.")
-@click.option("--quick", is_flag=True, help="Everything on tiny tiles: shows that it works, not how fast.")
+@click.option("--quick", is_flag=True, help="Run everything on tiny tiles: shows that it works, not how fast.")
 @click.option("--out", type=FOLDER, help="Keep every time, the tables and pictures in this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def bench(out: Path | None, as_json: bool, **plan: Any) -> None:
-    """Measure how fast mhfd is on this machine, beside its rivals, and the figures of the paper again."""
+    """Measure the speed of mhfd and other programs on this machine, and the figures of the paper again."""
     from mhfd_client.bench.plan import make_plan
     from mhfd_client.bench.run import run_bench
 

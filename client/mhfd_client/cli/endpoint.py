@@ -1,4 +1,4 @@
-"""`mhfd register`, `mhfd doctor` and `mhfd warmup`: endpoints and how they are."""
+"""`mhfd register`, `mhfd doctor` and `mhfd warmup`: set up and check endpoints."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mhfd_client.cli.options import (
 
 @click.command()
 @click.option(
-    "--file", "path", type=FILE, default=Path("functions.json"), show_default=True, help="What is registered."
+    "--file", "path", type=FILE, default=Path("functions.json"), show_default=True, help="Their names and UUIDs."
 )
 @click.option("--group", help="UUID of a Globus group whose members may call them.")
-@click.option("--public", is_flag=True, help="Anyone may call them, on endpoints that allow it.")
+@click.option("--public", is_flag=True, help="Let anyone call them, on endpoints that allow it.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None:
-    """Register what is new or changed, write it to functions.json, print the block for an endpoint's config.yaml."""
+    """Register new and changed functions, write functions.json, print the block for an endpoint's config.yaml."""
     from mhfd.registry import run_register
 
     report = run_register(path, group=group, public=public, dry_run=dry_run)
@@ -41,13 +41,13 @@ def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None
 
 @click.command()
 @endpoint_option
-@click.option("--deadline-s", type=float, default=300.0, show_default=True, help="For each answer of the endpoint.")
+@click.option("--deadline-s", type=float, default=300.0, show_default=True, help="Longest wait for an answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of checks and nothing else.")
 @config_option
 def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | None) -> None:
-    """Look at this machine, and at an endpoint: names, ports, sign-in, versions on both sides, GPUs, a probe tile.
+    """Check this machine and an endpoint: names, ports, sign-in, versions on both sides, GPUs, a probe tile.
 
-    Exit code: 0 nothing fails, 69 something does.
+    Exit code: 0 no check fails, 69 one does.
     """
     from mhfd_client.config import load_config
     from mhfd_client.doctor import examine, worst
@@ -65,10 +65,10 @@ def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | 
 
 @click.command()
 @endpoint_option
-@click.option("--deadline-s", type=float, default=600.0, show_default=True, help="How long to wait.")
+@click.option("--deadline-s", type=float, default=600.0, show_default=True, help="Longest wait.")
 @config_option
 def warmup(endpoint: str, deadline_s: float, config_file: Path | None) -> None:
-    """Score a probe tile of known answer, so that the next tiles need not wait for workers and compilers."""
+    """Score a probe tile, so that the next tiles need not wait for workers and compilers."""
     from mhfd_client.compute.opening import open_compute
     from mhfd_client.config import load_config
 

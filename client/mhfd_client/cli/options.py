@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, types of options, groups of options, errors as one line."""
+"""Parts that commands share: types of options, groups of options, errors as one line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Bytes(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         number = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(value).lower())
         if number is None or number[2] not in self._UNITS:
-            self.fail(f"{value!r} is no size in bytes; write it like 500MB or 2GiB", param, ctx)
+            self.fail(f"{value!r} is not a size in bytes; write it like 500MB or 2GiB", param, ctx)
         return int(float(number[1]) * self._UNITS[number[2]])
 
 
@@ -42,12 +42,12 @@ class Numbers(click.ParamType):
             return value
         parts = str(value).split(",")
         if not all(part.strip().isdecimal() for part in parts):
-            self.fail(f"{value!r} is no list of device numbers; write it like 0 or 0,1", param, ctx)
+            self.fail(f"{value!r} is not a list of device numbers; write it like 0 or 0,1", param, ctx)
         return [int(part) for part in parts]
 
 
 class Refusal(click.ClickException):
-    """What was asked for cannot be done as asked."""
+    """A command cannot do what it was asked to."""
 
     exit_code = ExitCode.USAGE
 
@@ -75,7 +75,7 @@ def measure_options(command: Command) -> Command:
         option("--n-scales", int, "Number of scales.", d.n_scales),
         option("--min-t", float, "Smallest scale.", d.min_t),
         option("--max-t", float, "Largest scale.", d.max_t),
-        option("--unit", click.Choice(get_args(Unit)), "Of the two scales.", d.unit),
+        option("--unit", click.Choice(get_args(Unit)), "Unit of the scales.", d.unit),
         option("--saturate", float, "Fraction of the pixels clipped at each end.", d.saturate),
         option("--k-noise", float, "Noise threshold in standard deviations.", d.k_noise),
         option("--polarity", click.Choice(get_args(Polarity)), "Blobs to count.", d.polarity),
@@ -92,4 +92,4 @@ def endpoint_option(command: Command) -> Command:
 
 
 def config_option(command: Command) -> Command:
-    return click.option("--config", "config_file", type=FILE, help="Instead of MHFD_CONFIG or your own.")(command)
+    return click.option("--config", "config_file", type=FILE, help="Instead of MHFD_CONFIG or your file.")(command)

@@ -25,21 +25,21 @@ class Speed(click.ParamType):
         except ValueError:
             speed = 0.0
         if not speed > 0:
-            self.fail(f"{value!r} is no speed; write it like 10x, 0.5x or max", param, ctx)
+            self.fail(f"{value!r} is not a speed; write it like 10x, 0.5x or max", param, ctx)
         return speed
 
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--into", type=FOLDER, required=True, help="The folder to fill; nothing in it is overwritten.")
-@click.option("--speed", type=Speed(), help="Of the original intervals, like 10x; max: no waiting.  [default: 10x]")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Tiles a second, instead.")
+@click.option("--speed", type=Speed(), help="Times the original speed, like 10x; max: no waiting.  [default: 10x]")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Tiles a second, instead of --speed.")
 @click.option("--max-gap-s", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Longest interval.")
-@click.option("--half-written", is_flag=True, help="Files grow, rest, are preallocated, renamed, taken again.")
-@click.option("--faults", is_flag=True, help="Some tiles are never finished.")
-@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="In folders again-0002, ...")
+@click.option("--half-written", is_flag=True, help="Let files grow, rest, be preallocated, renamed, taken again.")
+@click.option("--faults", is_flag=True, help="Leave some tiles unfinished.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Repeat in again-0002, ...")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same way of writing.")
-@click.option("--manifest", type=FILE, help="What was written when.  [default: beside the folder]")
+@click.option("--manifest", type=FILE, help="Record of what was written.  [default: beside the folder]")
 def replay(
     run: Path,
     into: Path,
@@ -54,8 +54,8 @@ def replay(
 ) -> None:
     """Feed the old run RUN into a folder, as a microscope would, to try `mhfd watch` without one.
 
-    RUN is only read. Its text files that name tiles grow with them. The manifest tells afterwards what every file
-    should hold, which tiles were taken again, and which were left unfinished.
+    RUN is only read. Text files that name its tiles grow with them. The manifest lists what every file should hold,
+    which tiles were taken again, and which were left unfinished.
 
     Exit code: 0, 2 it cannot be done as asked, 75 a file could not be read or written, 130 interrupted.
     """
@@ -63,7 +63,7 @@ def replay(
     from mhfd_client.views import terminal
 
     if speed is not None and rate is not None:
-        raise click.UsageError("--speed and --rate exclude each other.")
+        raise click.UsageError("give --speed or --rate, not both")
     plan = plan_replay(
         run, speed=speed or 10.0, rate=rate, max_gap_s=max_gap_s, half_written=half_written, faults=faults,
         repeat=repeat, seed=seed,

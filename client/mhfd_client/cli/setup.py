@@ -1,4 +1,4 @@
-"""`mhfd init` and `mhfd config`: the configuration is written, shown, checked, described."""
+"""`mhfd init` and `mhfd config`: write, show, check and describe the configuration."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ T = TypeVar("T")
 
 
 @click.command()
-@click.option("--folder", help="What the microscope writes to.")
-@click.option("--layout", help="Whose file names; with a pattern: 'regex PATTERN'.  [default: as the folder looks]")
-@click.option("--endpoint", help="local, or UUID, or NAME=UUID.  [default: local]")
+@click.option("--folder", help="Folder that the microscope writes to.")
+@click.option("--layout", help="Layout of the file names; or 'regex PATTERN'.  [default: as detected]")
+@click.option("--endpoint", help="local, a UUID, or NAME=UUID.  [default: local]")
 @click.option("--functions", help="functions.json of the endpoint.  [default: beside the configuration]")
 @click.option("--transfer", help="inline, 'shared PATH', 'globus DESTINATION SOURCE'.  [default: inline]")
-@click.option("--endpoint-root", help="With globus: what the endpoint calls the destination's folder.")
+@click.option("--endpoint-root", help="With globus: path of the destination's folder on the endpoint.")
 @click.option("--ledger", help="File, or postgresql://USER@HOST/DATABASE.  [default: a file of yours]")
-@click.option("--profile", default="microscope", show_default=True, help="What the microscope is to be called.")
-@click.option("--yes", is_flag=True, help="Ask nothing: what is not given is as usual.")
+@click.option("--profile", default="microscope", show_default=True, help="Name of the microscope.")
+@click.option("--yes", is_flag=True, help="Ask nothing: use defaults for the rest.")
 @click.option("--force", is_flag=True, help="Replace a configuration; a copy is kept.")
 @config_option
 def init(
@@ -37,9 +37,9 @@ def init(
     config_file: Path | None,
     **flags: str | None,
 ) -> None:
-    """Write a configuration: at most five questions, or none with flags and --yes.
+    """Ask at most five questions, none with --yes, and write a configuration.
 
-    Exit code: 0 written, 2 something is missing and nobody is there to be asked, 78 it exists, or would not work.
+    Exit code: 0 written, 2 an answer is missing and nobody can be asked, 78 it exists, or would not work.
     """
     from mhfd_client.config import default_path, writing
     from mhfd_client.config.interview import interview, understand_path
@@ -60,7 +60,7 @@ def init(
         answers = replace(answers, functions_file=str(understand_path(functions)))
     backup = writing.write(file, writing.configuration(answers), force=force)
     if backup:
-        click.echo(f"What was there before is kept as {backup}.", err=True)
+        click.echo(f"The former file is kept as {backup}.", err=True)
     if not answers.folder.is_dir():
         click.echo(f"There is no folder {answers.folder} yet.", err=True)
     click.echo(f"Written: {file}. Next:")
@@ -69,17 +69,17 @@ def init(
 
 
 def _refuse_silence(given: dict[str, str | None], *, yes: bool) -> None:
-    """Nobody answers: what is missing is named, all at once."""
+    """Name all missing flags at once: nobody can answer."""
     missing = [flag for flag, text in given.items() if not text]
     if given["--endpoint"] in (None, "local") and "--transfer" in missing:
         missing.remove("--transfer")
     if yes and given["--folder"]:
         return
     if yes:
-        raise click.UsageError("give --folder: nothing else tells what the microscope writes to")
+        raise click.UsageError("give --folder, the folder that the microscope writes to")
     if missing:
         raise click.UsageError(
-            f"nobody is here to be asked: give {', '.join(missing)}; or --yes, which needs no more than --folder"
+            f"nobody is here to be asked: give {', '.join(missing)}; or --yes, which needs only --folder"
         )
 
 
@@ -101,15 +101,15 @@ def _prompt(question: str, usual: str | None, understand: Callable[[str], T]) ->
 
 @click.group()
 def config() -> None:
-    """Show, check, describe the configuration."""
+    """Show, check or describe the configuration."""
 
 
 @config.command()
-@click.option("--profile", help="Instead of MHFD_PROFILE, or the one that the file names.")
+@click.option("--profile", help="Name of a profile.  [default: MHFD_PROFILE, or the file's]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: key -> value and origin.")
 @config_option
 def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
-    """Each value that holds, and who says so: a flag, the environment, the file, or the default."""
+    """Show each value in effect, and where it is set: flag, environment, file or default."""
     from mhfd_client.config import load_config, resolve
     from mhfd_client.config.show import effective
     from mhfd_client.config.toml import toml
@@ -132,7 +132,7 @@ def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
 @config.command()
 @click.argument("file", type=FILE, required=False)
 def validate(file: Path | None) -> None:
-    """Say "ok", or all that is wrong with FILE, or with your own configuration, line by line.
+    """Print "ok", or what is wrong, line by line, with FILE or with your configuration.
 
     Exit code: 0 ok, though there may be warnings; 78 it cannot be used.
     """
@@ -150,13 +150,13 @@ def validate(file: Path | None) -> None:
         click.echo(f"{'error' if each.fatal else 'warning'}: {each.problem}", err=True)
     if any(each.fatal for each in findings):
         sys.exit(ConfigError.exit_code)
-    click.echo("ok" if whole.source else "ok: there is no file, the defaults hold")
+    click.echo("ok" if whole.source else "ok: there is no file, the defaults apply")
     sys.exit(ExitCode.OK)
 
 
 @config.command()
 def schema() -> None:
-    """The file's JSON Schema, for editors that complete and check TOML as one types."""
+    """Print the file's JSON Schema, for editors that complete and check TOML."""
     import json
 
     from mhfd_client.config.describe import json_schema

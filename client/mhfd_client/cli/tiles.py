@@ -1,4 +1,4 @@
-"""`mhfd status`, `export`, `retry` and `recover`: what the ledger knows, and what can be done about it."""
+"""`mhfd status`, `export`, `retry` and `recover`: read and mend the ledger."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
 class Since(click.ParamType):
-    """A moment: a date, a date and time (local, unless it says otherwise), or so long ago: 90s, 30min, 2h, 3d."""
+    """A time: a date, a date and time (local without an offset), or an age: 90s, 30min, 2h, 3d."""
 
     name = "time"
 
@@ -35,11 +35,11 @@ class Since(click.ParamType):
         try:
             return datetime.fromisoformat(str(value)).timestamp()
         except ValueError:
-            self.fail(f"{value!r} is no time; write it like 2026-01-31, 2026-01-31T14:30, or 2h", param, ctx)
+            self.fail(f"{value!r} is not a time; write it like 2026-01-31, 2026-01-31T14:30, or 2h", param, ctx)
 
 
 def run_options(command: Command) -> Command:
-    """Which ledger, which run."""
+    """Options: ledger and run."""
     options: list[Callable[[Command], Command]] = [
         click.argument("folder", type=FOLDER, required=False, metavar="[DIR]"),
         click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]"),
@@ -62,14 +62,14 @@ def _run(ledger: Ledger, folder: Path | None) -> Run:
 @click.command()
 @run_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object and nothing else.")
-@click.option("--follow", "--watch", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--follow", "--watch", is_flag=True, help="Repeat until Ctrl-C.")
 @click.option("--all", "show_all", is_flag=True, help="List every stalled, missing and failed tile, not 20 of each.")
 def status(
     folder: Path | None, where: str | None, config_file: Path | None, as_json: bool, follow: bool, show_all: bool
 ) -> None:
-    """What is known of the run in folder DIR, or of that opened last. Anybody may ask at any moment.
+    """Show the state of the run in folder DIR, by default of the run opened last.
 
-    Exit code: 0, whatever the tiles are like; 69 the ledger is out of reach, 78 there is none, or no such run.
+    Exit code: 0, whatever the state is; 69 the ledger is out of reach, 78 there is none, or no such run.
     """
     from mhfd_client.views import terminal
     from mhfd_client.views.status import read_status
@@ -89,7 +89,7 @@ def status(
 
 
 def _follow(now: Callable[[], Json], *, as_json: bool) -> None:
-    """On a terminal one picture that changes; else one after the other."""
+    """On a terminal, update one picture; else print one after another."""
     from rich.console import Console
     from rich.live import Live
 
@@ -144,7 +144,7 @@ def export(
     states: tuple[Any, ...],
     since: float | None,
 ) -> None:
-    """Results of the run in folder DIR as a table, with verdicts. By default of all tiles that have one.
+    """Write the results of the run in folder DIR as a table with verdicts.
 
     "jsonl" is one result a line, as `mhfd score --json` prints them. Exit code: 0; 69 the ledger is out of reach, 75
     the file cannot be written, 78 there is no ledger, or no such run.
@@ -169,7 +169,7 @@ def export(
 @click.command()
 @run_options
 @click.option("--failed", is_flag=True, help="Score failed tiles again.")
-@click.option("--stalled", is_flag=True, help="Take stalled files as they are, although they look unfinished.")
+@click.option("--stalled", is_flag=True, help="Score stalled files although they look unfinished.")
 @click.option("--code", "codes", multiple=True, help="Only failures with this code, as `mhfd status` names it.")
 @click.option("--tile", "paths", multiple=True, help="Only this tile, as `mhfd status` names it.")
 def retry(
@@ -181,7 +181,7 @@ def retry(
     codes: tuple[str, ...],
     paths: tuple[str, ...],
 ) -> None:
-    """Have tiles of the run in folder DIR taken up again: by the watch that is running, or the next one.
+    """Score tiles of the run in folder DIR again: in the running watch, or in the next one.
 
     Exit code: 0, also when there is nothing to do; 69 the ledger is out of reach, 78 there is no such run.
     """
@@ -190,21 +190,21 @@ def retry(
     with _opened(where, config_file, readonly=False) as ledger:
         run = _run(ledger, folder)
         n = ledger.retry(run.run_id, failed=failed, stalled=stalled, codes=codes or None, paths=paths or None)
-    click.echo(f"{n} tiles of {run.root} are to be done again", err=True)
+    click.echo(f"{n} tiles of {run.root} will be taken up again", err=True)
 
 
 @click.command()
 @click.argument("spools", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="SPOOL...")
-@click.option("--run", "folder", type=FOLDER, metavar="DIR", help="Of this folder.  [default: the run opened last]")
+@click.option("--run", "folder", type=FOLDER, metavar="DIR", help="Folder of the run.  [default: the run opened last]")
 @click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object and nothing else.")
 @config_option
 def recover(
     spools: tuple[Path, ...], folder: Path | None, where: str | None, as_json: bool, config_file: Path | None
 ) -> None:
-    """Take results from an endpoint's spool: folders, or files, on a shared disk or copied here.
+    """Store results from an endpoint's spool: folders or files, on a shared disk or copied here.
 
-    For tiles that were scored and whose results did not come back. Exit code: 0, also when nothing fits; 69 the ledger
+    For tiles that were scored but whose results did not come back. Exit code: 0, also when nothing fits; 69 the ledger
     is out of reach, 78 there is no such run.
     """
     from dataclasses import asdict

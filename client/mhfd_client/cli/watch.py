@@ -31,16 +31,16 @@ log = logging.getLogger(__name__)
 @click.argument("folder", type=FOLDER, required=False, metavar="[DIR]")
 @click.option("--endpoint", help="Where tiles are scored.  [default: the profile's, else local]")
 @click.option("--profile", help="Which [profiles.NAME] of the configuration.  [default: the configuration's]")
-@click.option("--ledger", help="File or postgresql:// URL that keeps what is known.  [default: the configuration's]")
+@click.option("--ledger", help="File or postgresql:// URL.  [default: the configuration's]")
 @click.option("--once", is_flag=True, help="End when everything in the folder is scored, failed or stalled.")
-@click.option("--wait-for-folder", is_flag=True, help="Begin when the folder is there.")
+@click.option("--wait-for-folder", is_flag=True, help="Wait until the folder exists.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--order", type=click.Choice(get_args(Order)), help="Which tiles go first.  [default: fresh]")
-@click.option("--layout", type=click.Choice(get_args(LayoutName)), help="Whose names the files have.  [default: auto]")
-@click.option("--pattern", help="With --layout regex: how the files are named.")
-@click.option("--listen", metavar="HOST:PORT", help="Where the microscope can tell of finished tiles.")
+@click.option("--layout", type=click.Choice(get_args(LayoutName)), help="Layout of the file names.  [default: auto]")
+@click.option("--pattern", help="With --layout regex: pattern of the file names.")
+@click.option("--listen", metavar="HOST:PORT", help="Where the microscope reports finished tiles.")
 @click.option("--log-dir", type=FOLDER, help="Write log files to this folder.")
-@click.option("--quiet", is_flag=True, help="Do not name tiles to look at; `mhfd status` does.")
+@click.option("--quiet", is_flag=True, help="Do not name tiles to look at; `mhfd export` does.")
 @config_option
 def watch(
     folder: Path | None,
@@ -52,13 +52,13 @@ def watch(
     config_file: Path | None,
     **flags: Any,
 ) -> None:
-    """Score a microscope's folder DIR as it fills, and keep what is known of each tile.
+    """Score a microscope's folder DIR as it fills, and keep each tile's state in a ledger.
 
-    The folder is only read. Start it again after whatever has happened: nothing is lost, nothing is scored twice.
-    Ctrl-C ends when tiles under way are stored, a second one at once.
+    The folder is only read. Start again after any failure: nothing is lost, nothing is stored twice. Ctrl-C ends when
+    tiles under way are stored, a second one at once.
 
-    Exit code: 0, or with --once 3 when tiles failed or are stalled; 75 another watch uses this ledger, 77 somebody has
-    to sign in, 78 bad configuration, 130 interrupted.
+    Exit code: 0, or with --once 3 when tiles failed or are stalled; 75 another process watches this run, 77 somebody
+    has to sign in, 78 bad configuration, 130 interrupted.
     """
     from mhfd_client.config import load_config, resolve
     from mhfd_client.logs import start_logging
@@ -71,7 +71,7 @@ def watch(
     try:
         _run(config, settings, once=once, wait=wait_for_folder, dry_run=dry_run, quiet=quiet)
     except MhfdError as error:
-        log.error("%s", error)  # a watch that the system started has nobody who reads its screen
+        log.error("%s", error)  # nobody reads the screen of a watch that the system started
         raise
 
 
@@ -88,7 +88,7 @@ def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run:
         if wait:
             assembly.wait_for_folder(chosen, _tell, lambda: stop.asked)
         if not stop.asked and not chosen.is_dir():
-            raise click.UsageError(f"{chosen} is no folder; --wait-for-folder waits until it is there")
+            raise click.UsageError(f"{chosen}: no such folder; --wait-for-folder waits until it exists")
         if dry_run:
             _print_plan(assembly.plan_watch(chosen, config, settings))
             return
@@ -98,6 +98,7 @@ def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run:
 
 def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, once: bool, quiet: bool) -> Summary:
     from mhfd_client.judge.alerts import Alerts
+    from mhfd_client.ledger import LedgerGoneError
     from mhfd_client.pipeline.assembly import open_watch
 
     alerts = Alerts()
@@ -106,16 +107,27 @@ def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, onc
         if not quiet:
             _print_alerts(alerts.add(result for _, result in results))
 
-    with open_watch(folder, config, settings, once=once, tell=_tell, on_results=on_results) as pipeline:
-        _tell(f"watching {folder}; scoring on {settings.profile.endpoint}; ledger {settings.ledger}")
-        stop.then(pipeline)
-        summary = pipeline.run()
+    def watch_one_ledger() -> Summary | None:
+        """The run in numbers; None when the ledger is gone, and the profile asks for a new one."""
+        try:
+            with open_watch(folder, config, settings, once=once, tell=_tell, on_results=on_results) as pipeline:
+                _tell(f"watching {folder}; scoring on {settings.profile.endpoint}; ledger {settings.ledger}")
+                stop.then(pipeline)
+                return pipeline.run()
+        except LedgerGoneError as error:
+            if settings.profile.ledger_gone == "end" or stop.asked:
+                raise
+            _tell(f"{error}. A new one is begun")
+            return None
+
+    while (summary := watch_one_ledger()) is None:
+        pass
     _tell(_in_words(summary))
     return summary
 
 
 class _Stop:
-    """Ctrl-C, or the system's wish to end: first in good order, the second time at once."""
+    """Handles Ctrl-C and SIGTERM: the first ends in good order, the second at once."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -178,11 +190,11 @@ def _print_alerts(rows: Iterable[FocusResult]) -> None:
 def _print_plan(plan: Any) -> None:
     lines: Sequence[tuple[str, object]] = (
         ("folder", plan.folder),
-        ("names", plan.layout),
+        ("layout", plan.layout),
         ("tiles", f"{plan.tiles}, of which the ledger knows {plan.known}"),
-        ("images that are no tiles", plan.passed_over),
+        ("images that are not tiles", plan.passed_over),
         ("scored on", plan.endpoint),
-        ("way there", plan.transfer),
+        ("transfer", plan.transfer),
         ("ledger", plan.ledger),
     )
     for name, value in lines:

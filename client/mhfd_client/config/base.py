@@ -1,4 +1,4 @@
-"""What all parts of the configuration share: its error, where its files are, the base of its models."""
+"""Parts that the configuration shares: its error, the places of its files, the base of its models."""
 
 from __future__ import annotations
 
@@ -57,42 +57,42 @@ class ConfigError(MhfdError):
 
 
 class Frozen(BaseModel):
-    """A table of the file: what it does not know it refuses."""
+    """A table of the file; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def model_in(annotation: Any) -> type[Frozen] | None:
-    """The table that a field holds, be it optional, a list of them or one a name; None for a plain value."""
+    """The table in a field's type (optional, a list of tables, one per name); None for a plain value."""
     if arguments := get_args(annotation):
         return next((found for each in arguments if (found := model_in(each))), None)
     return annotation if isinstance(annotation, type) and issubclass(annotation, Frozen) else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What may have been meant, or else what there is."""
+    """The nearest name that is known, or else all."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
 
 
 def default_path() -> Path:
-    """Where the configuration is looked for when no path is given."""
+    """Path of the configuration when none is given."""
     return Path(os.environ.get("MHFD_CONFIG") or user_config_path("mhfd") / "config.toml")
 
 
 def default_ledger() -> Path:
-    """Where the ledger is when nobody says anything else."""
+    """Path of the ledger when none is given."""
     return user_data_path("mhfd") / "ledger.db"
 
 
 def placed(path: Path, folder: Path | None) -> Path:
-    """The path as seen from `folder`, with ~ written out; as it stands where there is no folder."""
+    """The path as seen from `folder`, with ~ written out; unchanged without a folder."""
     if folder is None:
         return path
     try:
         return folder / path.expanduser()
-    except RuntimeError as error:  # nobody's home
+    except RuntimeError as error:  # no home folder
         raise ValueError(f"{path}: {error} Write the folder in full.") from error
 
 

@@ -34,7 +34,7 @@ def _listen(address: str) -> str:
 
 
 def _as_value_error(check: Callable[[str], object], value: str) -> None:
-    """For pydantic, which collects no others."""
+    """Raise ValueError, which pydantic collects."""
     try:
         check(value)
     except MhfdError as error:
@@ -52,21 +52,22 @@ class Profile(Frozen):
     Attributes
     ----------
     endpoint : where tiles are scored: local, a name under [endpoints], or a UUID
-    layout : whose names the files have; "auto" looks at the folder
+    layout : layout of the file names; "auto" detects it
     pattern : with layout "regex": a regular expression with the groups section, grid, row, col, tile, or some of them
     params : how tiles are measured, the keys of docs/measure.md
-    folder : what `mhfd watch` watches when it is given no folder
-    poll_s : seconds between two looks at the folder
-    settle_s : a file is finished when it has not changed for so many seconds
-    stall_s : a file that is not finished after so many seconds without a change is listed as stalled
-    marker : the microscope writes this file beside a finished tile: {name}.done is t.tif.done, {stem}.ok is t.ok
-    exclude : patterns of files and folders that are no tiles
+    folder : the folder that `mhfd watch` watches when none is given
+    poll_s : seconds between two scans of the folder
+    settle_s : a file is finished when it has not changed for this many seconds
+    stall_s : an unfinished file that has not changed for this many seconds is listed as stalled
+    marker : file that the microscope writes beside a finished tile: {name}.done is t.tif.done, {stem}.ok is t.ok
+    exclude : patterns of files and folders that are not tiles
     order : which tiles go first: "fresh" those of the last `fresh_s` seconds, then the oldest; "newest"; "oldest"
     fresh_s : see `order`
-    listen : address at which the microscope can tell of a finished tile
+    listen : address at which the microscope reports finished tiles
     fallback : "local" scores here while the endpoint is offline, "none" waits; by default as the endpoint says
+    ledger_gone : "end" ends the watch when its ledger was deleted or replaced, "recreate" begins a new one
     log_dir : folder for log files
-    log_days : log files are kept for so many days
+    log_days : log files are kept for this many days
     """
 
     endpoint: str = Field(default="local", min_length=1)
@@ -85,13 +86,14 @@ class Profile(Frozen):
     fresh_s: SecondsOrZero = 120.0
     listen: Annotated[str, AfterValidator(_listen)] | None = Field(default=None, examples=["127.0.0.1:8765"])
     fallback: Literal["local", "none"] | None = Field(default=None, examples=["local"])
+    ledger_gone: Literal["end", "recreate"] = "end"
     log_dir: HerePath | None = Field(default=None, examples=["logs"])
     log_days: PositiveInt = 14
 
     @field_validator("pattern")
     @classmethod
     def _with_regex(cls, pattern: str | None, info: ValidationInfo) -> str | None:
-        layout = info.data.get("layout")  # absent when there is something wrong with it
+        layout = info.data.get("layout")  # absent when it is not valid
         if layout == "regex" and pattern is None:
             raise ValueError(f"layout \"regex\" needs a pattern, such as pattern = '{EXAMPLE_PATTERN}'")
         if layout not in ("regex", None) and pattern is not None:

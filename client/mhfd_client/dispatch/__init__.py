@@ -1,1 +1,1 @@
-"""Tiles out in tasks, rows in: what is packed together, sent, sent again, and given up."""
+"""Packs tiles into tasks, sends them, sends lost ones again, and takes rows in."""

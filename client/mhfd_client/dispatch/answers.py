@@ -1,19 +1,20 @@
-"""Answers -> rows: what came back for a task, or what kind of failure it is."""
+"""Answers -> rows: parses what came back for a task, or raises its error."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from mhfd.contract import FocusResult, ParamsError, split_page
+from mhfd.contract import FocusResult, ParamsError, ResultError, split_page
 from mhfd_client.compute.protocol import Json, NotInstalledError, ResultTooLargeError, TaskFailedError
-from mhfd_client.dispatch.pack import Tile, failed_row
+from mhfd_client.dispatch.pack import Tile, failed_row, not_measured
 
 SCHEMA = 1
+SAME_VERSION = "install the same version of mhfd on both sides"
 
 
 def check(answer: object, endpoint: str) -> Json:
-    """An answer of one of our functions that is no refusal.
+    """Return an answer of one of our functions, checked.
 
     Raises
     ------
@@ -22,7 +23,7 @@ def check(answer: object, endpoint: str) -> Json:
     ParamsError
         The request is wrong.
     TaskFailedError
-        The answer is none of ours, or a refusal of another kind.
+        The answer is not ours, or a refusal of another kind.
     """
     if not isinstance(answer, dict) or answer.get("schema") != SCHEMA:
         raise TaskFailedError(
@@ -32,6 +33,8 @@ def check(answer: object, endpoint: str) -> Json:
     error = answer.get("error")
     if error is None:
         return answer
+    if not isinstance(error, dict):
+        raise TaskFailedError(f"'{endpoint}' answered with an error that is not an object ({error!r:.80})")
     message = f"endpoint '{endpoint}': {error.get('message')}"
     if error.get("code") == "not_installed":
         raise NotInstalledError(message)
@@ -41,34 +44,44 @@ def check(answer: object, endpoint: str) -> Json:
 
 
 def rows(answer: object, tiles: Sequence[Tile], endpoint: str) -> list[FocusResult]:
-    """One row a tile, in order, under the names that the tiles have here.
+    """One row per tile, in order, under the names that the tiles have here.
 
     Raises
     ------
     ResultTooLargeError
-        The rows went to a file of the endpoint; the message names it.
+        The rows went to a file on the endpoint; the message names it.
     MhfdError
         As `check`.
     """
     given = check(answer, endpoint)
     if given.get("rows") is None:
         raise ResultTooLargeError(
-            f"the rows of {len(tiles)} tiles were too many for an answer; '{endpoint}' keeps them in "
+            f"the rows of {len(tiles)} tiles were too large for an answer; '{endpoint}' keeps them in "
             f"{given.get('rows_file')}"
         )
-    try:
-        found = [FocusResult.from_dict(row) for row in given["rows"]]
-    except (ParamsError, TypeError, KeyError) as error:
-        raise TaskFailedError(
-            f"a row from '{endpoint}' cannot be read ({error}); install the same version of mhfd on both sides"
-        ) from error
+    if not isinstance(given["rows"], list):
+        raise TaskFailedError(f"'{endpoint}' answered without a list of rows; {SAME_VERSION}")
+    found = [_read(row, tiles[0].params.sha256, endpoint) for row in given["rows"]]
+    if len(found) > 1 and all(row.error is not None and row.error.code == "bad_result" for row in found):
+        raise TaskFailedError(f"no row from '{endpoint}' can be read; {SAME_VERSION}")
     if len(found) != len(tiles):
         found = list(_by_name(found, tiles, endpoint))
     return [replace(row, path=tile.name) for row, tile in zip(found, tiles, strict=True)]
 
 
+def _read(row: object, params_sha256: str, endpoint: str) -> FocusResult:
+    """One row; a failed one in place of a row that cannot be read, so that the others of its task count."""
+    try:
+        return FocusResult.from_dict(row)
+    except ResultError as error:
+        path = row.get("path") if isinstance(row, dict) else None
+        message = f"its row from '{endpoint}' cannot be read ({error}); {SAME_VERSION}"
+        name = path if isinstance(path, str) else ""
+        return FocusResult.failed(name, "bad_result", message, not_measured(params_sha256, f"endpoint {endpoint}"))
+
+
 def _by_name(found: list[FocusResult], tiles: Sequence[Tile], endpoint: str) -> Iterator[FocusResult]:
-    """Of a file that this machine could not look into, every page has come."""
+    """Match rows by name: every page came of a file that is unreadable here."""
     pages: dict[str, list[FocusResult]] = {}
     for row in found:
         pages.setdefault(split_page(row.path)[0], []).append(row)

@@ -1,4 +1,4 @@
-"""Tiles and parcels that wait to be sent, and how long they have to."""
+"""Tiles and parcels that wait to be sent, and until when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from mhfd_client.backoff import Backoff
 from mhfd_client.dispatch.pack import Parcel, Tile
 
-LINGER_S = 0.001  # tiles that come one by one are waited for so long, to share a task
+LINGER_S = 0.001  # how long tiles that come one by one wait for others, to share a task
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 
 
@@ -39,9 +39,9 @@ class Backlog:
         self.tiles.extend(tiles)
 
     def postpone(self, parcel: Parcel, after_s: float) -> None:
-        """Send a parcel again after a pause: the one that was asked for, or else one that doubles.
+        """Send a parcel again after a pause: `after_s` if it is not 0, else one that doubles.
 
-        One pause serves all parcels that met with the same trouble.
+        One pause serves all parcels that are postponed during it.
         """
         now = time.monotonic()
         if now >= self.not_before_s:

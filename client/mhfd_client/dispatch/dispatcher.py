@@ -1,6 +1,6 @@
 """Tiles out, rows in: a backlog, a window of tasks in flight, and the response to each kind of failure.
 
-One thread owns everything here; whatever happens elsewhere (tiles put, an answer, a status, a wish to stop) reaches
+One thread owns everything here; all that happens elsewhere (tiles put, an answer, a status, a request to stop) reaches
 it as a step in its inbox. A tile is in exactly one place: in the queue, in a parcel that waits to be sent again, or
 in a parcel in flight. It leaves with a row or an exception in its future, so nothing is lost and nobody waits for ever.
 
@@ -9,10 +9,10 @@ what happens                what is done
 ==========================  =======================================================================================
 task lost, not sent         sent again, after a pause that doubles; given up after `patience_s`
 task lost after arrival     sent again; the second time halved; a lone tile is given up after the sixth
-worker died, task failed    halved, until the tile to blame stands alone: tried once more, then a failed row
+worker died, task failed    halved, until the tile to blame is alone: tried once more, then a failed row
 payload or result too big   halved; a lone tile becomes a failed row
-deadline passed             the endpoint is asked what became of it; lost: see above; offline: told, and waited for
-many fail, none succeeds    everything that waits fails with the last error: something is wrong with the endpoint
+deadline passed             the endpoint is asked what became of it; lost: see above; offline: a notice, and wait
+many fail, none succeeds    all that waits fails with the last error: the endpoint is at fault
 refused, sign-in, no mhfd   the same, at once
 ==========================  =======================================================================================
 """
@@ -67,8 +67,8 @@ class Dispatcher:
     Parameters
     ----------
     overflow : takes tiles while the endpoint is offline; without it they wait
-    on_notice : is told, in a sentence, what a person at the screen should know; by default the log
-    on_change : is told, in this object's thread, when `state` has changed
+    on_notice : receives each notice to a person, a sentence; by default the log
+    on_change : receives `state` when it has changed, in this object's thread
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Dispatcher:
     # --- From any thread ------------------------------------------------------------------------------------------
 
     def put(self, tiles: Sequence[Tile], *, linger: bool = False) -> None:
-        """Have tiles scored; `linger` when more may follow at once."""
+        """Score tiles; `linger`: True when more may follow at once."""
         with self._ending:
             if self._ended:
                 self._drop(tiles)
@@ -108,7 +108,7 @@ class Dispatcher:
                 self._inbox.put(partial(self._on_put, tiles, linger))
 
     def state(self) -> Json:
-        """What is in flight, as plain data: enough for `resume` in another process."""
+        """The tasks in flight as plain data, enough for `resume` in another process."""
         answer: Future[Json] = Future()
         self._inbox.put(lambda: answer.set_result(self._snapshot()))
         try:
@@ -117,7 +117,7 @@ class Dispatcher:
             return self._snapshot() if not self._thread.is_alive() else {}
 
     def resume(self, saved: Json) -> list[Tile]:
-        """Take up the tasks of an earlier process; their tiles."""
+        """Take up the tasks of an earlier process; return their tiles."""
         parcels, fresh = state.load(saved)
         replies = self._compute.resume(saved.get("compute", {}), list(parcels))
         for task_id, reply in replies.items():
@@ -128,7 +128,7 @@ class Dispatcher:
         return [tile for parcel in parcels.values() for tile in parcel.tiles] + fresh
 
     def close(self, drain_s: float = 0.0) -> None:
-        """Cancel what was not handed over, wait so long for what was, then let go of it."""
+        """Cancel tiles not sent, wait up to `drain_s` for those sent, then abandon them."""
         self._inbox.put(partial(self._on_close, time.monotonic() + drain_s))
         if threading.current_thread() is not self._thread:  # a callback of a future may close
             self._thread.join(drain_s + ASK_S)
@@ -184,7 +184,7 @@ class Dispatcher:
             if parcel.packed:
                 self._send(parcel)
                 sent = True
-            else:  # taken up from an earlier process, and lost: from the beginning
+            else:  # taken up from an earlier process, and lost: pack it again
                 self._backlog.tiles.extendleft(reversed(self._with_source(parcel.tiles)))
         if sent:
             self._changed()
@@ -199,21 +199,21 @@ class Dispatcher:
         )
 
     def _next_parcel(self) -> Parcel:
-        """What waits is shared out over the free places, in tasks that are worth it."""
+        """The next parcel: waiting tiles shared out over the free places, or a `grain`."""
         free = max(1, min(self._compute.slots - len(self._flights), self._compute.sendable()))
         share = -(-len(self._backlog.tiles) // free)
         return self._packer.next_parcel(self._backlog.tiles, max(share, self._compute.grain), self._settle)
 
     def _with_source(self, tiles: Sequence[Tile]) -> list[Tile]:
-        """Those that can be packed again; arrays were lost with the process that had them."""
+        """The tiles that can be packed again; arrays were lost with their process."""
         gone = [tile for tile in tiles if isinstance(tile.source, str) and not tile.source]
-        self._fail(gone, TaskLostError("there is no answer for an array of an earlier process: submit it again"))
+        self._fail(gone, TaskLostError("an array of an earlier process was lost: submit it again"))
         return [tile for tile in tiles if tile not in gone]
 
     def _send(self, parcel: Parcel) -> None:
         try:
             reply = self._compute.submit(parcel.function, parcel.arguments())
-        except Exception as error:  # whatever it is, it is the parcel's answer
+        except Exception as error:  # any error is the parcel's answer
             reply = Future()
             reply.set_exception(error)
         self._watch(reply, parcel)
@@ -252,9 +252,9 @@ class Dispatcher:
             self._on_failed(flight.parcel, failed)
         except ParamsError as refused:
             self._fail(flight.parcel.tiles, refused)
-        except Exception as fatal:  # refusals, and faults of ours: nothing that waits would fare better
+        except Exception as fatal:  # refusals, and faults of ours: all that waits would fail, too
             if not isinstance(fatal, MhfdError):
-                log.exception("an answer from '%s'", self._compute.name)
+                log.exception("cannot take in an answer from '%s'", self._compute.name)
             self._fail(flight.parcel.tiles, fatal)
             self._fail_all(fatal)
         else:
@@ -305,7 +305,7 @@ class Dispatcher:
         self._divide(parcel, code, str(error))
 
     def _divide(self, parcel: Parcel, code: ErrorCode, message: str) -> None:
-        """Halve, or, with one tile left, say what became of it."""
+        """Halve a parcel; a lone tile becomes a failed row."""
         if len(parcel.tiles) > 1:
             self._backlog.parcels.extendleft(reversed(parcel.halves()))
             return
@@ -341,7 +341,7 @@ class Dispatcher:
             self._hand_on()
 
     def _hand_on(self) -> None:
-        """Give all that waits to the overflow. The endpoint may still do what it has; its answers are ignored."""
+        """Give all open tiles to the overflow. The endpoint may still score what it has; its answers are ignored."""
         assert self._overflow is not None
         tiles = [tile for parcel in self._flights.clear() for tile in parcel.tiles] + self._backlog.clear()
         self._health.forget_trouble()
@@ -375,7 +375,7 @@ class Dispatcher:
                 tile.future.set_exception(error)
 
     def _drop(self, tiles: Iterable[Tile]) -> None:
-        """Cancelled before they were handed over."""
+        """Cancel tiles that were not sent."""
         for tile in tiles:
             if tile.future.cancel():
                 tile.claim()  # wakes those who wait
@@ -406,8 +406,8 @@ class Dispatcher:
             return
         try:
             self._on_change(self._snapshot())
-        except Exception:  # somebody else's code; tiles matter more than the note of where they are
-            log.exception("the state of '%s' could not be kept", self._compute.name)
+        except Exception:  # the caller's code; tiles are more important than the saved state
+            log.exception("the state of '%s' could not be saved", self._compute.name)
 
     def _snapshot(self) -> Json:
         sent = [(self._compute.task_id(reply), parcel) for reply, parcel in self._flights.items()]

@@ -54,7 +54,7 @@ class Flights:
         self._durations.append(time.monotonic() - flight.sent_s)
 
     def late(self) -> list[Reply]:
-        """Those whose deadline has passed; each gets a new one."""
+        """Replies past their deadline; each gets a new one."""
         now = time.monotonic()
         late = [reply for reply, flight in self._flights.items() if now >= flight.due_s]
         for reply in late:
@@ -74,7 +74,7 @@ class Flights:
         return [(reply, flight.parcel) for reply, flight in list(self._flights.items())]
 
     def _deadline_s(self) -> float:
-        """`limits.deadline_s`, or five times what 99 % took, whichever is longer."""
+        """`limits.deadline_s`, or five times the 99th percentile if longer."""
         if not self._durations:
             return self._limits.first_deadline_s
         ordered = sorted(self._durations)

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Change(Enum):
-    """What a look at the status showed."""
+    """A change that a status showed."""
 
     NONE = "none"
     OFFLINE = "offline"
@@ -23,11 +23,11 @@ class Change(Enum):
 
 
 class Health:
-    """When an endpoint was last heard of, whether it is online, and since when there is trouble. Times are monotonic.
+    """Knows when an endpoint last answered, if it is online, and since when there is trouble. Times are monotonic.
 
     Attributes
     ----------
-    status : as last seen; None until somebody has looked
+    status : as last seen; None before the first look
     asking : a question about the status is under way
     """
 
@@ -47,12 +47,12 @@ class Health:
 
     @property
     def surely_offline(self) -> bool:
-        """Offline at the last look, and that was not long ago."""
+        """True if a recent look showed it offline."""
         return self.offline and time.monotonic() < self._status_s + self._limits.status_every_s
 
     @property
     def ask_due_s(self) -> float:
-        """When the status is to be looked at: nothing was heard for a while, and the last look was not just now."""
+        """When to ask for the status: nothing was heard for a while, and the last look was not just now."""
         return max(self._heard_s + self._limits.status_after_s, self._status_s + self._limits.status_every_s)
 
     @property
@@ -85,7 +85,7 @@ class Health:
         self._trouble_since_s = None
 
     def look(self, answer: Future[Status]) -> Change:
-        """Take the answer to a question about the status."""
+        """Take in the answer to a status request."""
         self.asking = False
         self._status_s = time.monotonic()
         was_offline, was_well = self.offline, self._well

@@ -44,7 +44,7 @@ Kind = Literal["inline", "path"]
 
 FUNCTIONS: dict[Kind, tuple[str, str]] = {"inline": ("score_inline", "tiles"), "path": ("score_paths", "paths")}
 ENVELOPE_BYTES = 16_384  # of a task beside its tiles: parameters, identifiers, the endpoint's options
-BEST_RATIO = 8  # no codec makes of a tile with content less than an eighth: larger ones are refused unpacked
+BEST_RATIO = 8  # no codec packs a tile with content to less than an eighth: larger ones are refused unpacked
 SAMPLE_BYTES = 65_536
 PAYS_BELOW = 0.9  # of the size; a codec that gains less is not worth its time
 
@@ -55,14 +55,14 @@ class Tile:
 
     Attributes
     ----------
-    name : how its row will be called
+    name : the name of its row
     source : file, or pixels
     page : of a file that holds several; None: it must hold one
-    place : where the endpoint finds the file, as `score_paths` takes it, when somebody has brought it there
+    place : where the endpoint finds the file, as `score_paths` takes it; None: look it up
     tag : the caller's own name for it, kept in the saved state
     future : of its row
-    packed : once it was; kept until its row is there, for a task may have to be sent again
-    claimed : whether its future can no longer be cancelled; None: not yet looked at
+    packed : its packed form; kept until its row is there, since a task may have to be sent again
+    claimed : True if its future can no longer be cancelled; None: not yet tried
     """
 
     name: str
@@ -121,7 +121,7 @@ class Parcel:
 
     @property
     def packed(self) -> bool:
-        """Ready to be sent, and not empty."""
+        """True if not empty and ready to be sent."""
         return bool(self.tiles) and all(tile.packed for tile in self.tiles)
 
     def arguments(self) -> Json:
@@ -145,7 +145,7 @@ def tiles_of(source: Source, params: FocusParams) -> Iterator[Tile]:
         return
     try:
         count = count_tiles(name)
-    except TileError:  # it will fail as a row, or the endpoint alone has it
+    except TileError:  # it will fail as a row, or only the endpoint has it
         count = 1
     for page in range(count):
         yield Tile(name if count == 1 else page_path(name, page), name, page if count > 1 else None, params)
@@ -179,7 +179,7 @@ class Packer:
         self._codec = "raw" if isinstance(entry, LocalEndpoint) else entry.codec
 
     def next_parcel(self, queue: deque[Tile], at_most: int, on_row: Callable[[Tile, FocusResult], None]) -> Parcel:
-        """Take from the queue what makes the next task; tiles that cannot be sent get their row at once.
+        """Take the tiles of the next task from the queue; those that cannot be sent get their row at once.
 
         The parcel is empty when none of the tiles could be sent.
         """
@@ -214,12 +214,12 @@ class Packer:
 
         Parameters
         ----------
-        squeeze : whether fewer bytes are worth the time, for codec "auto"
+        squeeze : True if fewer bytes are worth the time, for codec "auto"
 
         Raises
         ------
         TileError
-            It cannot be read here, or it can travel in no way ("too_large_to_send").
+            It cannot be read here, or it cannot be sent ("too_large_to_send").
         """
         if tile.place is not None and not self.everywhere:
             return _by_path({**tile.place, "page": tile.page, "name": tile.name})
@@ -239,7 +239,7 @@ class Packer:
 
     def _path(self, tile: Tile, file: str) -> Packed | None:
         if self.everywhere:
-            here = os.path.abspath(file)  # noqa: PTH100 - of names that are no files, too
+            here = os.path.abspath(file)  # noqa: PTH100 - also of names that are not files
             return _by_path({"path": here, "page": tile.page, "name": tile.name})
         places = (mapping.at_endpoint(file, tile.page, tile.name) for mapping in self._data)
         place = next((each for each in places if each is not None), None)
@@ -299,7 +299,7 @@ def _by_path(place: Json) -> Packed:
 
 
 def _file_size(file: str) -> int:
-    """0 when it is not to be had: reading it will say why."""
+    """The size; 0 on an error, which reading will report."""
     try:
         return Path(file).stat().st_size
     except (OSError, ValueError):
@@ -307,14 +307,14 @@ def _file_size(file: str) -> int:
 
 
 def fits(tile: Tile, first: Tile) -> bool:
-    """Whether they may share a task."""
+    """True if they may share a task."""
     assert tile.packed is not None
     assert first.packed is not None
     return tile.packed.kind == first.packed.kind and tile.params == first.params
 
 
 def encoded_bytes(item: Json) -> int:
-    """What it adds to a request: it is JSON inside JSON, where quotes count double, but base64 has none."""
+    """The bytes that it adds to a request: JSON inside JSON, where quotes count double; base64 has none."""
     data = item.get("data")
     if data is None:
         return len(json.dumps(json.dumps(item))) + 2
@@ -332,7 +332,7 @@ def not_measured(params_sha256: str, device: str) -> Provenance:
 
 
 def _pays(pixels: NDArray[Any]) -> bool:
-    """Whether packing makes these pixels smaller, judged by a few rows from the middle."""
+    """True if packing makes these pixels smaller, judged by a few rows from the middle."""
     rows = max(1, SAMPLE_BYTES // max(1, pixels.itemsize * pixels.shape[1]))
     middle = pixels.shape[0] // 2
     sample = np.ascontiguousarray(pixels[middle : middle + rows])

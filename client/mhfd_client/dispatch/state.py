@@ -29,7 +29,7 @@ def dump(compute: Compute, tasks: Iterable[tuple[str | None, Parcel]]) -> Json:
 
 
 def load(state: Json) -> tuple[dict[str, Parcel], list[Tile]]:
-    """What `dump` wrote: parcels by task id, and the tiles of tasks that never had one."""
+    """Read what `dump` wrote: parcels by task id, and tiles of tasks without one."""
     parcels: dict[str, Parcel] = {}
     fresh: list[Tile] = []
     for task in state["tasks"]:

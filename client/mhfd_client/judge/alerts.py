@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from mhfd.contract import FocusResult
-from mhfd.judge import describe, group_of, judged
+from mhfd.judge import Group, describe, group_of, judged
 
 PEERS = 200  # latest tiles of a folder that a tile is compared with
-FOLDERS = 64  # that are remembered, the one used last kept longest
+FOLDERS = 64  # remembered; the least recently used is forgotten first
 TO_LOOK_AT = ("out_of_focus", "astigmatic", "failed")
 
 
 @dataclass
 class _Peers:
-    """The latest tiles of a folder, and those of them that nothing could be said about yet."""
+    """The latest tiles of a folder, and those of them that are still undecided."""
 
     latest: deque[FocusResult] = field(default_factory=lambda: deque(maxlen=PEERS))
     undecided: deque[FocusResult] = field(default_factory=lambda: deque(maxlen=PEERS))
@@ -33,22 +33,22 @@ class _Peers:
 
 
 class Alerts:
-    """Remembers so much of the last tiles as it takes to judge the next ones; bounded, however long a run is."""
+    """Remembers enough of the last tiles to judge the next ones, in bounded memory however long a run is."""
 
     def __init__(self) -> None:
-        self._folders: OrderedDict[str, _Peers] = OrderedDict()
+        self._folders: OrderedDict[Group, _Peers] = OrderedDict()
 
     def add(self, results: Iterable[FocusResult]) -> list[FocusResult]:
-        """Those that a person should look at, with verdict: of the results, and of earlier ones that were undecided."""
-        touched: dict[str, _Peers] = {}
+        """The tiles that a person should look at, with verdicts: of `results`, and of earlier undecided ones."""
+        touched: dict[Group, _Peers] = {}
         for row in results:
-            name = group_of(row.path)
+            name = group_of(row.path, row.provenance.measure)
             folder = touched[name] = self._folder(name)
             folder.latest.append(row)
             folder.undecided.append(row)
         return [row for folder in touched.values() for row in folder.judged() if row.verdict in TO_LOOK_AT]
 
-    def _folder(self, name: str) -> _Peers:
+    def _folder(self, name: Group) -> _Peers:
         folder = self._folders.setdefault(name, _Peers())
         self._folders.move_to_end(name)
         while len(self._folders) > FOLDERS:

@@ -1,10 +1,10 @@
-"""The client's durable record: one row a tile, its state, its result. It is the pipeline's queue, too.
+"""The client's durable record: a row for each tile, its state, its result. It is also the pipeline's queue.
 
     with open_ledger("ledger.db") as ledger:
         run = ledger.open_run("/data/run7", FocusParams(), layout="auto", endpoint="local")
         ledger.see(run.run_id, [(SeenFile("s0001_r0_c1.tif", size, mtime_ns), position)], time.time())
 
-A tile walks from state to state; each step is a method of `Ledger`, and one transaction:
+A tile goes from state to state; each step is a method of `Ledger`, and one transaction:
 
     see -> seen -> finish -> ready -> sending, stage -> staged -> submit -> submitted -> store -> scored | failed
 
@@ -27,6 +27,7 @@ from mhfd_client.ledger.model import (
     LedgerError,
     LedgerFormatError,
     LedgerFullError,
+    LedgerGoneError,
     LedgerUnavailableError,
     Missing,
     Order,
@@ -52,6 +53,7 @@ __all__ = [
     "LedgerError",
     "LedgerFormatError",
     "LedgerFullError",
+    "LedgerGoneError",
     "LedgerUnavailableError",
     "Missing",
     "Order",
@@ -67,10 +69,10 @@ __all__ = [
 
 
 class Ledger(Runs, Files, Results, Reading):
-    """All of it. Any thread may call any method; each that changes something is one transaction.
+    """The whole ledger. Any thread may call any method; each call that writes is one transaction.
 
-    Calls inside `with ledger.transaction():` belong to that one. Whatever is wrong with the database is a
-    `LedgerError`; the call has then changed nothing.
+    Calls inside `with ledger.transaction():` belong to that one. A fault of the database raises `LedgerError`;
+    the call has then changed nothing.
     """
 
     def __enter__(self) -> Ledger:
@@ -81,11 +83,11 @@ class Ledger(Runs, Files, Results, Reading):
 
 
 def open_ledger(where: str | Path, *, readonly: bool = False) -> Ledger:
-    """The ledger in a file, which is made if need be, or behind a postgresql:// URL.
+    """Open the ledger in a file, made if need be, or at a postgresql:// URL.
 
     Parameters
     ----------
-    readonly : for those who only look; then nothing is made or upgraded
+    readonly : True to only read; then nothing is made or upgraded
 
     Raises
     ------
@@ -96,14 +98,27 @@ def open_ledger(where: str | Path, *, readonly: bool = False) -> Ledger:
     try:
         if not readonly:
             upgrade(database)
-        elif version_of(database) < len(MIGRATIONS):
-            raise LedgerFormatError(
-                f"{database.name} is empty, or of an older mhfd; `mhfd watch` and `mhfd retry` bring it up to date"
-            )
+        elif 0 < version_of(database) < len(MIGRATIONS):
+            _bring_up_to_date(where)
+        elif not version_of(database):
+            raise LedgerFormatError(f"{database.name} is empty: `mhfd watch` fills it, --ledger names another")
     except BaseException:
         database.close()
         raise
     return Ledger(database)
+
+
+def _bring_up_to_date(where: str | Path) -> None:
+    """A ledger of an older mhfd gets today's tables, also when somebody only wants to look."""
+    database = _connected(where, readonly=False)
+    try:
+        upgrade(database)
+    except LedgerError as error:
+        raise LedgerFormatError(
+            f"{database.name} is of an older mhfd, and cannot be brought up to date: {error}"
+        ) from error
+    finally:
+        database.close()
 
 
 def _connected(where: str | Path, *, readonly: bool) -> Database:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
 
+from mhfd.contract import storable
 from mhfd_client.ledger.database import Database, Lease, Record
 from mhfd_client.ledger.model import Json, TileRow
 from mhfd_client.naming.position import Position
@@ -27,7 +28,7 @@ TILE_ROWS = f"""
 
 
 class Core:
-    """What the parts of `Ledger` share: one connection, used by one thread at a time."""
+    """The base of the parts of `Ledger`: one connection, used by one thread at a time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -42,7 +43,7 @@ class Core:
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
-        """All or nothing, for several calls. An inner one that fails is undone by itself; the outer one may go on.
+        """Make several calls all or nothing. An inner one that fails is undone alone; the outer one may go on.
 
         Other threads and other processes that write wait meanwhile: do nothing slow in it.
         """
@@ -65,14 +66,14 @@ class Core:
 
     def _ask(self, sql: str, *values: Any) -> list[Record]:
         with self._lock:
-            return self._database.execute(sql, values)
+            return self._database.execute(sql, _storable(values))
 
     def _do(self, sql: str, *values: Any) -> None:
         with self.transaction():
-            self._database.execute(sql, values)
+            self._database.execute(sql, _storable(values))
 
     def _many(self, sql: str, values: Iterable[Iterable[Any]]) -> None:
-        rows = [tuple(each) for each in values]
+        rows = [_storable(each) for each in values]
         if rows:
             with self.transaction():
                 self._database.many(sql, rows)
@@ -93,6 +94,11 @@ class Core:
     def _noted(self, run_id: int, kind: str) -> tuple[Json, float] | None:
         found = self._ask("SELECT json, noted_at FROM note WHERE run_id = ? AND kind = ?", run_id, kind)
         return (json.loads(found[0][0]), found[0][1]) if found else None
+
+
+def _storable(values: Iterable[Any]) -> tuple[Any, ...]:
+    """Texts of strangers' making (names in lists, messages) in a form that every database takes."""
+    return tuple(storable(each) if isinstance(each, str) else each for each in values)
 
 
 def tile_row(record: Record) -> TileRow:

@@ -1,4 +1,4 @@
-"""What the ledger asks of a database. Two implementations: sqlite.py and postgres.py."""
+"""The ledger's interface to a database; two implementations: sqlite.py and postgres.py."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class Lease(Protocol):
     """The exclusive right to a run."""
 
     def renew(self) -> bool:
-        """Whether it is ours: still, or again after the database was away."""
+        """True if it is ours, still or again after the database was away."""
 
     def release(self) -> None: ...
 
 
 class Database(Protocol):
-    """One connection. Not for several threads at once: the ledger sees to that.
+    """One connection, for one thread at a time: the ledger sees to that.
 
     SQL has "?" for values, and "IN @ids" or "IN @texts" for a list of numbers or texts, given as a JSON array.
-    Whatever goes wrong outside of our control is raised as a `LedgerError`, which calls it by its `name`.
+    Faults outside our control are raised as `LedgerError`, with the database's `name` in the message.
     """
 
     @property
@@ -32,7 +32,7 @@ class Database(Protocol):
     def name(self) -> str: ...
 
     def begin(self, level: int) -> None:
-        """Start a transaction that writes, alone among all processes; with `level` > 0 a part of one."""
+        """Start a writing transaction, the only one of all processes; with `level` > 0 a part of one."""
 
     def commit(self, level: int) -> None: ...
 
@@ -41,17 +41,26 @@ class Database(Protocol):
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[Record]: ...
 
     def many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
-        """The same statement for each of the values."""
+        """Run the statement for each of the values."""
 
     def define(self, sql: str) -> None:
-        """A statement of the schema, in the words of SQLite where they differ."""
+        """Run a statement of the schema, in SQLite's dialect where they differ."""
 
     def tables(self) -> list[str]: ...
 
     def snapshot(self) -> AbstractContextManager[Database]:
-        """A connection of its own that reads the ledger as it is at its first question, whoever writes meanwhile."""
+        """A connection of its own that reads the ledger as of its first query, whoever writes meanwhile."""
 
     def lease(self, run_id: int) -> Lease | None:
-        """Take the exclusive right to a run, which ends with the process; None: somebody else has it."""
+        """Take the exclusive right to a run, which ends with the process; None if another process has it."""
+
+    def check(self) -> None:
+        """See that the database is still the one that was opened.
+
+        Raises
+        ------
+        LedgerGoneError
+            Its file was deleted, renamed or replaced.
+        """
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""From scans: which files there are, which changed, which are gone."""
+"""Recording scans: which files are there, changed or gone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NEW = (
     f"{', '.join(POSITION)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
-# Of one file: what superseded it, if anything, is a file of another name.
+# The newest of one file: not superseded, or by a file of another name.
 _NEWEST = (
     "(t.superseded_by IS NULL OR EXISTS (SELECT 1 FROM tile AS s WHERE s.tile_id = t.superseded_by "
     "AND (s.folder_id <> t.folder_id OR s.name <> t.name)))"
@@ -37,7 +37,7 @@ class Files(Core):
         return {name: Known(size, mtime_ns, state, gone is not None) for name, size, mtime_ns, state, gone in found}
 
     def folders(self, run_id: int) -> list[str]:
-        """All folders with a file that is there as far as the ledger knows."""
+        """All folders that hold a file, as far as the ledger knows."""
         found = self._ask(
             "SELECT f.path FROM folder AS f WHERE f.run_id = ? AND EXISTS (SELECT 1 FROM tile AS t "
             "WHERE t.folder_id = f.folder_id AND t.gone_at IS NULL AND t.superseded_by IS NULL) ORDER BY f.path",
@@ -46,10 +46,10 @@ class Files(Core):
         return [path for (path,) in found]
 
     def see(self, run_id: int, files: Sequence[Found], now: float) -> None:
-        """Files that are new, changed or back.
+        """Record files: new, changed or back.
 
-        A file that changes while its tile is in state seen is still being written: its row is brought up to date. One
-        that changes later was taken again: a new generation in state seen, which supersedes all pages of the old one.
+        A file that changes while its tile is in state seen is still being written: its row is updated. One that
+        changes later was taken again: it gets a new generation in state seen, which supersedes all pages of the old.
         """
         folders: dict[str, dict[str, Found]] = {}
         for found in files:
@@ -60,11 +60,11 @@ class Files(Core):
                 self._see_folder(run_id, self._folder_id(run_id, folder), named, now)
 
     def supersede_earlier(self, run_id: int, folder: str, taken: Callable[[str], str]) -> int:
-        """Of tiles in one place of a folder, all but the one taken last are superseded by that one; how many.
+        """Of a folder's tiles at the same position, have the one taken last supersede the others; how many.
 
         Parameters
         ----------
-        taken : path -> when, as text that sorts; "" where the name is silent: such tiles are left alone
+        taken : path -> when, as text that sorts; "" if its name has no time: such tiles are left alone
         """
         with self.transaction():
             folder_id = self._folder_id(run_id, folder)
@@ -85,7 +85,7 @@ class Files(Core):
             return len(earlier)
 
     def mark_gone(self, run_id: int, paths: Iterable[str], now: float) -> None:
-        """These files are not there any more. Results are kept; what has none waits for the file to return."""
+        """Mark files as gone. Results are kept; a tile without one waits for its file to return."""
         with self.transaction():
             for folder, names in _by_folder(paths).items():
                 self._do(

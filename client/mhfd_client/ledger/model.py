@@ -1,4 +1,4 @@
-"""What the ledger keeps, as frozen values."""
+"""The ledger's records, as frozen values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LedgerError(MhfdError):
 
 
 class LedgerFormatError(LedgerError):
-    """What is there is no ledger, is damaged, or was written by a newer mhfd."""
+    """It is not a ledger, is damaged, or is of an mhfd too new for this one."""
 
 
 class LedgerUnavailableError(LedgerError):
@@ -34,14 +34,20 @@ class LedgerUnavailableError(LedgerError):
     exit_code = ExitCode.UNAVAILABLE
 
 
+class LedgerGoneError(LedgerError):
+    """The ledger's file was deleted, renamed or replaced while it was open: what is written now is lost."""
+
+    exit_code = ExitCode.TEMPORARY
+
+
 class LedgerBusyError(LedgerError):
-    """Somebody else is at work on it."""
+    """Another process is using it."""
 
     exit_code = ExitCode.TEMPORARY
 
 
 class LedgerFullError(LedgerError):
-    """There is no room for more. Nothing of the call was stored; the same call works once there is room."""
+    """The disk is full. Nothing of the call was stored; the same call works once there is room."""
 
     exit_code = ExitCode.TEMPORARY
 
@@ -57,7 +63,7 @@ class SeenFile:
 
 @dataclass(frozen=True)
 class Known:
-    """What the ledger knows of a file: the newest generation."""
+    """The newest generation of a file in the ledger."""
 
     size: int
     mtime_ns: int
@@ -101,18 +107,18 @@ class TileRow:
     Attributes
     ----------
     path : of the file, relative to the run's root
-    page, pages : which one, of how many; 0 of 1 until the file was looked into
+    page, pages : which one, of how many; 0 of 1 until the file was read
     generation : 1, and one more each time the file was taken again
     reason : why a tile in state seen waits
     accepted : take the file as it is, even if it looks unfinished
     shape : (rows, cols) of the pixels
-    position : None where the name tells nothing
-    seen_at, changed_at, state_at : found first; size or time changed; came into its state
-    gone_at : since when the file is not there any more
-    stalled_at : since when it counts as one that will not be finished
+    position : None where the name has none
+    seen_at, changed_at, state_at : first seen; size or time changed; entered its state
+    gone_at : when the file was found gone
+    stalled_at : when it was given up as unfinished
     superseded_by : tile_id of the first page of the next generation
-    attempts, task_id : how often it was submitted, and as which task the last time
-    ticket, place : of the transfer, and where the copy is for the endpoint
+    attempts, task_id : number of submissions, and the task of the last
+    ticket, place : of the transfer, and of the copy for the endpoint
     scored_at, result : when its result came, and the result: `FocusResult.to_dict()`, failed ones too
     """
 
@@ -157,15 +163,15 @@ class Summary:
 
     Attributes
     ----------
-    counts : tiles by state, those that `gone` and `superseded` count left out
+    counts : tiles by state, without those that `gone` and `superseded` count
     gone : tiles whose file vanished before they were submitted
     superseded : earlier generations of tiles that were taken again
-    stalled : of the tiles in state seen, those that are no longer waited for
+    stalled : of the tiles in state seen, those no longer waited for
     sending : of the tiles in state ready, those that a transfer has
     missing : tiles that should be there
-    waiting_since : when the tile was seen that has waited longest
+    waiting_since : when the tile that has waited longest was seen
     last_scored_at : when the last result came
-    recent, window_s : so many results came in the last so many seconds
+    recent, window_s : results of the last `window_s` seconds
     heartbeat, heartbeat_at : the pipeline's last sign of life
     """
 
@@ -191,7 +197,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class RecoverReport:
-    """What became of the lines of a spool.
+    """Lines of a spool, by their outcome.
 
     Attributes
     ----------
@@ -199,7 +205,7 @@ class RecoverReport:
     known : lines whose result was there already
     unmatched : lines of tiles that this run does not have, or not with these pixels and parameters
     failed : lines of tiles that the endpoint could not score; those are left to a new attempt
-    unreadable : lines that are no result which this mhfd reads
+    unreadable : lines that this mhfd cannot read as a result
     """
 
     stored: int = 0

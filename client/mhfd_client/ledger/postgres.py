@@ -47,7 +47,7 @@ class PostgresDatabase:
         self.url = url
         self.name = f"the ledger {_shown(url)}"
         self.readonly = readonly
-        self._inside = False  # a transaction; only outside of one may a lost connection be replaced
+        self._inside = False  # a transaction; a lost connection may be replaced only outside of one
         self._connection = self._connected()
         if not readonly and not self.execute("SELECT 1 FROM pg_namespace WHERE nspname = ?", (SCHEMA,)):
             self.begin(0)  # takes the lock: IF NOT EXISTS alone fails when two come at once
@@ -152,6 +152,9 @@ class PostgresDatabase:
     def lease(self, run_id: int) -> Lease | None:
         lease = _SessionLease(self, run_id)
         return lease if lease.renew() else None
+
+    def check(self) -> None:
+        """A server's tables cannot vanish under a connection without an error."""
 
     def close(self) -> None:
         self._connection.close()

@@ -1,4 +1,4 @@
-"""Reading: a run in numbers, its rows as a stream, and what the pipeline asks besides."""
+"""Reading: a run's summary, its rows as a stream, and other queries of the pipeline."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WAITING: tuple[Queue, ...] = ("seen", "ready", "sending", "staged", "submitted")
 
 
 class Reading(Core):
-    """The part of `Ledger` that looks at all of a run."""
+    """The part of `Ledger` that reads a run as a whole."""
 
     def get(self, tile_ids: Collection[int]) -> list[TileRow]:
-        """These rows, as far as they exist, by number."""
+        """The rows of these ids that exist, by id."""
         return self._tiles("t.tile_id IN @ids ORDER BY t.tile_id", listed(tile_ids))
 
     def summary(self, run_id: int, now: float | None = None, window_s: float = WINDOW_S) -> Summary:
-        """A run in numbers, quickly, however long it is."""
+        """A run in numbers; fast for a run of any length."""
         now = time.time() if now is None else now
         counts: Counter[State] = Counter()
         gone = superseded = stalled = 0
@@ -82,15 +82,15 @@ class Reading(Core):
         limit: int | None = None,
         generations: bool = False,
     ) -> Iterator[TileRow]:
-        """The rows of a run as they are when the first is read, by number, a thousand at a time in memory.
+        """The rows of a run as of the moment the first is read, by id, a thousand at a time in memory.
 
         Parameters
         ----------
         states : only these
         since : only tiles with a result from that time on, in the order of their results
         after : only tiles with a higher number
-        limit : so many at the most
-        generations : those superseded, too
+        limit : at most this many
+        generations : superseded rows, too
         """
         by_time = since is not None
         conditions = ["r.run_id = ?", "t.tile_id > ?"] if by_time else ["t.run_id = ?"]
@@ -100,7 +100,7 @@ class Reading(Core):
             values.append(listed(sorted(states)))
         if not generations:
             conditions.append("t.superseded_by IS NULL")
-        # By key, not by OFFSET: the last page costs what the first does.
+        # By key, not by OFFSET: the last page costs as much as the first.
         key = "r.scored_at, r.tile_id" if by_time else "t.tile_id"
         last: tuple[Any, ...] = (since, 0) if by_time else (after,)
         conditions.append(f"({key}) > ({', '.join('?' * len(last))})")
@@ -116,10 +116,10 @@ class Reading(Core):
                 left -= n
                 last = (page[-1].scored_at, page[-1].tile_id) if by_time else (page[-1].tile_id,)
 
-    def measures(self, run_id: int, folder: str, at_most: int = 20_000) -> list[Measured]:
+    def measures(self, run_id: int, folder: str, measure: int, at_most: int = 20_000) -> list[Measured]:
         """(focus_score, content, anisotropy) of the scored tiles of a folder, each in its newest generation.
 
-        Of a folder with more than `at_most` files a part of them, evenly over its time.
+        Of a folder with more than `at_most` files, a sample spread evenly over its time.
         """
         n = self._count(
             "SELECT COUNT(*) FROM folder AS f JOIN tile AS t ON t.folder_id = f.folder_id "
@@ -130,13 +130,13 @@ class Reading(Core):
             "SELECT r.focus_score, r.content, r.anisotropy FROM folder AS f "
             "JOIN tile AS t ON t.folder_id = f.folder_id JOIN result AS r ON r.tile_id = t.tile_id "
             "WHERE f.run_id = ? AND f.path = ? AND t.tile_id % ? = 0 AND t.superseded_by IS NULL "
-            "AND r.status = 'scored'",
-            run_id, folder, -(-n // at_most) or 1,
+            "AND r.status = 'scored' AND r.measure = ?",
+            run_id, folder, -(-n // at_most) or 1, measure,
         )  # fmt: skip
         return [(score, content, anisotropy) for score, content, anisotropy in found]
 
     def positions(self, run_id: int) -> Iterator[Position]:
-        """Where the tiles seen so far lie, those that are gone included."""
+        """The positions of all tiles seen so far, gone ones included."""
         last = 0
         with self._database.snapshot() as database:
             while page := database.execute(
@@ -150,7 +150,7 @@ class Reading(Core):
                         yield position
 
     def unknown(self, run_id: int, paths: Collection[str]) -> list[str]:
-        """Those of the files that were never seen."""
+        """The files among `paths` never seen."""
         folders: dict[str, set[str]] = {}
         for path in paths:
             folder, name = parted(path)

@@ -17,13 +17,13 @@ T = TypeVar("T")
 Scored = tuple[int, FocusResult]
 
 REPLACED_TIMES = 3
-"""A tile that the endpoint saw with other pixels so often is given up: it reads another file than we do."""
+"""Attempts after which a tile that the endpoint sees with other pixels is given up: it reads another file."""
 
 LINES_AT_ONCE = 500
 
 _COLUMNS = (
     "tile_id", "run_id", "scored_at", "status", "features", "features_per_mpx", "focus_score", "noise", "content",
-    "anisotropy", "mhfd", "device", "json",
+    "anisotropy", "mhfd", "measure", "device", "json",
 )  # fmt: skip
 _STORE = (
     f"INSERT INTO result ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
@@ -35,10 +35,10 @@ class Results(Steps):
     """The part of `Ledger` that keeps results."""
 
     def store(self, results: Sequence[Scored], now: float) -> list[int]:
-        """-> scored or failed; the ids of those that this changed.
+        """-> scored or failed; the ids of the tiles that changed.
 
-        What is scored stays as it is; what failed may still be scored. A result of other pixels than the gate saw is
-        not stored: if the tile was submitted, its file was replaced meanwhile, and it is looked at again.
+        A scored tile never changes; a failed one may still be scored. A result of other pixels than the gate saw is
+        not stored: if the tile is in state submitted, its file was replaced meanwhile, and it is looked at again.
         """
         with self.transaction():
             rows = {row.tile_id: row for row in self._tiles("t.tile_id IN @ids", listed([i for i, _ in results]))}
@@ -70,8 +70,8 @@ class Results(Steps):
     def recover(self, run_id: int, lines: Iterable[Json], now: float) -> RecoverReport:
         """Take results from an endpoint's spool (`mhfd.worker.rows.read_spool`), or from rows alone.
 
-        A line belongs to the tiles with its pixels that have no result yet, by their hash; to that of its name if it
-        is among them.
+        A line goes to the tiles with its pixels (by their hash) that have no score yet: to the one of its name if
+        there is one, else to all.
         """
         ((params_sha256,),) = self._ask("SELECT params_sha256 FROM run WHERE run_id = ?", run_id)
         total: Counter[str] = Counter()
@@ -131,7 +131,7 @@ def _fate(row: TileRow, result: FocusResult) -> Literal["stored", "ignored", "re
 
 def _given_up(result: FocusResult) -> FocusResult:
     message = (
-        f"the endpoint read other pixels than this machine, {REPLACED_TIMES} times; see whether both mean the same "
+        f"the endpoint read other pixels than this machine, {REPLACED_TIMES} times; see whether both read the same "
         "file (the endpoint's `data` or `transfer` in the configuration), then `mhfd retry --failed`"
     )
     return FocusResult.failed(result.path, "read_failed", message, replace(result.provenance, tile_sha256=None))
@@ -143,12 +143,13 @@ def _record(row: TileRow, result: FocusResult, now: float) -> tuple[object, ...]
     )  # fmt: skip
     about = result.provenance
     return (
-        row.tile_id, row.run_id, now, result.status, *measures, about.mhfd, about.device, dumps(result.to_dict())
+        row.tile_id, row.run_id, now, result.status, *measures, about.mhfd, about.measure, about.device,
+        dumps(result.to_dict())
     )  # fmt: skip
 
 
 def _spooled(line: Json, params_sha256: str) -> tuple[str, FocusResult | None]:
-    """The scored result of a line; where there is none, what the line counts as."""
+    """The scored result of a line; without one, the count that the line adds to."""
     try:
         result = FocusResult.from_dict(line.get("row", line))
     except (ParamsError, TypeError, KeyError, AttributeError):

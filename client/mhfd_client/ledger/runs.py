@@ -1,4 +1,4 @@
-"""Runs: which there are, who works on one, and what that one leaves for its successor."""
+"""Runs: opening and finding them, their leases, and a pipeline's notes for the next one."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Runs(Core):
             return self.find_run(known.run_id)
 
     def runs(self) -> list[Run]:
-        """All of them, that which was opened last first."""
+        """All runs, the last opened first."""
         return [_run(record) for record in self._ask(f"{_RUNS} ORDER BY opened_at DESC, run_id DESC")]
 
     def find_run(self, which: str | int | None = None) -> Run:
-        """The run of a folder (of several that which was opened last), or of a number; None: that opened last.
+        """The run of a folder (of several, the last opened), or of a number; for None the last opened.
 
         Raises
         ------
@@ -78,32 +78,35 @@ class Runs(Core):
             yield
         finally:
             del self._leases[run_id]
-            with suppress(LedgerError):  # the note alone is no lease
+            with suppress(LedgerError):  # the note only informs
                 self._note(run_id, "lease", None, time.time())
             lease.release()
 
     def _busy(self, run_id: int) -> LedgerBusyError:
         holder, since = self._noted(run_id, "lease") or ({}, time.time())
         return LedgerBusyError(
-            f"process {holder.get('pid', '?')} on {holder.get('host', '?')} works on this run since "
-            f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(since))}; end that one first, or watch another folder"
+            f"process {holder.get('pid', '?')} on {holder.get('host', '?')} has worked on this run since "
+            f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(since))}; end it first, or watch another folder"
         )
 
     def heartbeat(self, run_id: int, status: Json, now: float) -> None:
-        """Who works on it and how it goes; `mhfd status` shows the keys that status.py reads.
+        """Store a pipeline's sign of life; `mhfd status` shows the keys that views/status.py reads.
 
         Raises
         ------
+        LedgerGoneError
+            The ledger's file is not the one that was opened.
         LedgerBusyError
-            The lease was lost while the database was away, and somebody else has it now.
+            The lease was lost while the database was away, and another process has it now.
         """
+        self._database.check()
         lease = self._leases.get(run_id)
         if lease is not None and not lease.renew():
             raise self._busy(run_id)
         self._note(run_id, "heartbeat", status, now)
 
     def save_resume(self, run_id: int, state: Json | None) -> None:
-        """What a client needs to go on with the tasks in flight; each attempt gets to know its task."""
+        """Store a client's state, with which another takes up its tasks, and each attempt's task."""
         with self.transaction():
             self._note(run_id, "resume", state, time.time())
             tasks = (state or {}).get("tasks", [])
@@ -115,12 +118,12 @@ class Runs(Core):
             )
 
     def resume(self, run_id: int) -> Json | None:
-        """What `save_resume` was given last."""
+        """The state last given to `save_resume`."""
         found = self._noted(run_id, "resume")
         return found[0] if found else None
 
     def set_missing(self, run_id: int, missing: Sequence[Missing], now: float) -> None:
-        """These are missing now, and no others; those that were before keep the time of their first note."""
+        """Replace the list of missing tiles; those that were missing before keep the time of their first note."""
         wanted = {_item(each): each for each in missing}
         with self.transaction():
             known = {_item(each): each for each in self.missing(run_id)}
@@ -138,7 +141,7 @@ class Runs(Core):
             )
 
     def missing(self, run_id: int, limit: int | None = None) -> list[Missing]:
-        """In the order in which they were noted."""
+        """The missing tiles, the first noted first."""
         found = self._ask(
             f"SELECT name, why, noted_at, {', '.join(POSITION)} FROM missing WHERE run_id = ? "
             f"ORDER BY noted_at, {', '.join(POSITION)}, item LIMIT ?",
@@ -148,7 +151,7 @@ class Runs(Core):
 
 
 def _item(missing: Missing) -> str:
-    """What tells one missing tile from another."""
+    """The key of a missing tile."""
     return missing.name or str(numbers_of(missing.position))
 
 
@@ -162,5 +165,5 @@ def _root(root: str) -> str:
 
 
 def _same(known: str, root: str) -> bool:
-    """By whatever link it is named, and without regard to case where the system has none."""
+    """True for the same folder, by any link; without regard to case where the system has none."""
     return os.path.normcase(known) in (os.path.normcase(_root(root)), os.path.normcase(os.path.realpath(root)))

@@ -1,6 +1,6 @@
-"""The tables, written once in the words of SQLite; postgres.py has the other words. docs/ledger.md explains them.
+"""The tables, written once in SQLite's dialect; postgres.py translates them. docs/ledger.md explains them.
 
-`MIGRATIONS[n]` makes version n + 1 of version n. A version that was released is never edited: the next one changes it.
+`MIGRATIONS[n]` makes version n + 1 of version n. A released version is never edited: the next one changes it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ TABLES = (
         path TEXT NOT NULL,
         UNIQUE (run_id, path)
     ) STRICT""",
-    # `queue` is the list of work that a tile is on, NULL where there is nothing left to do. What is on its way
-    # (sending, submitted) stays listed whatever becomes of the file, for somebody has to hear how it ends.
+    # `queue` is the list of work that a tile is on, NULL where there is nothing left to do. Tiles under way (sending,
+    # submitted) stay listed even if their file is gone or replaced, so that their end is recorded.
     """CREATE TABLE tile (
         tile_id INTEGER PRIMARY KEY,
         run_id INTEGER NOT NULL REFERENCES run,
@@ -123,7 +123,7 @@ TABLES = (
         noted_at REAL NOT NULL,
         PRIMARY KEY (run_id, item)
     ) STRICT, WITHOUT ROWID""",
-    # What the pipeline leaves for later or for others: 'resume', 'heartbeat', 'lease'.
+    # The pipeline's notes for later or for others: 'resume', 'heartbeat', 'lease'.
     """CREATE TABLE note (
         run_id INTEGER NOT NULL REFERENCES run,
         kind TEXT NOT NULL,
@@ -131,7 +131,7 @@ TABLES = (
         json TEXT NOT NULL,
         PRIMARY KEY (run_id, kind)
     ) STRICT, WITHOUT ROWID""",
-    # How many rows of `tile` are what, kept by triggers: counting 10^7 rows takes seconds.
+    # Numbers of rows of `tile`, kept by triggers: counting 10^7 rows takes seconds.
     """CREATE TABLE counter (
         run_id INTEGER NOT NULL,
         state TEXT NOT NULL,
@@ -160,7 +160,7 @@ SQLITE_TRIGGERS = (
 
 
 def _postgres_trigger(event: str, referencing: str, *counted: str) -> tuple[str, str]:
-    """PostgreSQL counts once a statement, however many rows that changes."""
+    """A trigger that counts once a statement, however many rows that changes."""
     columns = "run_id, state, gone_at IS NOT NULL AS gone, stalled_at IS NOT NULL AS stalled, superseded_by IS NOT NULL"
     changes = " UNION ALL ".join(f"SELECT {columns} AS superseded, {each}" for each in counted)
     return (
@@ -186,7 +186,7 @@ POSTGRES_TRIGGERS = (
 
 
 def _view(time: str, json: str) -> str:
-    """For people who ask in SQL; `time` and `json` make of a column what that database reads best."""
+    """The view for people's queries; `time` and `json` convert a column to that database's own type."""
 
     def at(column: str) -> str:
         return time.replace("?", column)
@@ -215,11 +215,12 @@ MIGRATIONS: tuple[Step, ...] = (
         ("sqlite", _view("strftime('%Y-%m-%dT%H:%M:%SZ', ?, 'unixepoch')", "?")),
         ("postgres", _view("to_timestamp(?)", "CAST(? AS jsonb)")),
     ),
+    (("all", "ALTER TABLE result ADD COLUMN measure INTEGER NOT NULL DEFAULT 1"),),
 )
 
 
 def upgrade(database: Database, steps: Sequence[Step] = MIGRATIONS) -> None:
-    """Bring the tables to the newest version, in one transaction; does nothing where they are."""
+    """Bring older tables to the newest version, in one transaction; else do nothing."""
     if version_of(database, steps) == len(steps):
         return
     database.begin(0)
@@ -240,7 +241,7 @@ def upgrade(database: Database, steps: Sequence[Step] = MIGRATIONS) -> None:
 
 
 def version_of(database: Database, steps: Sequence[Step] = MIGRATIONS) -> int:
-    """Version of the tables that are there, 0 for none.
+    """The version of the existing tables, 0 for none.
 
     Raises
     ------

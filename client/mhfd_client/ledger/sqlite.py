@@ -1,11 +1,12 @@
-"""The ledger in a file. Write-ahead log, synchronised with the disk at every commit: what is told is kept."""
+"""The ledger in a file. Write-ahead log, synchronised with the disk at every commit: a commit is final."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from mhfd_client.ledger.model import (
     LedgerError,
     LedgerFormatError,
     LedgerFullError,
+    LedgerGoneError,
     LedgerUnavailableError,
 )
 
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 LEAST_SQLITE = (3, 37, 0)  # the first with STRICT tables
 BUSY_S = 10.0
+OWNER_ONLY = 0o600  # of a file that is made; SQLite gives its companions the same
 LISTS = {"@ids": "(SELECT value FROM json_each(?))", "@texts": "(SELECT value FROM json_each(?))"}
 
 
@@ -52,6 +55,7 @@ class SQLiteDatabase:
                     self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
                 self._connection.execute("PRAGMA foreign_keys = ON")
+            self._identity = _identity(self.path)
         except BaseException:
             self._connection.close()
             raise
@@ -75,12 +79,14 @@ class SQLiteDatabase:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise LedgerError(f"the folder of {self.name} cannot be made: {error}") from error
+            with suppress(OSError):  # it exists, or cannot be made, which SQLite will say
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY))
 
     @contextmanager
     def _told(self) -> Generator[None, None, None]:
         try:
             yield
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):  # faults of ours
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):  # our own faults
             raise
         except sqlite3.DatabaseError as error:
             raise _meant(error, self.name) from error
@@ -125,7 +131,7 @@ class SQLiteDatabase:
             reader.close()
 
     def lease(self, run_id: int) -> Lease | None:
-        lock = FileLock(f"{self.path}.run{run_id}.lock", timeout=0, thread_local=False)
+        lock = FileLock(f"{self.path}.run{run_id}.lock", timeout=0, thread_local=False, mode=OWNER_ONLY)
         try:
             lock.acquire()
         except Timeout:
@@ -133,6 +139,13 @@ class SQLiteDatabase:
         except OSError as error:
             raise LedgerError(f"{lock.lock_file}, the lock beside {self.name}, cannot be made: {error}") from error
         return _FileLease(lock)
+
+    def check(self) -> None:
+        if _identity(self.path) != self._identity:
+            raise LedgerGoneError(
+                f"{self.name} was deleted, renamed or replaced while it was open; put it back and start the watch "
+                "again; without it every tile is scored anew"
+            )
 
     def close(self) -> None:
         self._connection.close()
@@ -149,6 +162,15 @@ class _FileLease:
         self.lock.release()
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of the file; None where it is not there."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
+
+
 @cache
 def _warn_once(text: str) -> None:
     log.warning(text)
@@ -162,14 +184,14 @@ def _in_sqlite(sql: str) -> str:
 
 
 def _meant(error: sqlite3.DatabaseError, name: str) -> LedgerError:
-    """Told by the text: Python 3.10 does not pass on the code."""
+    """Classify by the text: Python 3.10 does not pass on the code."""
     text = str(error)
     if "full" in text:
         return LedgerFullError(f"there is no room on the disk for {name}; make room, nothing that was stored is lost")
     if "locked" in text or "busy" in text:
         return LedgerBusyError(f"{name} is being written by another process for more than {BUSY_S:g} s; try again")
     if "not a database" in text:
-        return LedgerFormatError(f"{name} is a file of another kind; give another file with --ledger")
+        return LedgerFormatError(f"{name} is not a ledger; give another file with --ledger")
     if "malformed" in text or "corrupt" in text:
         return LedgerFormatError(
             f"{name} is damaged ({text}); put it aside, take over what can be read with "

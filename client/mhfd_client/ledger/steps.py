@@ -1,7 +1,7 @@
-"""A tile's way from seen to submitted, and back where something went wrong.
+"""The steps of a tile from seen to submitted, and back after a failure.
 
-Each method moves those of the tiles that are in the state it starts from, and leaves the others alone: what another
-process or an earlier life of this one has done already is not done twice.
+Each method moves only the tiles in the state it starts from and leaves the others alone: a step that another process,
+or this one before a restart, has done is not done twice.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from mhfd._version import __version__
 from mhfd_client.ledger.core import POSITION, Core, dumps, listed
 from mhfd_client.ledger.model import Json, Order, Queue, TileRow
 
-# What a tile that is looked at anew forgets. Its attempts are remembered.
+# Reset when a tile is looked at again. Its attempts are kept.
 _FORGET = "tile_sha256 = NULL, pages = 1, height = NULL, width = NULL, ticket = NULL, place = NULL, stalled_at = NULL"
 _SAME_FOR_ALL_PAGES = (
     "run_id, folder_id, name, pages, generation, state, accepted, size, mtime_ns, "
     f"{', '.join(POSITION)}, seen_at, changed_at, state_at, gone_at"
 )
-_COPIED = "status, features, features_per_mpx, focus_score, noise, content, anisotropy, mhfd, device, json"
+_COPIED = "status, features, features_per_mpx, focus_score, noise, content, anisotropy, mhfd, measure, device, json"
 
 
 class Steps(Core):
-    """The part of `Ledger` that the steps of the pipeline work with."""
+    """The part of `Ledger` that the pipeline's steps use."""
 
     def take(
         self,
@@ -39,14 +39,14 @@ class Steps(Core):
         fresh_s: float = 120.0,
         exclude: Collection[int] = (),
     ) -> list[TileRow]:
-        """The next tiles for a step: those in the state of that name that are there and not superseded.
+        """The next tiles of a queue; those gone or superseded are left out.
 
         Parameters
         ----------
-        queue : a state, where "seen" are those not stalled, and "ready" those without a ticket; or "stalled",
-            "sending" (ready, with a ticket), "gone" (vanished before they were submitted). What is "sending" or
-            "submitted" is listed even if its file is gone or superseded.
-        order : "oldest" or "newest" first; "fresh": those seen within `fresh_s` newest first, then the oldest
+        queue : a state, where "seen" excludes stalled tiles, and "ready" those with a ticket; or "stalled",
+            "sending" (ready, with a ticket), "gone" (vanished before they were submitted). Tiles in "sending" or
+            "submitted" are listed even if gone or superseded.
+        order : "oldest" or "newest" first; "fresh": those seen within `fresh_s` newest first, then the oldest first
         exclude : ids to leave out
         """
         if order != "fresh":
@@ -79,14 +79,14 @@ class Steps(Core):
         return [rows[tile_id] for tile_id in chosen if tile_id in rows]
 
     def waiting(self, tile_ids: Collection[int], reason: str, now: float) -> None:
-        """Why these are still in state seen."""
+        """Record why tiles are still in state seen."""
         self._do(
             "UPDATE tile SET reason = ? WHERE tile_id IN @ids AND state = 'seen' AND (reason IS NULL OR reason <> ?)",
             reason, listed(tile_ids), reason,
         )  # fmt: skip
 
     def stalled(self, tile_ids: Collection[int], reason: str, now: float) -> None:
-        """These are no longer waited for, until their file changes or somebody says so."""
+        """Mark tiles as stalled: not waited for until their file changes or a user says so."""
         self._do(
             "UPDATE tile SET reason = ?, stalled_at = ? "
             "WHERE tile_id IN @ids AND state = 'seen' AND stalled_at IS NULL AND superseded_by IS NULL",
@@ -139,28 +139,28 @@ class Steps(Core):
         )  # fmt: skip
 
     def sending(self, tile_ids: Collection[int], ticket: str, now: float) -> None:
-        """A transfer is about to get these; to be called before it does."""
+        """Record a transfer's ticket for tiles; call it before they are sent."""
         self._do(
             "UPDATE tile SET ticket = ?, state_at = ? WHERE tile_id IN @ids AND state = 'ready' AND ticket IS NULL",
             ticket, now, listed(tile_ids),
         )  # fmt: skip
 
     def tickets(self, run_id: int) -> dict[str, list[TileRow]]:
-        """What transfers have, by ticket; files that are gone or superseded since included."""
+        """The tiles that transfers have, by ticket; those gone or superseded since included."""
         tickets: dict[str, list[TileRow]] = {}
         for row in self._tiles("t.run_id = ? AND t.queue = 'sending' ORDER BY t.seen_at, t.tile_id", run_id):
             tickets.setdefault(row.ticket or "", []).append(row)
         return tickets
 
     def unsent(self, tile_ids: Collection[int], now: float) -> None:
-        """The transfer did not deliver these: plainly ready again."""
+        """Make tiles that a transfer did not deliver ready again."""
         self._do(
             "UPDATE tile SET ticket = NULL, state_at = ? WHERE tile_id IN @ids AND state = 'ready'",
             now, listed(tile_ids),
         )  # fmt: skip
 
     def stage(self, placed: Iterable[tuple[int, Json | None]], now: float) -> None:
-        """ready -> staged: these are where the endpoint can read them, or go along with the task (None)."""
+        """ready -> staged: the endpoint can read each at its place, or it travels in the task (None)."""
         self._many(
             "UPDATE tile SET state = 'staged', place = ?, ticket = NULL, state_at = ? "
             "WHERE tile_id = ? AND state = 'ready'",
@@ -200,7 +200,7 @@ class Steps(Core):
                 )
 
     def to_clean(self, run_id: int, limit: int) -> list[tuple[int, Json]]:
-        """Copies for the endpoint that are of no use any more: one tile of each file, and the place of its copy.
+        """The endpoint's copies that are no longer needed: one tile of each file, and the place of its copy.
 
         The pages of a file share a copy, so all of them must have their result, or have been superseded before they
         were submitted.
@@ -215,7 +215,7 @@ class Steps(Core):
         return [(tile_id, json.loads(place)) for tile_id, place in found]
 
     def cleaned(self, tile_ids: Collection[int]) -> None:
-        """The copies of these files, as `to_clean` listed them, are no more."""
+        """Record that these files' copies, listed by `to_clean`, are removed."""
         self._do(
             "UPDATE tile SET place = NULL WHERE tile_id IN (SELECT o.tile_id FROM tile AS t JOIN tile AS o "
             "ON o.folder_id = t.folder_id AND o.name = t.name AND o.generation = t.generation "
@@ -233,7 +233,7 @@ class Steps(Core):
         paths: Collection[str] | None = None,
         now: float | None = None,
     ) -> int:
-        """Take up again what failed, or accept stalled files as they are; how many tiles that are.
+        """Take up failed tiles again, or accept stalled files unfinished; the number of tiles.
 
         Parameters
         ----------
@@ -248,7 +248,7 @@ class Steps(Core):
                 if wanted
             }
             ids = listed(chosen.get("failed", []))
-            # As far back as what is known allows: with its hash, a page of a file need not be looked into again.
+            # Only as far back as needed: a page whose hash is known need not be read again.
             self._do(
                 "UPDATE tile SET state = CASE WHEN tile_sha256 IS NULL THEN 'seen' ELSE 'ready' END, state_at = ?, "
                 "changed_at = ?, error_code = NULL, error_message = NULL, ticket = NULL, place = NULL, reason = NULL "
@@ -275,16 +275,16 @@ class Steps(Core):
     # --- Shared with results.py -------------------------------------------------------------------------------------
 
     def _end_attempts(self, ended: Sequence[tuple[int, str, str | None]], now: float) -> None:
-        """Each a tile, the outcome, and the device that had it."""
+        """End attempts: each a tile, the outcome, and its device."""
         self._many(
             "UPDATE attempt SET ended_at = ?, outcome = ?, device = ? WHERE tile_id = ? AND ended_at IS NULL",
             [(now, outcome, device, tile_id) for tile_id, outcome, device in ended],
         )
 
     def _look_again(self, tile_ids: Collection[int], why: str, now: float) -> None:
-        """Back to seen. Of a file with several pages some may have results: it gets a new generation as a whole."""
+        """Back to seen. A file with several pages, some maybe with results, gets a new generation as a whole."""
         ids = listed(tile_ids)
-        # Their attempts have ended, also of those that are superseded now or below.
+        # Their attempts have ended, also those of tiles superseded already or below.
         self._do("UPDATE tile SET state = 'staged' WHERE tile_id IN @ids AND state = 'submitted'", ids)
         rows = self._tiles("t.tile_id IN @ids AND t.superseded_by IS NULL ORDER BY t.tile_id", ids)
         single = [row.tile_id for row in rows if row.pages == 1]

@@ -1,4 +1,4 @@
-"""The line that a tile walks from its folder to its row in the ledger, step by step."""
+"""The steps that take a tile from its folder to its row in the ledger."""
 
 from mhfd_client.pipeline.context import Options
 from mhfd_client.pipeline.dispatch import Results

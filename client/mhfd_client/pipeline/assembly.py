@@ -1,4 +1,4 @@
-"""One watch, put together: configuration in, a pipeline with all that it needs out."""
+"""Builds a watch from the configuration: a pipeline with all that it needs."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from mhfd_client.watch.hook import Hook
 
 log = logging.getLogger(__name__)
 
-ENDLESS_S = 1e9  # a watch never gives an endpoint up
-ONCE_STALL_FACTOR = 5  # without a watch nobody waits minutes for the end of a file
+ENDLESS_S = 1e9  # a watch never gives up an endpoint
+ONCE_STALL_FACTOR = 5  # with `once` nobody waits minutes for the end of a file
 MIN_POLL_S = 0.5
 LOOK_FOR_FOLDER_S = 2.0
 
 
 @dataclass(frozen=True)
 class WatchPlan:
-    """What a watch would do, for `--dry-run`.
+    """The plan of a watch, for `--dry-run`.
 
     Attributes
     ----------
-    tiles, passed_over : image files that are tiles, and that are not
-    known : of the tiles, those that the ledger knows
+    tiles, passed_over : numbers of images that are tiles, and that are not
+    known : number of tiles that the ledger knows
     """
 
     folder: Path
@@ -62,12 +62,12 @@ def open_watch(
     tell: Callable[[str], None],
     on_results: Callable[[Results], None] = lambda _: None,
 ) -> Generator[Pipeline, None, None]:
-    """A pipeline for a folder, ready to run; everything is closed when the block ends.
+    """Yield a pipeline for a folder, ready to run; close everything when the block ends.
 
     Raises
     ------
     MhfdError
-        The configuration cannot be used, somebody has to sign in, another process watches with this ledger.
+        The configuration cannot be used, somebody has to sign in, or another process watches this run.
     """
     profile = settings.profile
     root = folder.resolve()
@@ -111,12 +111,12 @@ def open_watch(
 
 
 def _wakes(marker: str | None) -> Callable[[str], bool]:
-    """Names of files whose change is worth a scan: images, and whatever marks them as finished."""
+    """A test of file names: True if a change is worth a scan (images; with a marker, all names)."""
     return is_image_name if marker is None else lambda name: True
 
 
 def _save_state(ledger: Ledger, run: Run, board: Board, state: Json) -> None:
-    """What is in flight, for the next start. Without it tiles are scored again, which is no reason to stop."""
+    """Save the tasks in flight for the next start. If that fails, tiles are scored again; the watch goes on."""
     try:
         ledger.save_resume(run.run_id, state)
     except LedgerError as error:
@@ -126,7 +126,7 @@ def _save_state(ledger: Ledger, run: Run, board: Board, state: Json) -> None:
 
 
 def plan_watch(folder: Path, config: Config, settings: Settings) -> WatchPlan:
-    """Look at the folder once and say what a watch would do; nothing is written or asked."""
+    """Scan the folder once and plan a watch; nothing is written or asked."""
     root = folder.resolve()
     layout = open_layout(settings.profile.layout, root=root, pattern=settings.profile.pattern)
     endpoint = settings.profile.endpoint
@@ -146,7 +146,7 @@ def plan_watch(folder: Path, config: Config, settings: Settings) -> WatchPlan:
 
 
 def wait_for_folder(folder: Path, tell: Callable[[str], None], stopped: Callable[[], bool]) -> None:
-    """Return when the folder is there, or when stopped."""
+    """Wait until the folder exists, or until stopped."""
     if not folder.is_dir():
         tell(f"waiting for {folder}")
     while not folder.is_dir() and not stopped():
@@ -154,7 +154,7 @@ def wait_for_folder(folder: Path, tell: Callable[[str], None], stopped: Callable
 
 
 def _patient(config: Config, settings: Settings, *, once: bool) -> GlobusEndpoint | LocalEndpoint:
-    """The endpoint's entry, with the profile's fallback, and patience without end unless it is `once`."""
+    """The endpoint's entry with the profile's fallback and, unless `once`, endless patience."""
     entry = config.endpoint(settings.profile.endpoint)
     changes: dict[str, object] = {}
     if not once:
@@ -171,7 +171,7 @@ def _with(config: Config, name: str, entry: GlobusEndpoint | LocalEndpoint) -> C
 
 
 def _sign_in(connect: Callable[[], None], matter: str, board: Board) -> None:
-    """Now, while somebody may be there; a service that is out of reach is no reason not to watch."""
+    """Sign in now, while somebody may be there; watch even if the service is out of reach."""
     try:
         connect()
     except MhfdError as error:
@@ -189,7 +189,7 @@ def _folders(root: Path, layout: Layout | None, settings: Settings) -> Iterator[
 
 
 def _known(where: str, root: Path, tiles: list[str]) -> int:
-    """Tiles that the ledger has; 0 where there is none yet."""
+    """How many of the tiles the ledger has; 0 without a ledger."""
     if "://" not in where and not Path(where).exists():
         return 0
     ledger = open_ledger(where, readonly=True)

@@ -1,4 +1,4 @@
-"""What all steps of a pipeline have in common: the run, its ledger, its options, and a bell for each step."""
+"""The context that all steps of a pipeline share: the run, its ledger, its options, and a bell for each step."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Options:
     Attributes
     ----------
     once : end when everything in the folder is scored, failed or stalled
-    threads : that read files
-    drain_s : how long a stop waits for tiles that the endpoint has
-    patience_s : with `once`, how long nothing may move before the rest is left to the next start
+    threads : number of threads that read files
+    drain_s : how long a stop waits for tiles at the endpoint
+    patience_s : with `once`, end after so long without progress; the next start does the rest
     """
 
     poll_s: float = 5.0
@@ -42,7 +42,7 @@ class Options:
 
 
 class Bells(Protocol):
-    """Wakes a step: `Bell`, or the one that a change in a folder rings (`mhfd_client.watch.Waker`)."""
+    """Wakes a step: `Bell`, or `mhfd_client.watch.Waker`, which rings when a folder changes."""
 
     def wait(self, timeout_s: float) -> bool: ...
 
@@ -93,5 +93,5 @@ class Context:
         )
 
     def wake(self, stage: Stage) -> None:
-        """There is something to do for a step."""
+        """Wake a step that has something to do."""
         self.bells[stage].ring()

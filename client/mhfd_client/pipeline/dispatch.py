@@ -15,9 +15,9 @@ from mhfd.contract import ErrorCode, FocusResult, MhfdError
 from mhfd_client.backoff import Backoff
 from mhfd_client.client import Client
 from mhfd_client.compute.protocol import ComputeError
-from mhfd_client.dispatch.pack import Tile
+from mhfd_client.dispatch.pack import Tile, not_measured
 from mhfd_client.files.names import for_system, to_local
-from mhfd_client.ledger import TileRow
+from mhfd_client.ledger import LedgerError, TileRow
 from mhfd_client.pipeline.context import Context
 
 log = logging.getLogger(__name__)
@@ -27,17 +27,17 @@ IDLE_S = 5.0
 AT_ONCE = 256  # rows in one transaction
 
 NOT_THE_TILE: tuple[ErrorCode, ...] = ("not_found", "permission_denied", "read_failed", "device_failed")
-"""Why the endpoint could not score a tile that was whole and readable here: more likely its trouble than the tile's."""
+"""Errors that point to the endpoint rather than to the tile, which was whole and readable here."""
 
 ATTEMPTS = 5
 
 Result: TypeAlias = "tuple[TileRow, FocusResult]"
 Results: TypeAlias = "Sequence[Result]"
-Again: TypeAlias = "tuple[TileRow, str, Literal['ready', 'staged']]"  # why, and how far it goes back
+Again: TypeAlias = "tuple[TileRow, str, Literal['ready', 'staged']]"  # the reason, the new state
 
 
 class DispatchStep:
-    """Keeps the endpoint supplied, a window of tiles at a time, and stores each row before it forgets the tile.
+    """Keeps a window of tiles at the endpoint, and stores each row before it forgets the tile.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ class DispatchStep:
         self._ledger = context.ledger
         self._board = context.board
         self._client = client
-        self._patient = not context.options.once  # a tile that is not found fails only if others were found since
+        self._patient = not context.options.once  # a tile that is not found fails only if others were scored since
         self._on_trouble = on_trouble
         self._on_results = on_results
         self._under_way: dict[int, tuple[TileRow, Tile, float]] = {}  # and since when
         self._last_good_s = -math.inf
         self._done: SimpleQueue[int] = SimpleQueue()
-        self._unstored: list[int] = []  # answers that the ledger has not yet
+        self._unstored: list[int] = []  # answered, not in the ledger yet
         self._backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._not_before_s = 0.0
         self._draining = False
@@ -94,12 +94,12 @@ class DispatchStep:
         return max(0.0, self._not_before_s - time.monotonic()) or IDLE_S
 
     def drain(self) -> None:
-        """Hand over nothing more."""
+        """Submit no more tiles."""
         self._draining = True
         self._context.wake("dispatch")
 
     def finish(self) -> None:
-        """Store what has come in since the last step, when no step runs any more."""
+        """After the last step: store what has come in since."""
         self._store()
 
     # --- Out ------------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ class DispatchStep:
         tile.future.add_done_callback(partial(self._on_done, row.tile_id))
 
     def _resume(self) -> None:
-        """What an earlier process had handed over: listen for it, or have it scored again."""
+        """Take up what an earlier process submitted: wait for its rows, or score it again."""
         run_id, now = self._run.run_id, time.time()
         rows = {row.tile_id: row for row in self._ledger.take(run_id, "submitted", 10**6, order="oldest", now=now)}
         for tile in self._taken_up() if rows else ():
@@ -150,7 +150,7 @@ class DispatchStep:
         except ComputeError:
             raise
         except (MhfdError, KeyError, TypeError) as error:  # written by another version, say
-            log.warning("what was in flight cannot be taken up (%s); it is scored again", error)
+            log.warning("tasks in flight cannot be taken up (%s); tiles are scored again", error)
             return []
 
     # --- In -------------------------------------------------------------------------------------------------------
@@ -163,11 +163,7 @@ class DispatchStep:
         while self._gather():
             batch = self._unstored[:AT_ONCE]
             results, again, errors = self._sorted(batch)
-            now = time.time()
-            with self._ledger.transaction():
-                self._ledger.store([(row.tile_id, result) for row, result in results], now)
-                for row, why, state in again:
-                    self._ledger.back([row.tile_id], state, why, now)
+            stored = self._write(results, again)
             for tile_id in batch:  # only now: had the ledger been full, they would be asked again
                 del self._under_way[tile_id]
             del self._unstored[: len(batch)]
@@ -175,22 +171,56 @@ class DispatchStep:
                 self._hold(error)
             if again:
                 self._context.wake("transfer")
-            if results:
+            if stored:
                 self._backoff.succeed()
                 self._board.clear("endpoint", f"endpoint '{self._client.endpoint}' answers again")
-                self._on_results(results)
+                self._on_results(stored)
             elif again and not errors:
                 self._pause(f"endpoint '{self._client.endpoint}': {again[0][1]}; trying again")
 
+    def _write(self, results: Sequence[Result], again: Sequence[Again]) -> list[Result]:
+        """Store results in one transaction; return them as stored.
+
+        A transaction that fails because of a row is halved until that row stands alone; it becomes a failed row.
+        """
+        now = time.time()
+        try:
+            with self._ledger.transaction():
+                self._ledger.store([(row.tile_id, result) for row, result in results], now)
+                for row, why, state in again:
+                    self._ledger.back([row.tile_id], state, why, now)
+        except (LedgerError, OSError):  # no room, busy, out of reach: the same rows are stored later
+            raise
+        except Exception as error:  # of the database's driver: a value that it does not take
+            if again:
+                return [*self._write([], again), *self._write(results, [])] if results else self._set_back(again, error)
+            if len(results) > 1:
+                middle = len(results) // 2
+                return self._write(results[:middle], []) + self._write(results[middle:], [])
+            row, result = results[0]
+            if result.error is not None and result.error.code == "bad_result":
+                raise
+            log.warning("the ledger does not take the result of %s", row.name, exc_info=True)
+            return self._write([(row, _refused(row, result, error))], [])
+        return list(results)
+
+    def _set_back(self, again: Sequence[Again], error: Exception) -> list[Result]:
+        """The reasons are texts of strangers' making; without them any tile can be set back."""
+        log.warning("the ledger does not take a reason", exc_info=error)
+        with self._ledger.transaction():
+            for row, _, state in again:
+                self._ledger.back([row.tile_id], state, "see the log", time.time())
+        return []
+
     def _sorted(self, batch: Sequence[int]) -> tuple[list[Result], list[Again], list[BaseException]]:
-        """Results to keep, tiles to have scored again, and what is wrong with the endpoint."""
+        """Results to store, tiles to score again, and errors of the endpoint."""
         results: list[Result] = []
         again: list[Again] = []
         errors: list[BaseException] = []
         for tile_id in batch:
             row, tile, since_s = self._under_way[tile_id]
             if tile.future.cancelled() or isinstance(error := tile.future.exception(), CancelledError):
-                continue  # we end: the next process asks for it
+                continue  # we are closing: the next process takes it up
             if error is not None:
                 again.append((row, str(error), "staged"))
                 errors.append(error)
@@ -205,7 +235,7 @@ class DispatchStep:
         return results, again, errors
 
     def _is_given_up(self, row: TileRow, since_s: float) -> bool:
-        """A tile is to blame when others have been scored since; before that, its file system may be away for hours."""
+        """True if the tile is to blame: others were scored since. Else its file system may be away for hours."""
         return row.attempts + 1 >= ATTEMPTS and (self._last_good_s > since_s or not self._patient)
 
     def _gather(self) -> bool:
@@ -216,11 +246,11 @@ class DispatchStep:
             return bool(self._unstored)
 
     def _hold(self, error: BaseException) -> None:
-        """The endpoint does not take tiles: wait, longer each time. Everything stays in the ledger."""
+        """The endpoint takes no tiles: pause, longer each time. Everything stays in the ledger."""
         if isinstance(error, MhfdError):
             self._on_trouble(error)
         else:
-            log.error("the endpoint '%s'", self._client.endpoint, exc_info=error)
+            log.error("endpoint '%s' failed", self._client.endpoint, exc_info=error)
         self._pause(str(error) or type(error).__name__)
 
     def _pause(self, why: str) -> None:
@@ -228,3 +258,10 @@ class DispatchStep:
         if now_s >= self._not_before_s:
             self._not_before_s = now_s + self._backoff.fail()
         self._board.put("endpoint", why)
+
+
+def _refused(row: TileRow, result: FocusResult, error: Exception) -> FocusResult:
+    """The failed row in place of a result that the ledger does not take."""
+    message = f"the ledger does not take its result ({type(error).__name__}); please report this as a bug"
+    about = not_measured(result.provenance.params_sha256, "not stored")
+    return FocusResult.failed(row.name, "bad_result", message, about)

@@ -15,14 +15,14 @@ from mhfd_client.pipeline.context import Context
 
 Outcome: TypeAlias = Finished | NotYet | Unreadable
 
-QUEUED = 16  # tiles for each thread, handed over as many at a time
-WINDOW = 4096  # tiles under examination or put off for a moment
+QUEUED = 16  # tiles for each thread, taken so many at a time
+WINDOW = 4096  # tiles under examination or postponed
 IDLE_S = 5.0
 BRIEF_S = 10.0
 
 
 class GateStep:
-    """The finished-file gate, in a few threads: files are read here, whole, once."""
+    """Runs the finished-file gate in a few threads: each file is read whole, once."""
 
     name = "gate"
 
@@ -55,7 +55,7 @@ class GateStep:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _next_rows(self) -> list[TileRow]:
-        """A few for each thread: a long queue here would keep later, more urgent tiles waiting."""
+        """A few rows per thread: behind a long queue, later and more urgent tiles would wait."""
         room = min(QUEUED * self._threads - len(self._open), WINDOW - len(self._open) - len(self._later))
         if room < min(QUEUED, WINDOW - len(self._later)):
             return []
@@ -75,7 +75,7 @@ class GateStep:
             with self._ledger.transaction():
                 for row, outcome in telling:
                     self._note(row, outcome, now)
-        for row, outcome in done:  # only now: had the ledger been full, they would be taken up again
+        for row, outcome in done:  # only now: if the ledger was full, they are noted later
             del self._open[row.tile_id]
             if isinstance(outcome, NotYet):
                 self._later[row.tile_id] = time.monotonic() + outcome.again_s
@@ -95,10 +95,10 @@ class GateStep:
 
 
 def _is_brief(outcome: Outcome) -> bool:
-    """What every file goes through is not worth a line in the ledger."""
+    """True if all files go through it: not worth a line in the ledger."""
     return isinstance(outcome, NotYet) and outcome.reason in ("settling", "growing") and outcome.unchanged_s < BRIEF_S
 
 
 def unreadable(row: TileRow, code: ErrorCode, message: str, run: Run) -> FocusResult:
-    """The row of a tile that is not scored because of what its file is."""
+    """The failed row of a tile whose file cannot be scored."""
     return FocusResult.failed(row.name, code, message, not_measured(run.params_sha256, "not sent"))

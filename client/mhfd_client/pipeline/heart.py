@@ -1,4 +1,4 @@
-"""Signs of life: what `mhfd status` shows of the process that watches."""
+"""The heartbeat: what `mhfd status` shows of the process that watches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable
 
-from mhfd_client.ledger import Json, LedgerBusyError
+from mhfd_client.ledger import Json, LedgerBusyError, LedgerGoneError
 from mhfd_client.pipeline.context import Context
 
 HEARTBEAT_S = 5.0
@@ -18,7 +18,7 @@ class Heart:
 
     Parameters
     ----------
-    look : the state of the steps, as keys of the heartbeat
+    look : returns the state of the steps, as keys of the heartbeat
     """
 
     def __init__(self, context: Context, look: Callable[[], Json]) -> None:
@@ -32,8 +32,10 @@ class Heart:
 
         Raises
         ------
+        LedgerGoneError
+            The ledger was deleted or replaced.
         LedgerBusyError
-            The database was away, and another process has taken the run over.
+            The database was out of reach, and another process has taken over the run.
         """
         now_s = time.monotonic()
         if not ended and now_s < self._last_s + HEARTBEAT_S:
@@ -50,7 +52,7 @@ class Heart:
         }
         try:
             self._context.ledger.heartbeat(self._context.run.run_id, status, time.time())
-        except LedgerBusyError:
+        except (LedgerBusyError, LedgerGoneError):
             raise
         except Exception as error:  # a full disk, say: the steps report it; the watch goes on
             board.put("heartbeat", f"the ledger cannot be written: {error}")

@@ -1,4 +1,4 @@
-"""What a person should know at this moment: one sentence a matter, told when it changes."""
+"""Notices to a person: one sentence per topic, reported when it changes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Notice:
-    """One matter as it stands; `since` in Unix seconds."""
+    """The notice of one topic; `since` in Unix seconds."""
 
     text: str
     since: float
 
 
 class Board:
-    """The notices in force, by matter. All methods may be called from any thread.
+    """The current notices, by topic. All methods may be called from any thread.
 
     Parameters
     ----------
-    tell : is given a sentence whenever a matter begins or changes, and when it is over
+    tell : receives a sentence when a notice begins, changes or ends
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -33,7 +33,7 @@ class Board:
         self._lock = threading.Lock()
 
     def put(self, matter: str, text: str) -> None:
-        """The matter stands like this; told unless it stood so before, but for its numbers."""
+        """Set this topic's notice; report it unless only its numbers changed."""
         with self._lock:
             before = self._notices.get(matter)
             self._notices[matter] = Notice(text, before.since if before else time.time())
@@ -41,7 +41,7 @@ class Board:
             self._tell(text)
 
     def clear(self, matter: str, text: str | None = None) -> None:
-        """The matter is over; `text` says so."""
+        """End this topic's notice; report `text`."""
         with self._lock:
             before = self._notices.pop(matter, None)
         if before is not None and text is not None:

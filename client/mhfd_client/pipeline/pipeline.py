@@ -1,4 +1,4 @@
-"""The line that a tile walks, from its folder to its row in the ledger.
+"""The steps that take a tile from its folder to its row in the ledger.
 
     watch       folder -> seen                            reconciling scan; events only wake it
     gate        seen -> ready                             finished-file gate
@@ -6,8 +6,8 @@
     dispatch    staged -> submitted -> scored | failed    tasks out, rows in
 
 The ledger is the queue: each step, in a thread of its own, takes tiles in one state and leaves them in the next, in
-one short transaction. So no step waits for another, only what is in flight is in memory, and a process that dies at any
-line is made good by starting again. The folder is only ever read.
+one short transaction. So no step waits for another, only what is in flight is in memory, and after a crash at any line
+it is enough to start again. The folder is only read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.client import Client
 from mhfd_client.files.names import to_local, to_relative
 from mhfd_client.gate import Gate, GateRules
-from mhfd_client.ledger import Json, Ledger, LedgerBusyError, Run, State, Summary
+from mhfd_client.ledger import Json, Ledger, LedgerBusyError, LedgerGoneError, Run, State, Summary
 from mhfd_client.naming import Layout
 from mhfd_client.pipeline.context import Bell, Bells, Context, Options, Stage
 from mhfd_client.pipeline.dispatch import DispatchStep, Results
@@ -39,13 +39,13 @@ JOIN_S = 5.0
 
 
 class StandstillError(MhfdError):
-    """Tiles are left, and nothing moves; the next start goes on with them."""
+    """Tiles are left, and none makes progress; the next start goes on with them."""
 
     exit_code = ExitCode.TEMPORARY
 
 
 class Pipeline:
-    """Watches one run. Whoever makes it holds the ledger's lease, and closes what it hands in.
+    """Watches one run. The caller holds the ledger's lease, and closes what it passes in.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ class Pipeline:
     # --- From any thread, and from signal handlers ----------------------------------------------------------------
 
     def look(self, finished: str | None = None) -> None:
-        """Scan at once: something has happened in the folder.
+        """Scan at once, since the folder has changed.
 
         Parameters
         ----------
-        finished : the file of which the microscope says so, if it does
+        finished : a file that the microscope reports as finished
         """
         root = self._context.root
         path = None if finished is None else to_relative(root, root / finished)
@@ -105,7 +105,7 @@ class Pipeline:
         self._context.wake("watch")
 
     def stop(self) -> None:
-        """Take up nothing more, store what the endpoint still answers for a while, then end."""
+        """Take up no more tiles, store what the endpoint answers within `drain_s`, then end."""
         self._stop.set()
 
     def leave(self) -> None:
@@ -122,7 +122,7 @@ class Pipeline:
         ------
         MhfdError
             With `once`: the endpoint does not take what is left, or nothing has moved for `patience_s`. At any time:
-            another process has taken over the run, which only happens behind a database that was out of reach.
+            another process has taken over the run, which only happens while its database is out of reach.
         """
         ledger, run_id, once = self._context.ledger, self._context.run.run_id, self._context.options.once
         for runner in self._runners.values():
@@ -134,12 +134,12 @@ class Pipeline:
                     break
         finally:
             self._end()
-        if self._trouble is not None and (once or isinstance(self._trouble, LedgerBusyError)):
+        if self._trouble is not None and (once or isinstance(self._trouble, LedgerBusyError | LedgerGoneError)):
             raise self._trouble
         return ledger.summary(run_id)
 
     def _is_over(self, summary: Summary) -> bool:
-        """All is done, or no more can be done now."""
+        """True if all is done, or if no more can be done now."""
         if summary.to_do == 0 and self.watch.scans and not self.watch.changes:
             self._trouble = None
             return True
@@ -156,7 +156,7 @@ class Pipeline:
         self._trouble = error
 
     def _end(self) -> None:
-        """In the order of the line: what a step has begun is finished before its successor ends."""
+        """Stop the steps in order: what a step has begun is finished before its successor ends."""
         for stage in ("watch", "gate", "transfer"):
             self._runners[stage].stop()
         self.dispatch.drain()
@@ -175,7 +175,7 @@ class Pipeline:
     def _beat(self, *, ended: bool = False) -> None:
         try:
             self._heart.beat(ended=ended)
-        except LedgerBusyError as error:
+        except (LedgerBusyError, LedgerGoneError) as error:
             self._trouble = error
             self.leave()
 
@@ -192,7 +192,7 @@ class Pipeline:
 
 
 class _Standstill:
-    """For how long the counts of a run have not changed."""
+    """Measures how long the counts of a run have not changed."""
 
     def __init__(self) -> None:
         self._counts: Mapping[State, int] = {}

@@ -1,4 +1,4 @@
-"""A step of the pipeline in a thread of its own: done again whenever it is woken, and however often it fails."""
+"""Runs a step of the pipeline in a thread of its own: whenever it is woken, and again however often it fails."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Step(Protocol):
     def name(self) -> str: ...
 
     def step(self) -> float:
-        """Do what can be done now; seconds after which to look again if nobody wakes it before."""
+        """Do what can be done now; the seconds until the next call, unless woken before."""
         ...
 
 
 class Runner:
-    """Runs a step until it is stopped. What the step raises is told, and the step is tried again after a pause.
+    """Runs a step until it is stopped. Its errors are reported, and it is tried again after a pause.
 
-    A full disk, a database that restarts, a fault of ours: none of them ends a watch that is to run for a week, for
-    the ledger says at every moment what remains to be done.
+    A full disk, a database that restarts, a fault of ours: none of them ends a watch that is to run for a week, since
+    the ledger always knows what remains to be done.
     """
 
     def __init__(self, step: Step, board: Board, bell: Bells) -> None:
@@ -46,7 +46,7 @@ class Runner:
         self._thread.start()
 
     def wake(self) -> None:
-        """There is something to do. May be called from any thread."""
+        """Wake the step. May be called from any thread."""
         self._bell.ring()
 
     def stop(self) -> None:
@@ -55,7 +55,7 @@ class Runner:
         self._bell.ring()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the step to end; whether it has. One that hangs on a dead share is left behind."""
+        """Wait for the step to end; True if it has. One that hangs on a dead share is left behind."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -70,13 +70,13 @@ class Runner:
             wait_s = self._step.step()
         except Exception as error:  # the boundary of the thread: nothing may end it
             if self._stopping:  # what it works with may be closed already
-                log.debug("the step '%s' was cut off", self._step.name, exc_info=True)
+                log.debug("step '%s' was cut off", self._step.name, exc_info=True)
                 return 0.0
             if not isinstance(error, MhfdError | OSError):
-                log.exception("the step '%s'", self._step.name)
+                log.exception("step '%s' failed", self._step.name)
             self._board.put(matter, f"{self._step.name}: {error or type(error).__name__}; trying again")
             return self._backoff.fail()
         if self._backoff.pause_s:
             self._backoff.succeed()
-            self._board.clear(matter, f"{self._step.name}: goes on")
+            self._board.clear(matter, f"{self._step.name}: works again")
         return wait_s

@@ -17,14 +17,14 @@ from mhfd_client.transfer.protocol import Arrived, NotSent, Outgoing, Transfer
 log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 2000
-WAIT_S = 0.5  # between two looks at what is on its way
+WAIT_S = 0.5  # between two polls while files are on their way
 IDLE_S = 5.0
 CLEAN_AT_ONCE = 500
 CLEAN_EVERY_S = 30.0
 
 
 class TransferStep:
-    """The transfer, in one thread: requests to a service may take their time."""
+    """Runs the transfer in a thread of its own: requests to a service may be slow."""
 
     name = "transfer"
 
@@ -45,7 +45,7 @@ class TransferStep:
 
     def step(self) -> float:
         self._transfer.connect(interactive=False)
-        if not self._resumed:  # of an earlier process: the service knows the tickets, nothing is moved twice
+        if not self._resumed:  # the service knows an earlier process's tickets: nothing is moved twice
             for ticket, rows in self._ledger.tickets(self._run.run_id).items():
                 self._transfer.send(ticket, self._files(rows))
             self._restage()
@@ -60,18 +60,18 @@ class TransferStep:
         return WAIT_S if self._ledger.sending_count(self._run.run_id) else IDLE_S
 
     def _restage(self) -> None:
-        """Tiles that were to travel another way, under an earlier configuration, and have no copy: move them."""
+        """Copy staged tiles that have no copy, since an earlier configuration sent them another way."""
         if self._transfer.name == "globus":
             states: tuple[State, ...] = ("staged",)
             staged = [row.tile_id for row in self._ledger.rows(self._run.run_id, states=states) if row.place is None]
             self._ledger.back(staged, "ready", "it is copied now", time.time())
 
     def finish(self) -> None:
-        """The last thing, when no step runs any more; what cannot be done now is done at the next start."""
+        """Clean up after the last step; what cannot be removed now is removed after the next start."""
         try:
             self.clean()
         except (MhfdError, OSError) as error:
-            log.warning("copies of scored tiles stay for now: %s", error)
+            log.warning("copies of scored tiles are not removed yet: %s", error)
 
     def _send_next(self) -> bool:
         now_s = time.monotonic()
@@ -88,7 +88,7 @@ class TransferStep:
         return True
 
     def _files(self, rows: Iterable[TileRow]) -> list[Outgoing]:
-        """The pages of one file travel together."""
+        """The rows by file: pages of a file travel together."""
         files: dict[tuple[str, int], list[TileRow]] = defaultdict(list)
         for row in rows:
             files[row.path, row.generation].append(row)
@@ -106,7 +106,7 @@ class TransferStep:
 
     def _take_outcomes(self) -> None:
         outcomes = self._unnoted
-        outcomes += self._transfer.poll()  # which tells each only once
+        outcomes += self._transfer.poll()  # which returns each only once
         if not outcomes:
             return
         now = time.time()
@@ -125,7 +125,7 @@ class TransferStep:
         if failed.again:
             self._ledger.unsent(tile_ids, now)
             self._not_before_s = max(self._not_before_s, time.monotonic() + failed.after_s)
-        elif failed.code in (None, "not_found"):  # it was replaced or removed: have the file looked at anew
+        elif failed.code in (None, "not_found"):  # replaced or removed: the gate reads it again
             self._ledger.back(tile_ids, "seen", failed.message, now)
         else:
             rows = self._ledger.get(tile_ids)
@@ -134,7 +134,7 @@ class TransferStep:
             )
 
     def clean(self) -> None:
-        """Remove copies of what is scored, by what the ledger says, so that none is forgotten over a restart."""
+        """Remove the copies of scored tiles that the ledger lists, so that a restart forgets none."""
         self._clean_s = time.monotonic()
         while copies := self._ledger.to_clean(self._run.run_id, CLEAN_AT_ONCE):
             self._transfer.clean([place for _, place in copies])
@@ -145,4 +145,4 @@ class TransferStep:
         if notices:
             self._board.put("transfer", "; ".join(notices))
         else:
-            self._board.clear("transfer", "transfer: goes on")
+            self._board.clear("transfer", "transfer: works again")

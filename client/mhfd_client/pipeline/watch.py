@@ -1,4 +1,4 @@
-"""Folder -> `seen`: what is in the folder is compared with what the ledger knows of it."""
+"""Folder -> `seen`: the files in the folder are compared with those in the ledger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mhfd_client.pipeline.context import Context
 from mhfd_client.watch import Folder, Pace, Scanner, ShareAwayError, Unlisted, compare
 
 BATCH = 2000  # files in one transaction
-LISTS_EVERY_S = 60.0  # the microscope's own lists of tiles are read not more often than this
+LISTS_EVERY_S = 60.0  # without changes, the microscope's own lists are read this often
 MISSING_SHOWN = 10_000
 
 
@@ -23,9 +23,9 @@ class WatchStep:
 
     Attributes
     ----------
-    scans : how many have been completed
-    changes : in the last of them
-    last_s : when it ended, monotonic
+    scans : number completed
+    changes : found by the last scan
+    last_s : end of the last scan, monotonic
     """
 
     name = "watch"
@@ -71,7 +71,7 @@ class WatchStep:
         return self._pace.due_in_s(rung=False)
 
     def _scan(self) -> int:
-        """One pass; how many files were not as the ledger knew them."""
+        """Scan once; the number of files that differ from the ledger."""
         changes = 0
         met: set[str] = set()
         unlisted: list[str] = []
@@ -108,7 +108,7 @@ class WatchStep:
         return len(found.new) + len(found.changed) + len(found.back) + len(found.gone)
 
     def _grid_of_run(self) -> Grid:
-        """What the ledger has seen so far, then kept up to date."""
+        """The grid, read from the ledger once, then kept up to date."""
         if self._grid is None:
             self._grid = Grid()
             for position in self._ledger.positions(self._run.run_id):

@@ -1,4 +1,4 @@
-"""Sign in for transfers, and see that both collections can be used: ``python -m mhfd_client.transfer ENDPOINT``."""
+"""Sign in for transfers, and check that both collections can be used: ``python -m mhfd_client.transfer ENDPOINT``."""
 
 # ruff: noqa: T201
 

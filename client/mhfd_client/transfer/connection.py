@@ -1,4 +1,4 @@
-"""A signed-in service of which both collections can be used."""
+"""A signed-in service, with both collections checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """Signs in, and sees that both collections can be used.
+    """Signs in, and checks that both collections can be used.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Connection:
 
     Attributes
     ----------
-    ready : signed in, and both collections were looked at
+    ready : signed in, and both collections were checked
     expired : the sign-in, or a consent, is no longer accepted
     """
 
@@ -44,14 +44,14 @@ class Connection:
     @property
     def service(self) -> Service:
         if not self.ready or self._service is None:
-            raise RuntimeError("connect comes first")
+            raise RuntimeError("call connect first")
         return self._service
 
     def open(self, *, interactive: bool | None) -> None:
         """Sign in, and ask for consents; later calls do nothing. See `Transfer.connect`."""
         if self.usable:
             return
-        if interactive is None:  # after the first time somebody may be there, but does not expect to be asked
+        if interactive is None:  # later somebody may be there, but does not expect to be asked
             interactive = not self._asked and somebody_is_there()
         self._asked = True
         if self._service is None:
@@ -59,7 +59,7 @@ class Connection:
                 from mhfd_client.transfer.service import Service
             except ImportError as error:
                 raise TransferRefusedError(
-                    f'Globus Transfer needs the Globus SDKs, which are not here ({error}): pip install "mhfd[globus]"'
+                    f'Globus Transfer needs the Globus SDKs, which are missing ({error}): pip install "mhfd[globus]"'
                 ) from error
             self._service = Service(self._endpoint, self.bucket, interactive=interactive)
         elif self.expired:
@@ -74,7 +74,7 @@ class Connection:
             service.close()
 
     def _look_at_collections(self, service: Service, interactive: bool) -> None:
-        """Look at both collections now, while somebody may consent or correct the configuration."""
+        """Check both collections now, while somebody may consent or correct the configuration."""
         from mhfd_client.transfer.service import NotFoundError
 
         staging = self._staging

@@ -1,6 +1,6 @@
 r"""How Globus Connect Personal names the files of this machine.
 
-On Windows a drive is a folder: ``C:\x y\ä`` is ``/c/x y/ä``. Elsewhere paths are as they are.
+On Windows a drive is a folder: ``C:\x y\ä`` is ``/c/x y/ä``. Elsewhere paths are unchanged.
 """
 
 from __future__ import annotations

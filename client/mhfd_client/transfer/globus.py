@@ -1,27 +1,27 @@
-"""Globus Transfer: everything that has accumulated goes as one task whenever there is a place for one.
+"""Globus Transfer: all files that wait go as one task whenever a place for one is free.
 
 Transfer takes seconds to begin and little more for a thousand files than for one, so its tasks are large and few: at
-most two of the three that a user has. How many bytes a task is given follows from how fast the last ones were: results
-are not to wait for the whole backlog.
+most two of the three that a user has. A task's bytes follow from the speed of the last ones, so that results do not
+wait for the whole backlog.
 
 =============================  ====================================================================================
 what happens                   what is done
 =============================  ====================================================================================
-file not found                 skipped by Transfer, the others arrive; the file is looked at anew
+file not found                 skipped by Transfer, the others arrive; the gate reads the file again
 file not readable              the same, but sent again; the third time it is a failed row. All of a task: a notice
 copy differs                   Transfer copies again until it is right, or until the deadline
 task failed or cancelled       what arrived counts, the rest goes again, after a pause when nothing arrived
-quota, disk full, paused       told; what did not arrive goes again after a pause
+quota, disk full, paused       a notice; what did not arrive goes again after a pause
 deadline passed                Transfer ends the task; if it does not, we cancel it; then as above
 task unknown to the service    all of it goes again: what is there already is not copied twice
-service out of reach, 429      told; asked again after a pause that doubles, or as long as Retry-After says
-sign-in or consent expired     `TransferSignInError`; everything is kept for when that is done
+service out of reach, 429      a notice; asked again after a pause that doubles, or after Retry-After
+sign-in or consent expired     `TransferSignInError`; everything is kept until somebody signs in
 =============================  ====================================================================================
 
-Why these options: `verify_checksum` since Globus Connect Personal's disks and networks are what they are; `sync_level`
-"checksum" so that what is there already is not copied again, a partial copy is (a comparison of times would take it for
-newer); no `external_checksum`, of which one mismatch, a tile replaced meanwhile, fails all of a task, and which means
-reading each file once more here: that the right pixels were scored shows in the row's hash.
+Why these options: `verify_checksum`, since disks and networks behind Globus Connect Personal may fail; `sync_level`
+"checksum", which skips complete copies and repeats partial ones (a comparison of times would take those for newer); no
+`external_checksum`: one mismatch, such as a tile replaced meanwhile, fails the whole task, and each file would be read
+once more here. The row's hash shows that the right pixels were scored.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.3, 10.0  # between two looks at a task: a tenth of its age, within these
 BUSY_S = 10.0
-GRACE_S = 30.0  # past its deadline, before we cancel a task; past that, before we give it up
+GRACE_S = 30.0  # from a task's deadline until we cancel it, and from then until we give it up
 TRIES = 3  # of a file that may not be read
 
 
@@ -67,7 +67,7 @@ class GlobusTransfer:
 
     Parameters
     ----------
-    endpoint : the Compute endpoint whose configuration `entry` is of
+    endpoint : the Compute endpoint that `entry` belongs to
     """
 
     name = "globus"
@@ -128,8 +128,8 @@ class GlobusTransfer:
 
     def _outside(self, outgoing: Outgoing) -> str:
         return (
-            f"{outgoing.file} is not below transfer.local_root, so it has no name in the source collection: set "
-            "local_root to a folder that has all of the run, and source_root to what the collection calls it"
+            f"{outgoing.file} is not below transfer.local_root, so it has no path in the source collection: set "
+            "local_root to a folder that contains the run, and source_root to its path in the collection"
         )
 
     # --- What becomes of it ---------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class GlobusTransfer:
         return decided
 
     def _steps(self) -> list[Callable[[], None]]:
-        """Each is a request or two at most."""
+        """One step per task: a request or two."""
         if not (self._tasks or self._removal.under_way):
             return []
         service = self._connection.service
@@ -164,7 +164,7 @@ class GlobusTransfer:
             self._patience.answered()
 
     def _advance(self, service: Service, task: TransferTask) -> None:
-        """The next request for this task, if its time has come."""
+        """Make the next request for this task if it is due."""
         if time.monotonic() < task.look_s:
             return
         if task.task_id is None:
@@ -185,9 +185,9 @@ class GlobusTransfer:
         try:
             task.task_id, task.exact = service.submit(task.submission, pairs, self._about())
         except TicketError as error:
-            if task.submission != task.ticket:  # nor does it take a new one
+            if task.submission != task.ticket:  # it refuses a new one, too
                 raise
-            log.warning("a new ticket, the service has forgotten the old one: %s", error)
+            log.warning("Globus has forgotten a ticket, a new one is used: %s", error)
             task.submission = service.submission_id()
         except BusyError as error:
             task.reason, task.look_s = str(error), time.monotonic() + BUSY_S
@@ -220,7 +220,7 @@ class GlobusTransfer:
                 task.pause = task.pause if task.document.get("is_paused") else ""
                 self._see(service, task)
         except NotFoundError as error:
-            log.warning("the service knows nothing of transfer %s any more, its files are sent again", task_id)
+            log.warning("Globus no longer knows transfer %s; its files are sent again", task_id)
             self._give_up(task, str(error))
 
     def _see(self, service: Service, task: TransferTask) -> None:
@@ -231,7 +231,7 @@ class GlobusTransfer:
             self._mind_deadline(service, task)
 
     def _mind_deadline(self, service: Service, task: TransferTask) -> None:
-        """The service ends tasks at their deadline; if it does not, we cancel, and in the end do without."""
+        """Cancel a task that the service did not end at its deadline; if that fails, too, give it up."""
         now = time.monotonic()
         deadline = task.document.get("deadline")
         left_s = service.seconds_until(deadline) if deadline else task.deadline_s - task.age_s
@@ -252,7 +252,7 @@ class GlobusTransfer:
         try:
             page = service.page(listing, str(task.task_id), marker)
         except NotFoundError as error:  # the service keeps them for a month
-            log.warning("the list of what arrived is not there any more: %s", error)
+            log.warning("Globus no longer has the list of what arrived: %s", error)
             page = {"DATA": [], "next_marker": None}
             task.exact = False
         for row in page["DATA"]:
@@ -272,7 +272,7 @@ class GlobusTransfer:
         return next((tail for tail, each in task.files.items() if self._staging.source(each) == source), None)
 
     def _give_up(self, task: TransferTask, message: str) -> None:
-        """Nothing is known of what arrived: all of it goes again, and what is there is not copied twice."""
+        """Send all files again, since which arrived is unknown; what is there is not copied twice."""
         self._decided += [NotSent(each, message, None, again=True) for each in task.files.values()]
         self._tasks.pop(task.ticket, None)
 
@@ -293,7 +293,7 @@ class GlobusTransfer:
                 self._decided.append(NotSent(outgoing, why, None, again=True, after_s=after_s))
 
     def _rest_after(self, task: TransferTask, arrived: set[str]) -> str:
-        """Why files did not arrive; when others would fare no better now, nothing is sent for a while."""
+        """The reason why files did not arrive; pause sending when others would fail, too."""
         why = "it is not among the files that arrived" if task.succeeded else task.failure()
         if not task.succeeded:
             log.warning("transfer %s: %d of %d files arrived; %s", task.task_id, len(arrived), len(task.files), why)
@@ -316,7 +316,7 @@ class GlobusTransfer:
             return NotSent(outgoing, message, "not_found", again=False)
         message = (
             f"Globus may not read {outgoing.file} ({code}): with Globus Connect Personal, allow its folder under "
-            "Options > Access; look also at who may read the file"
+            "Options > Access; check also who may read the file"
         )
         log.warning("%s. %s", message, details)
         if not alone or self._load.moved:  # others can be read: it is this file
@@ -326,7 +326,7 @@ class GlobusTransfer:
             return NotSent(outgoing, message, "permission_denied", again=False)
         return NotSent(outgoing, message, None, again=True, after_s=after_s)
 
-    # --- Telling, and ending --------------------------------------------------------------------------------------
+    # --- Notices, and closing -------------------------------------------------------------------------------------
 
     def clean(self, places: Sequence[Json]) -> None:
         if not self._entry.keep:

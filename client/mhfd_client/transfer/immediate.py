@@ -1,4 +1,4 @@
-"""What the ways have in common that move nothing: each file is decided as soon as it is handed over."""
+"""The base of transfers that move nothing: each file is decided as soon as it is handed over."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ ROOM = 10_000  # files; not a limit of anything, the ledger is the queue
 
 
 class Immediate:
-    """A `Transfer` without a way.
+    """A `Transfer` that moves nothing.
 
     Parameters
     ----------
-    decide : whether the endpoint gets the file as it is
+    decide : decides whether the endpoint gets the file
     """
 
     def __init__(self, decide: Callable[[Outgoing], Arrived | NotSent]) -> None:
@@ -23,7 +23,7 @@ class Immediate:
         self._decided: list[Arrived | NotSent] = []
 
     def connect(self, *, interactive: bool | None = None) -> None:
-        """There is nobody to ask."""
+        """Nothing to sign in to."""
 
     def room(self) -> int:
         return ROOM

@@ -7,7 +7,7 @@ from mhfd_client.transfer.protocol import Arrived
 
 
 class InlineTransfer(Immediate):
-    """Whoever makes the task reads the file."""
+    """The dispatcher reads the file."""
 
     name = "inline"
 

@@ -1,4 +1,4 @@
-"""How much a transfer is given, and when the service is asked, and files are sent, again."""
+"""The size of the next transfer, and the pauses before the service is asked and files sent again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # of requests while the service is out of reach
 FIRST_REST_S, LONGEST_REST_S = 30.0, 900.0  # of sending after a task of which nothing arrived
-TASK_S = 300.0  # a task is given what takes so long
+TASK_S = 300.0  # a task is given what this time allows
 FIRST_BYTES = 4_000_000_000  # while the speed is not known
 TYPICAL_BYTES = 16_000_000  # of a file, while nothing is known
 
 
 class Load:
-    """How many bytes the next task is given: what the last ones moved in five minutes, or in half their deadline.
+    """The bytes of the next task: what the last ones moved in five minutes, or in half their deadline if shorter.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Load:
         self._file_bytes = usual + (size - usual) / 100
 
     def measure(self, moved_bytes: int, took_s: float) -> None:
-        """Give the next tasks less when one took too long, more when one was quick: a small one shows no speed."""
+        """Shrink the budget if a task took too long, double it if one was quick: a small task shows no speed."""
         if not moved_bytes:
             return
         self.moved = True
@@ -85,7 +85,7 @@ class Patience:
         self._pauses.succeed()
 
     def unreachable(self, error: TransferUnreachableError) -> None:
-        """The service did not answer: pause, longer each time, or as long as it says."""
+        """The service did not answer: pause, longer each time, or as long as it asks."""
         if self._trouble is None:
             log.info("%s; trying again", error)
         self._trouble = (self._trouble[0] if self._trouble else time.time(), str(error))

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 
 class TransferError(MhfdError):
-    """Files cannot be moved; the message says what to do. About all files, not about one.
+    """Files cannot be moved: all of them, not one. The message says what to do.
 
     `exit_code` is that of a command that ends with it.
     """
@@ -38,7 +38,7 @@ class TransferUnreachableError(TransferError):
 
     Parameters
     ----------
-    after_s : not earlier than this
+    after_s : try again after this time
     """
 
     def __init__(self, message: str, *, after_s: float = 0.0) -> None:
@@ -47,7 +47,7 @@ class TransferUnreachableError(TransferError):
 
 
 class TransferRefusedError(TransferError):
-    """What the configuration asks for is not there, or not allowed."""
+    """Something that the configuration names is missing, or not allowed."""
 
     exit_code = ExitCode.CONFIG
 
@@ -64,7 +64,7 @@ class Outgoing:
 
     Attributes
     ----------
-    tile_ids : of the ledger, one a page
+    tile_ids : ids in the ledger, one per page
     path : relative to the run's root, with slashes
     size : in bytes
     """
@@ -82,8 +82,8 @@ class Arrived:
 
     Attributes
     ----------
-    place : {"path"} or {"collection", "path"}, as `score_paths` takes it; None where nothing was moved and the file
-        is named, or sent, by whoever makes the task
+    place : {"path"} or {"collection", "path"}, as `score_paths` takes it; None if nothing was moved: the dispatcher
+        names or sends the file
     """
 
     outgoing: Outgoing
@@ -92,13 +92,13 @@ class Arrived:
 
 @dataclass(frozen=True)
 class NotSent:
-    """The file did not get there.
+    """The file did not arrive.
 
     Attributes
     ----------
     message : why, and what to do
-    code : why, where it is the file's own fault
-    again : it can be sent again, under a new ticket, after `after_s`; otherwise this file will never go
+    code : error code, if the file is at fault
+    again : True: send it again, under a new ticket, after `after_s`; False: this file can never be sent
     """
 
     outgoing: Outgoing
@@ -111,7 +111,7 @@ class NotSent:
 class Transfer(Protocol):
     """Moves files; its methods are called from one thread, and none waits for a file.
 
-    Whatever is said of `TransferError` below: what was handed over stays handed over, call again.
+    After a `TransferError`, what was handed over stays handed over: call again.
     """
 
     @property
@@ -124,13 +124,12 @@ class Transfer(Protocol):
 
         Parameters
         ----------
-        interactive : whether somebody may be asked; by default, at the first call, where there is a terminal or a
-            notebook
+        interactive : True if somebody may be asked; by default at the first call, in a terminal or a notebook
 
         Raises
         ------
         TransferError
-            It cannot be done; the kind says why.
+            It cannot be done; the class says why.
         """
         ...
 
@@ -144,21 +143,21 @@ class Transfer(Protocol):
         Raises
         ------
         TransferError
-            There is none now.
+            There is none for now.
         """
         ...
 
     def send(self, ticket: str, files: Sequence[Outgoing]) -> None:
-        """Take files over, which are sent with the next `poll`. A ticket that is known already changes nothing."""
+        """Take over files; the next `poll` sends them. A ticket that is known already changes nothing."""
         ...
 
     def poll(self) -> list[Arrived | NotSent]:
-        """What has been decided since the last call; never waits longer than for an answer of the service.
+        """Files decided since the last call; never waits longer than for an answer of the service.
 
         Raises
         ------
         TransferError
-            Nothing can go on until somebody has done something. While the service is just out of reach, nothing is
+            Somebody has to act before files can be sent. While the service is merely out of reach, nothing is
             raised: see `notices`.
         """
         ...
@@ -168,9 +167,9 @@ class Transfer(Protocol):
         ...
 
     def notices(self) -> list[str]:
-        """What a person should know now, in sentences."""
+        """The current notices to a person, in sentences."""
         ...
 
     def close(self) -> None:
-        """Let go of everything. What is on its way goes on, and is found again by its ticket."""
+        """Release everything. Transfers under way go on, and are found again by ticket."""
         ...

@@ -1,4 +1,4 @@
-"""Copies whose tiles are scored are removed from the destination: all that has accumulated, one deletion at a time."""
+"""Removes copies of scored tiles from the destination: all that has accumulated, one deletion at a time."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ LOOK_S = 5.0
 
 
 class Removal:
-    """Deletions, which Globus has places of its own for, beside those for transfers.
+    """Deletions; Globus does not count them among a user's transfers.
 
     Attributes
     ----------
-    notice : what a person should know; "" when all is well
+    notice : a notice to a person; "" when all is well
     """
 
     def __init__(self) -> None:
         self.notice = ""
         self._copies: list[str] = []
-        self._task: tuple[str, int] | None = None  # its id, and of how many copies
+        self._task: tuple[str, int] | None = None  # its id, its number of copies
         self._look_s = 0.0
 
     def add(self, copies: Iterable[str]) -> None:
@@ -41,7 +41,7 @@ class Removal:
         return bool(self._copies or self._task)
 
     def step(self, service: Service, about: Submission) -> bool:
-        """The next request, if its time has come; whether there was one."""
+        """Make the next request if it is due; True if there was one."""
         if self._task is not None:
             if time.monotonic() < self._look_s:
                 return False

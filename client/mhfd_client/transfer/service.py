@@ -36,20 +36,20 @@ from mhfd_client.transfer.protocol import (
 )
 
 TIMEOUT_S = 30.0
-CLOCK_S = 1.0  # as exactly as the service's clock is known: its answers have whole seconds
+CLOCK_S = 1.0  # precision of the service's clock: its answers have whole seconds
 
 Listing = Literal["successful_transfers", "skipped_errors"]
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What the tasks of one run have in common.
+    """The options that all tasks of a run share.
 
     Attributes
     ----------
     source, destination : UUIDs of collections
-    label : what the tasks are called in Globus's lists
-    deadline_s : after which Globus ends a task
+    label : name of the tasks in Globus's lists
+    deadline_s : time after which Globus ends a task
     """
 
     source: str
@@ -71,12 +71,12 @@ class BusyError(TransferUnreachableError):
 
 
 class Service:
-    """Signed in, for one endpoint of the configuration.
+    """The signed-in service, for one endpoint of the configuration.
 
     Parameters
     ----------
-    endpoint : whose configuration asks for the transfer; for the command that signs in
-    bucket : of requests
+    endpoint : its UUID, for the command that signs in
+    bucket : limits the rate of requests
     """
 
     def __init__(self, endpoint: UUID, bucket: TokenBucket, *, interactive: bool) -> None:
@@ -100,12 +100,12 @@ class Service:
     # --- Signing in -----------------------------------------------------------------------------------------------
 
     def log_in(self, *, interactive: bool, anew: bool = False) -> None:
-        """For the scopes that the app has come to require."""
+        """Sign in for the scopes that the app requires by now."""
         with signin.asking(interactive):
-            self._guarded(lambda: self._app.login(force=anew))  # does nothing while the stored tokens will do
+            self._guarded(lambda: self._app.login(force=anew))  # does nothing while the stored tokens are valid
 
     def look(self, collection: str, path: str, *, interactive: bool) -> Json:
-        """List one entry of a folder, which asks for consent to the collection where that is needed.
+        """List one entry of a folder; ask for consent to the collection where that is needed.
 
         Raises
         ------
@@ -129,12 +129,12 @@ class Service:
         return str(self.ask(self._client.get_submission_id)["value"])
 
     def submit(self, submission: str, pairs: Iterable[tuple[str, str]], about: Submission) -> tuple[str, bool]:
-        """Have files copied, (source, destination) each: the task's id, and whether it is a new one.
+        """Copy files, (source, destination) each; the task's id, and True if it is a new one.
 
         Raises
         ------
         TicketError
-            The submission id is good for nothing any more.
+            The submission id is no longer valid.
         BusyError
             The same files are on their way already.
         """
@@ -154,7 +154,7 @@ class Service:
         return str(answer["task_id"]), answer["code"] != "Duplicate"
 
     def delete(self, files: Iterable[str], about: Submission) -> str:
-        """Have files removed from the destination, those that are there: the task's id."""
+        """Remove files that are still at the destination; the task's id."""
         submission = self.submission_id()
         document = DeleteData(about.destination, submission_id=submission, ignore_missing=True, **self._options(about))
         for file in files:
@@ -183,34 +183,34 @@ class Service:
         return self.ask(lambda: listings[listing](task_id, **more))
 
     def trouble(self, task_id: str) -> str:
-        """What went wrong last, in Globus's words."""
+        """The latest error, in Globus's words."""
         query = {"filter": "is_error:1"}
         found = self.ask(lambda: self._client.task_event_list(task_id, limit=1, query_params=query))["DATA"]
         return f"{found[0]['description']}: {_short(found[0]['details'])}" if found else ""
 
     def pause_message(self, task_id: str) -> str:
-        """Who paused the task, and what they say about it."""
+        """Who paused the task, and their messages."""
         found = self.ask(lambda: self._client.task_pause_info(task_id))
         told = [f"the {side}: {found[f'{side}_pause_message']}" for side in SIDES if found.get(f"{side}_pause_message")]
         told += [f"a rule: {rule['message']}" for rule in found.get("pause_rules") or () if rule.get("message")]
         return "; ".join(told)
 
     def seconds_until(self, moment: str) -> float:
-        """From now on, by the service's clock."""
+        """Seconds from now, by the service's clock."""
         then = datetime.fromisoformat(moment.replace(" ", "T").replace("Z", "+00:00"))
         then = then if then.tzinfo else then.replace(tzinfo=timezone.utc)
         return then.timestamp() - time.time() - self._ahead_s
 
     def ask(self, request: Callable[[], Any]) -> Json:
-        """The answer, as plain data.
+        """Make a request; its answer as plain data.
 
         Raises
         ------
         TransferError
-            What it means that there is none.
+            No answer; the class says why.
         """
         if (wait_s := self.bucket.delay_s()) > TIMEOUT_S:
-            raise TransferUnreachableError("Globus Transfer asked to be left alone for a while", after_s=wait_s)
+            raise TransferUnreachableError("Globus Transfer asked for a pause", after_s=wait_s)
         self.bucket.take()
         answer = self._guarded(request)
         if not isinstance(answer.data, dict):  # a proxy's or a hotel's page
@@ -229,7 +229,7 @@ class Service:
             raise judged from error
 
     def _judged(self, error: Exception) -> TransferError:
-        """What a failed request means, by the service's status and code."""
+        """The error to raise for a failed request, by the service's status and code."""
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, NetworkError):
             return TransferUnreachableError(f"Globus Transfer is out of reach ({reason})")
@@ -267,8 +267,8 @@ class Service:
     def _sign_in(self, reason: str) -> TransferSignInError:
         return TransferSignInError(
             f"Globus wants you to sign in, or to consent to mhfd's using a collection: run `{self._command}` in a "
-            "terminal, or set GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET for a program that nobody "
-            f"attends ({reason})"
+            "terminal, or set GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET for an unattended "
+            f"program ({reason})"
         )
 
 

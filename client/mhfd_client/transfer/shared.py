@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class SharedTransfer(Immediate):
-    """Finds the endpoint's name of each file.
+    """Finds each file's path on the endpoint.
 
     Parameters
     ----------
-    mappings : the endpoint's `data`; None for this machine, where files keep their names
+    mappings : the endpoint's `data`; None for this machine, where paths are the same
     """
 
     name = "shared"
@@ -39,7 +39,7 @@ class SharedTransfer(Immediate):
         return (
             f"the endpoint does not see {outgoing.file}, which is in none of its folders ({known}): add to the "
             f"endpoint's entry of the configuration data = [{{local_root = '{outgoing.file.parent}', root = "
-            "'the same folder as the endpoint names it'}], or set transfer.method to 'inline' or 'globus'"
+            "'path of the same folder on the endpoint'}], or set transfer.method to 'inline' or 'globus'"
         )
 
 

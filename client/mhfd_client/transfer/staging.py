@@ -1,4 +1,4 @@
-"""Where files are, in three tongues: in the source collection, in the destination collection, and to the workers."""
+"""Paths of files in three places: in the source collection, in the destination collection, and on the workers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Staging:
-    """Names of the files of one run.
+    """Paths of the files of one run.
 
-    A copy is ``<destination_root>/<run>/<generation>/<path>``: an acquired-again tile gets a copy of its own, so that
-    none is written to while a worker may be reading it. Two microscopes that share a destination, with runs of the
-    same name, do not meet: the run's folder ends with a hash of where it comes from.
+    A copy is ``<destination_root>/<run>/<generation>/<path>``: a tile that is acquired again gets its own copy, so that
+    none is overwritten while a worker may be reading it. The run's folder ends with a hash of its origin, so that two
+    microscopes may share a destination although their runs have the same name.
 
     Attributes
     ----------
-    tail : of a copy, generation and path: what is the same in all tongues
+    tail : of a copy, ``<generation>/<path>``: the same in all places
     """
 
     def __init__(self, entry: TransferEntry, *, root: Path, run: str) -> None:
@@ -47,7 +47,7 @@ class Staging:
 
     @property
     def label(self) -> str:
-        """What the run's tasks are called in Globus's lists, 128 characters at most."""
+        """The name of the run's tasks in Globus's lists, 128 characters at most."""
         return f"mhfd {self._run}"
 
     @property
@@ -57,16 +57,16 @@ class Staging:
 
     @property
     def destination_folder(self) -> str:
-        """The folder for the copies, in the destination collection; it need not be there."""
+        """The folder for the copies, in the destination collection; it need not exist."""
         return _join(self._destination_root, self._run)
 
     @property
     def needs_home(self) -> bool:
-        """Workers find copies by their place in the collection, and nobody has said yet where ``/~/`` is in it."""
+        """True if workers find copies by their path in the collection, and ``/~/`` in it is not yet known."""
         return self._endpoint_root is None and self._destination_root.startswith(HOME[:-1])
 
     def know_home(self, home: str) -> None:
-        """Say where ``/~/`` is in the destination collection."""
+        """Set where ``/~/`` is in the destination collection."""
         self._destination_root = _join(home, self._destination_root[len(HOME) - 1 :])
 
     def source(self, outgoing: Outgoing) -> str | None:
@@ -84,7 +84,7 @@ class Staging:
         return _join(self.destination_folder, tail)
 
     def tail_of(self, destination: str) -> str | None:
-        """The tail of a copy, however the service writes what comes before; None: it is no copy of this run."""
+        """The tail of a copy, however the service writes what comes before; None if it is not of this run."""
         _, found, tail = destination.partition(f"/{self._run}/")
         return tail if found else None
 
@@ -95,11 +95,11 @@ class Staging:
         return {"collection": self.destination_collection, "path": self.destination(tail).lstrip("/")}
 
     def copy_at(self, place: Json) -> str | None:
-        """The copy in the destination collection, of a `place`; None: it is no copy of this run."""
+        """The path in the destination collection of a `place`; None if it is not of this run."""
         tail = self.tail_of(f"/{place.get('path', '')}")
         return None if tail is None or ".." in tail.split("/") else self.destination(tail)
 
 
 def _join(folder: str, path: str) -> str:
-    """Both have slashes only; ``/~/`` stays in front."""
+    """Join paths with slashes; a leading ``/~/`` stays."""
     return str(PurePosixPath(folder) / path.lstrip("/"))

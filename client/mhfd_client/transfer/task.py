@@ -1,4 +1,4 @@
-"""A task of Globus Transfer as we see it, and what a person is told of it."""
+"""A task of Globus Transfer as last seen, and its notice to a person."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class TransferTask:
 
     Attributes
     ----------
-    submission : its id; the ticket, unless the service has forgotten that
-    exact : the service's task is of these files; one found again by its ticket may be of fewer
-    document : the service's, as last seen
-    look_s : the next request for it is not made earlier
-    faults : how many of them `reason` takes into account
-    reason : what went wrong last
+    submission : submission id; the ticket, unless the service has forgotten that
+    exact : the service's task has these files; one found again by its ticket may have fewer
+    document : the service's answer, as last seen
+    look_s : earliest time of the next request
+    faults : number of faults that `reason` covers
+    reason : the latest error
     pause : who paused it, and why
     unread : pages of listings that are still to be read
     skipped : code and details for each file that could not be read
@@ -64,7 +64,7 @@ class TransferTask:
 
     @property
     def full(self) -> bool:
-        """It failed for want of room."""
+        """True if the destination is full."""
         return self._fatal("code") in FULL
 
     @property
@@ -76,7 +76,7 @@ class TransferTask:
         return int(self.document.get("bytes_transferred") or 0)
 
     def listings(self) -> list[tuple[Listing, str | None]]:
-        """What has to be read to know about each file; of a task that succeeded as a whole, nothing."""
+        """The listings to read to know about each file; none if the whole task succeeded."""
         listings: list[tuple[Listing, str | None]] = []
         if not (self.succeeded and self.exact):
             listings.append(("successful_transfers", None))
@@ -85,7 +85,7 @@ class TransferTask:
         return listings
 
     def state(self) -> str:
-        """What Globus says of a task that does not get on."""
+        """Globus's reason why a task makes no progress."""
         said = self.document.get("nice_status_details") or self.document.get("nice_status_short_description")
         return self.reason or str(said or "Globus gives no reason")
 
@@ -103,7 +103,7 @@ class TransferTask:
         return f"the transfer failed ({code}: {said}; {self.state()})"
 
     def notice(self) -> str:
-        """What keeps it from ending; "" when nothing does."""
+        """The reason why it does not end; "" if all is well."""
         files = f"{len(self.files)} files"
         if self.task_id is None:
             return f"{files} wait: {self.reason}" if self.reason else ""
@@ -117,7 +117,7 @@ class TransferTask:
         if self.document.get("nice_status") == "GC_NOT_CONNECTED":
             return f"a transfer of {files} waits for Globus Connect Personal: start it on the computer with the files"
         if self.document.get("nice_status") not in WELL or self.reason:
-            return f"a transfer of {files} does not get on: {self.state()}"
+            return f"a transfer of {files} makes no progress: {self.state()}"
         return self._slowness()
 
     def _slowness(self) -> str:

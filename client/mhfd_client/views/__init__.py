@@ -1,1 +1,1 @@
-"""What people see: status, tables, reports, the terminal. Read-only."""
+"""Views for people: status, tables, reports, the terminal. Read-only."""

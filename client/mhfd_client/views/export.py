@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from mhfd.contract import ExitCode, MhfdError
-from mhfd.judge import Measured, Peers, describe, group_of, judge_one
+from mhfd.judge import Group, Measured, Peers, describe, group_of, judge_one
 from mhfd_client.ledger import Json, Ledger, Run, State, TileRow
 from mhfd_client.naming.position import Position
 
@@ -52,7 +52,7 @@ def export(
     states: Collection[State] = HAVE_RESULTS,
     since: float | None = None,
 ) -> int:
-    """Write the tiles of a run, each in its newest generation; how many.
+    """Write the tiles of a run, each in its newest generation; their number.
 
     Parameters
     ----------
@@ -81,15 +81,15 @@ def judged_rows(ledger: Ledger, run: Run, rows: Iterable[TileRow]) -> Iterator[J
     """Each row with its result, the verdict filled in; None where there is no result yet."""
 
     @lru_cache(maxsize=FOLDERS_REMEMBERED)
-    def peers(folder: str) -> Peers | None:
-        return describe(Measured("scored", *each) for each in ledger.measures(run.run_id, folder))
+    def peers(group: Group) -> Peers | None:
+        return describe(Measured("scored", *each) for each in ledger.measures(run.run_id, *group))
 
     for row in rows:
         if (result := row.result) is None:
             yield row, None
             continue
         measured = Measured(result["status"], result["focus_score"], result["content"], result["anisotropy"])
-        verdict, confidence = judge_one(measured, peers(group_of(row.path)))
+        verdict, confidence = judge_one(measured, peers(group_of(row.path, result["provenance"].get("measure", 1))))
         yield row, {**result, "path": row.name, "verdict": verdict, "confidence": confidence}
 
 
@@ -175,7 +175,7 @@ class _Counted:
 
 @contextmanager
 def _text(out: IO[bytes]) -> Generator[io.TextIOWrapper, None, None]:
-    """UTF-8 with the line ends that are written, on Windows too; `out` stays open."""
+    """UTF-8 that keeps line ends as written, on Windows too; `out` stays open."""
     file = io.TextIOWrapper(out, encoding="utf-8", newline="")
     try:
         yield file

@@ -23,7 +23,7 @@ from mhfd.kernel.pixels import row_blocks
 
 THUMBNAIL_PX = 220
 CROP_PX = 256
-"""Side of the part of a tile that is shown with its features: all of a tile's would hide it."""
+"""Side of the part of a tile shown with its features: those of a whole tile would hide it."""
 
 PICTURES_AT_MOST = 24
 

@@ -1,4 +1,4 @@
-"""What is known of a run at this moment: for `mhfd status`, and for other programs as plain JSON types."""
+"""The state of a run: for `mhfd status`, and for other programs as plain JSON types."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 SCHEMA = 1
-SILENT_S = 60.0  # a watcher that gave no sign of life for so long is none
+SILENT_S = 60.0  # without a heartbeat for so long, a watcher counts as dead
 
 
 def read_status(ledger: Ledger, run: Run, now: float, limit: int | None = 20) -> Json:
@@ -86,7 +86,7 @@ def _missing(each: Missing) -> Json:
 
 
 def lines(status: Json) -> Iterator[Text]:
-    """The same for people, in local time."""
+    """The status for people, in local time."""
     from rich.text import Text
 
     run, counts = status["run"], status["counts"]
@@ -113,7 +113,7 @@ def _watcher_lines(watcher: Json | None, now: str) -> Iterator[Text]:
     from rich.text import Text
 
     if watcher is None or not watcher["alive"]:
-        seen = f"; the last one was here {local(watcher['last_sign_at'])}" if watcher else ""
+        seen = f"; the last sign of one was {local(watcher['last_sign_at'])}" if watcher else ""
         yield Text(f"no watcher is running{seen}", "bold yellow")
         return
     scan = watcher["last_scan_at"]
@@ -145,7 +145,7 @@ def _list(kind: str, status: Json, tell: Any) -> Iterator[Text]:
 
 
 def place_name(position: Json | Position | None) -> str:
-    """Where a tile lies that has no name: "section 3, row 0, col 2"."""
+    """The position of a tile without a name: "section 3, row 0, col 2"."""
     given = asdict(position) if isinstance(position, Position) else position or {}
     return ", ".join(f"{key} {value}" for key, value in given.items() if value is not None) or "a tile"
 
@@ -156,7 +156,7 @@ def utc(at: float | None) -> str | None:
 
 
 def local(at: str | None) -> str:
-    """What `utc` wrote as a person reads it."""
+    """The time that `utc` wrote, as local time."""
     return "never" if at is None else f"{_read(at).astimezone():%Y-%m-%d %H:%M:%S}"
 
 

@@ -1,4 +1,4 @@
-"""What the commands print: progress while waiting, then a table, JSON or CSV."""
+"""Output of the commands: progress while waiting, then a table, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CSV_COLUMNS = (
 
 @contextmanager
 def progress(what: str) -> Generator[Callable[[int, int], None], None, None]:
-    """A bar on standard error while the block runs, given (done, total); silent where nobody watches."""
+    """Yield `advance(done, total)` for a bar on standard error; no bar if that is not a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -50,7 +50,7 @@ def progress(what: str) -> Generator[Callable[[int, int], None], None, None]:
 
 
 def collect(stream: Iterator[FocusResult], n_files: int) -> tuple[list[FocusResult], bool]:
-    """All results of the stream, and whether Ctrl-C cut it short; then what was done is returned."""
+    """The results of the stream, and True if Ctrl-C cut it short: then those that were done."""
     results: list[FocusResult] = []
     files_done: set[str] = set()
     try:
@@ -65,13 +65,13 @@ def collect(stream: Iterator[FocusResult], n_files: int) -> tuple[list[FocusResu
 
 
 def print_plain(value: object) -> None:
-    """Plain JSON types on standard output, and nothing else."""
+    """Print plain JSON types on standard output, and nothing else."""
     json.dump(value, sys.stdout, allow_nan=False)
     sys.stdout.write("\n")
 
 
 def print_check(check: Check) -> None:
-    """One line of `mhfd doctor`, and a second with the remedy."""
+    """Print one line of `mhfd doctor`, and a second with the remedy."""
     console = Console()
     styles = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}
     console.print(Text(check.level, styles[check.level]), Text(f"{check.name}: {check.found}"), soft_wrap=True)
@@ -84,7 +84,7 @@ def print_json(results: Sequence[FocusResult]) -> None:
 
 
 def write_csv(results: Sequence[FocusResult], path: Path) -> None:
-    """One line a tile: the scalar measures, then the error's code and message."""
+    """Write one line per tile: the scalar measures, then the error's code and message."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow((*CSV_COLUMNS, "error_code", "error_message"))
@@ -94,7 +94,7 @@ def write_csv(results: Sequence[FocusResult], path: Path) -> None:
 
 
 def print_table(results: Sequence[FocusResult], *, show_all: bool) -> None:
-    """A table for people. On a terminal a long one is cut to the tiles that want attention."""
+    """Print a table. On a terminal a long one is cut to the tiles that need attention."""
     console = Console()
     rows = list(results)
     if console.is_terminal:

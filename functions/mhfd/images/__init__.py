@@ -1,4 +1,4 @@
-"""Image files and arrays -> grey tiles, and what their headers say of the microscope."""
+"""Image files and arrays -> grey tiles, and the microscope's settings from the headers."""
 
 from mhfd.contract import IMAGE_SUFFIXES
 from mhfd.images.files import (

@@ -1,4 +1,4 @@
-"""Image file -> grey tile. What is wrong with a file is a `TileError`, found before memory is spent on it."""
+"""Image file -> grey tile. A bad file raises `TileError`, before memory is spent on its pixels."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _BMP_HEADERS = {struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 12
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One grey tile and what its file says of it.
+    """One grey tile and the metadata of its file.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ def count_tiles(path: str | os.PathLike[str]) -> int:
     Raises
     ------
     TileError
-        The file cannot be read, or is no image.
+        The file cannot be read, or is not an image.
     """
     with _opened(path) as (file, format_):
         return tiff.count(file, str(path)) if format_ == "tiff" else 1
@@ -90,10 +90,10 @@ def count_tiles(path: str | os.PathLike[str]) -> int:
 class TileRows:
     """A tile that stays in its file: `Pixels` whose slices are read, decoded and checked when asked for.
 
-    No file is open between slices, so there is nothing to close. Threads may take slices at once. In memory are the
-    rows asked for and one row of the file's strips or tiles; a file that is compressed in one piece is unpacked whole.
+    No file is open between slices, so there is nothing to close. Threads may take slices at once. Memory holds
+    the rows asked for and one row of the file's strips or tiles; a file compressed in one piece is unpacked whole.
 
-    A slice raises `TileError`, as `read_tile` would have, when it shows that the tile is none.
+    A slice that shows a bad tile raises `TileError`, as `read_tile` would have.
     """
 
     def __init__(self, source: tiff.PageRows, file: BufferedReader, path: str, what: str, *, lossy: bool) -> None:
@@ -103,7 +103,7 @@ class TileRows:
         self.size = rows * cols
         self._source, self._path, self._what = source, path, what
         self._low, self._high, self._lock = math.inf, -math.inf, threading.Lock()
-        # How many pixels JPEG may have coloured is a share of the tile, so no slice can tell.
+        # JPEG may colour a share of the whole tile's pixels, so one slice cannot decide.
         self._known_grey = lossy and channels >= 3 and source.dtype.kind == "u"
         if self._known_grey:
             step = max(1, BLOCK_BYTES // (cols * channels * source.dtype.itemsize))
@@ -113,7 +113,7 @@ class TileRows:
     def __getitem__(self, rows: slice, /) -> Array:
         first, end, step = rows.indices(self.shape[0])
         if step != 1:
-            raise ValueError(f"rows are read one after the other, not in steps of {step}")
+            raise ValueError(f"rows are read in order, not in steps of {step}")
         if end <= first:
             return np.empty((0, self.shape[1]), self.dtype)
         with _opened(self._path) as (file, _):
@@ -136,7 +136,7 @@ def read_tile(
 
     Parameters
     ----------
-    path : TIFF (BigTIFF, OME-TIFF), PNG, BMP or JPEG, told apart by content, not by name
+    path : TIFF (BigTIFF, OME-TIFF), PNG, BMP or JPEG, recognised by content, not by name
     index : which of the file's `count_tiles`, from 0
     max_pixels : larger tiles are refused before they are decoded
     max_resident_bytes : larger TIFF pages are not held in memory; their rows are read when asked for (`TileRows`).
@@ -145,8 +145,8 @@ def read_tile(
     Raises
     ------
     TileError
-        Whatever is wrong; the code and the message say what. Of pages that are not held, what is wrong with pixels
-        is told by the first slice that shows it.
+        The file or tile is bad; code and message say how. If a page is not held, bad pixels raise it in the first
+        slice that shows them.
     """
     with _opened(path) as (file, format_):
         if index < 0 or (index > 0 and format_ != "tiff"):
@@ -171,7 +171,7 @@ def read_tile(
 
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, Format]]:
-    """The open file and its format; within, everything that goes wrong becomes a `TileError`."""
+    """The open file and its format; inside the block every error becomes a `TileError`."""
     try:
         _check_file(path)
         with Path(path).open("rb") as file, _silent_tifffile():
@@ -190,10 +190,10 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, Form
     # zlib.error, each codec its own. One bad file must stay one failed row, so nothing is let through.
     except Exception as exc:
         told = isinstance(exc, OSError | ValueError | RuntimeError | SyntaxError) and str(exc)
-        reason = told or "its header makes no sense"  # what is left is, say, '<' not supported between instances
+        reason = told or "its header makes no sense"  # others read like: '<' not supported between instances
         if isinstance(exc, OSError) and exc.errno == errno.ENOMEM:
             raise _no_memory(path) from exc
-        if isinstance(exc, OSError) and exc.errno is not None:  # the system's; those of the decoders have no number
+        if isinstance(exc, OSError) and exc.errno is not None:  # the system's; decoders' errors have no number
             raise TileError("read_failed", f"{path} could not be read ({reason}); check the disk or share") from exc
         if isinstance(exc, ImportError):
             raise missing_codec(str(path), "a") from exc
@@ -212,15 +212,15 @@ def _check_file(path: str | os.PathLike[str]) -> None:
     except ValueError as exc:  # a null character, or one that this system's names cannot have
         raise TileError("not_found", f"{str(path)!r} cannot be the name of a file; check the path") from exc
     if stat.S_ISDIR(mode):
-        os.scandir(path).close()  # raises, and so says why, when it may not be listed
+        os.scandir(path).close()  # raises the reason if it may not be listed
         raise TileError("not_an_image", f"{path} is a folder; name the image files in it")
     if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-        raise TileError("not_an_image", f"{path} is no ordinary file; name an image file")
+        raise TileError("not_an_image", f"{path} is not an ordinary file; name an image file")
 
 
 @contextmanager
 def _silent_tifffile() -> Iterator[None]:
-    """Keep tifffile's log of what is odd in a file off stderr, for this thread: `TileError` says what matters."""
+    """Keep tifffile's log of oddities in a file off stderr, for this thread: `TileError` reports the errors."""
     logger, here = logging.getLogger("tifffile"), threading.get_ident()
 
     def from_elsewhere(record: logging.LogRecord) -> bool:
@@ -239,14 +239,14 @@ def _format(file: BinaryIO, path: str) -> Format:
     if not head:
         raise TileError("empty_file", f"{path} is empty; wait until it is written, or take the tile again")
     for magic, format_ in _MAGIC.items():
-        # "BM" alone begins many a text; a BMP goes on with a header of one of few sizes.
+        # "BM" also begins many texts; in a BMP a header of one of a few sizes follows.
         if head.startswith(magic) and (format_ != "bmp" or head[14:] in _BMP_HEADERS):
             return format_
     raise TileError("not_an_image", f"{path} is not TIFF, PNG, BMP or JPEG inside; save it as one of these")
 
 
 def _read_with_pillow(file: BinaryIO, path: str, format_: Format, max_pixels: int) -> Tile:
-    # The plug-ins directly: Image.open guesses the format again, and has a size limit of its own, for the process.
+    # The plug-ins directly: Image.open guesses the format again, and has a size limit for the whole process.
     image: ImageFile.ImageFile
     if format_ == "png":
         _check_png(file, path, max_pixels)
@@ -278,7 +278,7 @@ def _read_with_pillow(file: BinaryIO, path: str, format_: Format, max_pixels: in
 
 
 def _check_png(file: BinaryIO, path: str, max_pixels: int) -> None:
-    """Walk the chunks for what Pillow passes over (a lost end, wrong check sums) or warns of (animations)."""
+    """Refuse faults that Pillow ignores (a lost end, wrong check sums) or only warns of (animations)."""
     size = os.fstat(file.fileno()).st_size
     file.seek(8)
     kind = b""
@@ -298,6 +298,6 @@ def _check_png(file: BinaryIO, path: str, max_pixels: int) -> None:
             check_size(path, rows, cols, max_pixels)
             if rows * cols * depth // 8 > 1032 * size:  # no deflate stream unpacks to more
                 raise truncated(path, f"{size} bytes cannot hold {rows} x {cols} pixels")
-            if depth == 16 and colour != 0:  # Pillow would keep the upper 8 bits without a word
+            if depth == 16 and colour != 0:  # Pillow would silently keep the upper 8 bits
                 raise TileError("unsupported", f"{path} is a 16-bit PNG with colour or alpha; save it as 16-bit grey")
     file.seek(0)

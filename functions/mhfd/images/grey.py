@@ -1,4 +1,4 @@
-"""The gates that every tile passes, read from a file or handed in as an array."""
+"""The checks that every tile passes, read from a file or given as an array."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def grey_tile(pixels: Array, what: str, *, lossy: bool = False) -> Array:
-    """Check that an array is a grey tile, and bring it into the form that the kernel takes.
+    """Check that an array is a grey tile, and convert it to the kernel's form.
 
     Parameters
     ----------
     pixels : (rows, cols), or (rows, cols, channels) with 1 to 4 channels: grey, grey + alpha, RGB, RGB + alpha.
         Alpha is ignored. Equal colour channels are grey.
-    what : how messages call it
+    what : its name in messages
     lossy : the channels went through JPEG or the like, and may differ by 1 % of the range, or more in one pixel of 1000
 
     Returns
     -------
-    (rows, cols), C-contiguous, native byte order, finite: integers of up to 16 bits as they are, float32 and
-    float64 as they are, wider integers as float64, float16 as float32
+    (rows, cols), C-contiguous, native byte order, finite: integers of up to 16 bits, float32 and float64
+    unchanged, wider integers as float64, float16 as float32
 
     Raises
     ------
@@ -36,7 +36,7 @@ def grey_tile(pixels: Array, what: str, *, lossy: bool = False) -> Array:
 
 
 def with_extremes(pixels: Array, what: str, *, lossy: bool = False) -> tuple[Array, float, float]:
-    """`grey_tile`, with the smallest and the largest value of what is floating-point (else 0, 0)."""
+    """`grey_tile`, with the smallest and the largest value of floating-point pixels (else 0, 0)."""
     if pixels.dtype.kind not in "iuf":
         raise TileError(
             "unsupported", f"{what} has pixels of type {pixels.dtype}; convert it to 8- or 16-bit grey, or to float"
@@ -51,7 +51,7 @@ def with_extremes(pixels: Array, what: str, *, lossy: bool = False) -> tuple[Arr
             check_colour(coloured(pixels, lossy), pixels.shape[:2], what, lossy)
         pixels = grey_channel(pixels)
     target = kernel_dtype(pixels.dtype)
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows float64, and NaN, is told of just below
+    with np.errstate(over="ignore", invalid="ignore"):  # overflow and NaN are reported just below
         tile: Array = np.ascontiguousarray(pixels, dtype=target)
         # NaN passes through both extremes, so no other array of the tile's size is needed.
         low, high = (float(tile.min()), float(tile.max())) if tile.dtype.kind == "f" else (0.0, 0.0)
@@ -74,30 +74,30 @@ def check_range(low: float, high: float, what: str) -> None:
 
 
 def grey_channel(pixels: Array) -> Array:
-    """The channel of (rows, cols, channels) that stands for all: of red, green, blue, JPEG keeps green closest."""
+    """The channel of (rows, cols, channels) taken as grey: green of RGB, which JPEG keeps closest."""
     return pixels[:, :, 0 if pixels.shape[2] < 3 else 1]
 
 
 def coloured(pixels: Array, lossy: bool) -> int:
-    """Number of pixels of (rows, cols, 3 or 4) whose colours differ; `lossy`: unsigned, by more than JPEG causes."""
+    """Number of pixels of (rows, cols, 3 or 4) whose colours differ; `lossy`: unsigned, by more than JPEG's errors."""
     red, green, blue = (pixels[:, :, channel] for channel in range(3))
     if lossy:
         spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
         return int(np.count_nonzero(spread > 3 * (np.iinfo(pixels.dtype).max // 255)))
     differ = (green != red) | (green != blue)
-    if pixels.dtype.kind == "f":  # their NaNs are told of as such, not as colour
+    if pixels.dtype.kind == "f":  # NaNs are reported as such, not as colour
         differ &= ~(np.isnan(red) & np.isnan(green) & np.isnan(blue))
     return int(np.count_nonzero(differ))
 
 
 def check_colour(found: int, shape: tuple[int, ...], what: str, lossy: bool) -> None:
-    """Refuse a tile of (rows, cols) that has so many `coloured` pixels."""
+    """Refuse a (rows, cols) tile with too many `coloured` pixels."""
     if found > (math.prod(shape) // 1000 if lossy else 0):
-        raise TileError("colour", f"{what} is a colour image; convert it to grey, or keep the one channel that matters")
+        raise TileError("colour", f"{what} is a colour image; convert it to grey, or keep one channel")
 
 
 def check_size(path: str, rows: int, cols: int, max_pixels: int) -> None:
-    """Refuse a declared size that is nothing, or more than is allowed."""
+    """Refuse a declared size of no pixels, or of more than `max_pixels`."""
     if rows <= 0 or cols <= 0:
         raise TileError("zero_size", f"{path} declares {rows} x {cols} pixels, so there is nothing to score")
     if rows * cols > max_pixels:

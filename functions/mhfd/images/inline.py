@@ -1,16 +1,16 @@
-"""Pixels inside a task: a tile as a JSON object, and back. Both sides of the wire import this.
+"""Encode a tile as a JSON object for a task, and decode it. Client and worker both import this.
 
 The pixels travel row by row, little endian, compressed without loss, as base64. Codecs:
 
 ==========  =================================================================================  ============
-raw         as they are                                                                        always
+raw         unchanged                                                                          always
 zlib        deflate                                                                            always
-delta-zlib  each pixel less its left neighbour, byte planes apart, deflate without matching    always
+delta-zlib  each pixel minus its left neighbour, by byte planes, deflate without matching    always
 delta-zstd  the same, zstd                                                                     imagecodecs
 jpegls      JPEG-LS, 8 and 16 bit unsigned                                                     imagecodecs
 ==========  =================================================================================  ============
 
-Noise has no repeats, so looking for them (zlib) costs most and gains least; neighbours being alike is what pays.
+Noise has no repeats, so searching for them (zlib) costs most and gains least; similar neighbours gain most.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Array = NDArray[Any]
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 MAX_DECODED_BYTES = 2**29
-"""Of one tile. What fits into a task (10 MB) has no business to unpack to more; larger tiles go by path."""
+"""Limit of one tile: data that fit into a task (10 MB) must not unpack to more; send larger tiles by path."""
 
 _KEYS = {"name", "shape", "dtype", "codec", "data", "pixel_size_nm", "acquisition"}
 _EXTRA = 'pip install "mhfd[codecs]" on the endpoint, or send the tile with another codec'
@@ -46,7 +46,7 @@ _EXTRA = 'pip install "mhfd[codecs]" on the endpoint, or send the tile with anot
 
 @dataclass(frozen=True)
 class _Codec:
-    """How pixels become bytes and come back.
+    """Encoder and decoder of pixels.
 
     Attributes
     ----------
@@ -71,14 +71,14 @@ def encode_tile(
     Parameters
     ----------
     pixels : (rows, cols)
-    codec : one of `available_codecs()`. Where it does not make the tile smaller, the tile goes "raw".
-    name : how the tile's row will be called
+    codec : one of `available_codecs()`. If it does not make the tile smaller, "raw" is used.
+    name : path of the tile's row
     pixel_size_nm : nanometres per pixel, None when unknown
 
     Raises
     ------
     TileError
-        "unsupported": not two-dimensional, or of a type that has no place here; "missing_codec".
+        "unsupported": not two-dimensional, or of a type outside `DTYPES`; "missing_codec".
     """
     what = name or "the array"
     if pixels.ndim != 2 or pixels.dtype.name not in DTYPES:
@@ -107,8 +107,8 @@ def decode_tile(given: object) -> Tile:
     Raises
     ------
     TileError
-        "unsupported" when it is not such an object, "missing_codec", "too_large", "truncated" or "corrupt" when its
-        pixels do not come out of it, and what `mhfd.images.grey.grey_tile` finds.
+        "unsupported" if it is not such an object; "missing_codec", "too_large", "truncated" or "corrupt" if its pixels
+        cannot be decoded; and the errors of `mhfd.images.grey.grey_tile`.
     """
     if not isinstance(given, dict):
         raise TileError("unsupported", f"an inline tile is an object with the keys {_listed(_KEYS)}, not {given!r:.40}")
@@ -134,11 +134,11 @@ def available_codecs() -> tuple[str, ...]:
 
 
 def best_codec(accepted: Collection[str] | None = None) -> str:
-    """The codec that gives most for its time, of those that work here and that the other side accepts.
+    """The codec with the most gain for its time, of those that work here and the other side accepts.
 
     Parameters
     ----------
-    accepted : what the endpoint's `describe()["codecs"]` lists; None when nobody asked: then what always works
+    accepted : what the endpoint's `describe()["codecs"]` lists; None if unknown: only those that always work
     """
     accepted = _STANDARD if accepted is None else accepted
     here = available_codecs()
@@ -155,7 +155,7 @@ def _packed(pixels: Array, codec: str, what: str) -> tuple[str, bytes]:
     pack = _codec(codec, what).pack
     try:
         data = pack(pixels) if pixels.size else raw
-    except (ValueError, RuntimeError):  # imagecodecs' way to say: not this type, or it would become larger
+    except (ValueError, RuntimeError):  # from imagecodecs: not this type, or it would become larger
         data = raw
     return (codec, data) if len(data) < len(raw) else ("raw", raw)
 
@@ -175,7 +175,7 @@ def _pixels(given: dict[str, Any], what: str) -> Array:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _damaged(what, f"its data is no base64 ({error})") from error
+        raise _damaged(what, f"its data is not base64 ({error})") from error
     try:
         return unpack(data, np.empty(shape, dtype)) if nbytes else np.empty(shape, dtype)
     except TileError as error:
@@ -192,14 +192,14 @@ def _reshaped(data: bytes, empty: Array) -> Array:
     if len(data) != empty.nbytes:
         raise TileError(
             "truncated" if len(data) < empty.nbytes else "corrupt",
-            f"there are {len(data)} bytes of pixels, and the shape needs {empty.nbytes}; encode the tile again",
+            f"there are {len(data)} bytes of pixels, but the shape needs {empty.nbytes}; encode the tile again",
         )
     return np.frombuffer(data, empty.dtype).reshape(empty.shape)
 
 
 def _inflate(data: bytes, nbytes: int) -> bytes:
     stream = zlib.decompressobj()
-    unpacked = stream.decompress(data, nbytes + 1)  # one more byte would show that there is more than there may be
+    unpacked = stream.decompress(data, nbytes + 1)  # one byte more shows data that are too long
     if not stream.eof and len(unpacked) <= nbytes:
         raise TileError("truncated", "its compressed data ends too early; send it again")
     return unpacked
@@ -211,7 +211,7 @@ def _deflate_unmatched(data: bytes) -> bytes:
 
 
 def _differences(pixels: Array) -> bytes:
-    """Each pixel less its left neighbour, modulo its type's range; all lowest bytes first, then the next."""
+    """Each pixel minus its left neighbour, modulo its type's range; all lowest bytes first, then the next."""
     values = pixels.view(f"<u{pixels.itemsize}")
     change = values.copy()
     change[:, 1:] -= values[:, :-1]
@@ -257,7 +257,7 @@ def _codec(name: object, what: str) -> _Codec:
 
 
 def _ended(data: bytes) -> bytes:
-    """Some streams that are cut off take CharLS seconds to refuse."""
+    """Refuse cut-off JPEG-LS: CharLS takes seconds over some of it."""
     if not data.endswith(b"\xff\xd9"):
         raise TileError("truncated", "its JPEG-LS data has no end; send it again")
     return data
@@ -282,7 +282,7 @@ _STANDARD = {
 }
 
 
-# --- What goes with them ------------------------------------------------------------------------------------------
+# --- Their metadata -----------------------------------------------------------------------------------------------
 
 
 def _plain(acquisition: Acquisition) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What image files say of the microscope: vendor headers to pixel size and `Acquisition`.
+"""Microscope settings in image files: vendor headers to pixel size and `Acquisition`.
 
-Headers are written by a great many programs, so nothing here raises: what is missing, odd or senseless is None.
+Many programs write headers, so nothing here raises: missing, odd or senseless values are None.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _NM = {
 }  # fmt: skip
 _US = {"s": 1e6, "ms": 1e3, "\u03bcs": 1.0, "us": 1.0, "ns": 1e-3}
 
-# What reading an odd header can end in: wrong type, missing key, broken XML or JSON, nesting without end.
+# Errors that an odd header can raise: wrong type, missing key, broken XML or JSON, endless nesting.
 _ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, SyntaxError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Where a header is looked for: the page itself, else the file's first page (stacks write it once)."""
+    """The place of a header: the page itself, else the file's first page (stacks write it once)."""
 
     page: TiffPage
     first: TiffPage
-    ifd: int  # the page's place in the file, which OME-XML refers to
+    ifd: int  # the page's number in the file, which OME-XML refers to
     file_name: str
 
     def tag(self, code: int) -> Any:
@@ -48,7 +48,7 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """One vendor's header in our units; None where it is silent."""
+    """One vendor's header in our units; None for missing values."""
 
     vendor: str | None = None
     pixel_size_nm: float | None = None
@@ -60,7 +60,7 @@ class Header:
 def from_tiff(page: Page, *, lossy: bool) -> tuple[float | None, Acquisition]:
     """Pixel size in nanometres, or None, and acquisition of one page of a TIFF file.
 
-    The vendor's header comes first; the TIFF resolution tags only where it does not give the pixel size.
+    The vendor's header comes first; the TIFF resolution tags count only if it gives no pixel size.
     """
     header = next((found for read in _READERS if (found := _try(read, page)) is not None), Header())
     if header.pixel_size_nm is None:
@@ -76,7 +76,7 @@ def from_tiff(page: Page, *, lossy: bool) -> tuple[float | None, Acquisition]:
 
 
 def pixel_size_from_dpi(x_dpi: Any, y_dpi: Any) -> float | None:
-    """Pixel size in nanometres from pixels an inch, where that can be a microscope's.
+    """Pixel size in nanometres from pixels per inch; None if a microscope cannot have it.
 
     Cameras, printers and viewers fill this field in with 72, 96, 300 or 2400 dpi, and scanners of negatives
     go to about 12000 dpi (2 um), so only a pixel below 1 um (25400 dpi) is believed.
@@ -171,7 +171,7 @@ def _ome(page: Page) -> Header | None:
     if not xml.rstrip().endswith("OME>") or "<!DOCTYPE" in xml:  # OME-XML has no document type; entity bombs do
         return None
     found = [pixels for image in ET.fromstring(xml).findall("{*}Image") for pixels in image.findall("{*}Pixels")]
-    # One file may hold several images; without TiffData that names this page it is the first one.
+    # One file may hold several images; if no TiffData names this page it is the first one.
     pixels, plane = next(
         ((p, plane) for p in found if (plane := _ome_plane(p, page)) is not None),
         (found[0], None),
@@ -214,7 +214,7 @@ def _imagej(page: Page) -> Header | None:
         return None
     meta = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     unit = meta.get("unit", "").replace("\\u00B5", "\u00b5").casefold()
-    nm, x, y = _NM.get(unit), *(_positive(_ratio(page.tag(code))) for code in (282, 283))  # x, y: pixels a unit
+    nm, x, y = _NM.get(unit), *(_positive(_ratio(page.tag(code))) for code in (282, 283))  # x, y: pixels per unit
     return Header(vendor="imagej", pixel_size_nm=_square(nm / x, nm / y) if nm and x and y else None)
 
 
@@ -253,8 +253,8 @@ def _positive(value: Any, scale: float = 1.0) -> float | None:
 def _square(x_nm: float | None, y_nm: float | None) -> float | None:
     """One pixel size from two: the geometric mean, which keeps the area and so features per area.
 
-    A tilted sample makes the sides differ by some ten per cent; a factor of two is a wrong header. Nor is
-    anything believed outside 1 pm to 1 mm.
+    A tilted sample makes the sides differ by some ten per cent; a factor of two is a wrong header, and
+    so is a size outside 1 pm to 1 mm.
     """
     x, y = x_nm or y_nm, y_nm or x_nm
     if x is None or y is None or x <= 0 or y <= 0 or not 0.5 < x / y < 2:
@@ -264,6 +264,6 @@ def _square(x_nm: float | None, y_nm: float | None) -> float | None:
 
 
 def _stage(x: Any, y: Any, z: Any, *, scale: float) -> tuple[float, float, float] | None:
-    """(x, y, z); z is 0 where only the place in the plane is known."""
+    """(x, y, z); z is 0 if only x and y are known."""
     at_x, at_y, at_z = _finite(x, scale), _finite(y, scale), _finite(z, scale)
     return None if at_x is None or at_y is None else (at_x, at_y, at_z or 0.0)

@@ -1,4 +1,4 @@
-"""TIFF file -> the pixels of one page. The header is checked here, the pixels are decoded by tifffile."""
+"""TIFF file -> the pixels of one page. This module checks the header, tifffile decodes the pixels."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from mhfd.contract import Acquisition, TileError
 from mhfd.images import metadata
 from mhfd.images.grey import Array, check_size, corrupt, kernel_dtype, missing_codec, through_palette, truncated
 
-# What a few bytes of header may ask for; honest files stay far below.
+# Limits on what a few header bytes may declare; real files stay far below.
 _MAX_TAGS = 4096
 _MAX_TAG_BYTES = 2**28
 _MAX_STRIPS = 2**20
 
-# JPEG, JPEG 2000, JPEG XR, JPEG XL, WebP, LERC. Most have a lossless variant too: a caution too many is the cheaper.
+# JPEG, JPEG 2000, JPEG XR, JPEG XL, WebP, LERC. Most have a lossless variant too: a needless caution costs less.
 _LOSSY = {6, 7, 33007, 34892, 33003, 33004, 33005, 34712, 22610, 34934, 50002, 52546, 34927, 50001, 34887}
 
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -47,7 +47,7 @@ class PagePixels:
 
 @dataclass(frozen=True)
 class _Chain:
-    """The pages of a file that are tiles, as (place in the chain, offset in the file), up to what is broken."""
+    """The pages of a file that are tiles, as (place in the chain, offset in the file), up to the first fault."""
 
     tiles: tuple[tuple[int, int], ...]
     broken: TileError | None
@@ -63,7 +63,7 @@ def count(file: BinaryIO, path: str) -> int:
 def read(file: BinaryIO, path: str, index: int, max_pixels: int, max_resident_bytes: int) -> PagePixels:
     """Decode tile `index` of an open TIFF file, and no other; see `images.read_tile`."""
     chain = _chain_of(file, path)
-    if not 0 < index < len(chain.tiles):  # only the first tile's reader answers for the whole chain
+    if not 0 < index < len(chain.tiles):  # only reading the first tile reports a broken chain
         _check_some(chain, path)
     tif = _open(file)
     planes = _planes(tif, file, path) if _is_single(chain) else 1
@@ -71,10 +71,10 @@ def read(file: BinaryIO, path: str, index: int, max_pixels: int, max_resident_by
     if index >= tiles:
         raise TileError("not_found", f"{path} has {tiles} tiles, so there is no tile {index}; they count from 0")
     place, offset = chain.tiles[0 if planes > 1 else index]
-    tif.filehandle.seek(offset)  # by way of tif.pages every page before it would be visited again
+    tif.filehandle.seek(offset)  # tif.pages would visit every earlier page again
     page = tifffile.TiffPage(tif, index=place)
     if int(page.compression) == 1:
-        page.predictor = 1  # left behind by a program that unpacked the file; as libtiff and so most viewers see it
+        page.predictor = 1  # left over by a program that unpacked the file; libtiff, and so most viewers, ignore it
     if planes > 1:
         page.dataoffsets = (page.dataoffsets[0] + index * page.nbytes,)
     _check_page(page, file, path, max_pixels)
@@ -93,7 +93,7 @@ def read(file: BinaryIO, path: str, index: int, max_pixels: int, max_resident_by
 class PageRows:
     """A page too large to hold, decoded some rows at a time.
 
-    No file stays open: `read` is handed one, so that nothing needs closing, and threads may read at once.
+    No file stays open: `read` takes one, so nothing needs closing, and threads may read at once.
 
     Attributes
     ----------
@@ -109,8 +109,8 @@ class PageRows:
         if page.is_contiguous and len(page.dataoffsets) == 1:
             page.databytecounts = (page.nbytes,)  # some writers get it wrong
         self._chunk_rows = page.tilelength if page.is_tiled else page.rowsperstrip
-        self._kept: tuple[int, Array] | None = None  # number and pixels of the row of chunks that was begun last
-        _ = page.decode, page.colormap  # tifffile reads tags when they are needed, and then the file may be closed
+        self._kept: tuple[int, Array] | None = None  # number and pixels of the row of chunks last read in part
+        _ = page.decode, page.colormap  # tifffile reads tags lazily, when the file may be closed
 
     def read(self, file: BufferedReader, first: int, end: int) -> Array:
         """Rows [first, end) as `_as_shown`: (n, cols) or (n, cols, channels)."""
@@ -121,12 +121,12 @@ class PageRows:
         return _as_shown(squeezed[self._page.axes], self._page, self._path)
 
     def _empty(self, rows: int) -> Array:
-        """As tifffile orders a page: (planes, rows, cols, samples), one of planes and samples being 1."""
+        """An array as tifffile orders a page: (planes, rows, cols, samples), planes or samples being 1."""
         return np.empty((self._planes, rows, self.shape[1], self._samples), self.dtype)
 
     def _stored(self, file: BufferedReader, first: int, end: int) -> Array:
-        """Rows that lie in the file one behind the other, uncompressed."""
-        # Read, not mapped: a share that fails, or a file cut short, is then an error and not the end of the process.
+        """Rows stored uncompressed and contiguous in the file."""
+        # Read, not mapped: a failing share or a file cut short then raises an error, and does not kill the process.
         pixels = self._empty(end - first)
         row_bytes = pixels[0, 0].nbytes
         for plane, part in enumerate(pixels):
@@ -137,9 +137,9 @@ class PageRows:
         return pixels if stored.isnative else pixels.byteswap(inplace=True)
 
     def _decoded(self, file: BinaryIO, first: int, end: int) -> Array:
-        """Rows out of the strips or tiles that cover them."""
+        """Rows from the strips or tiles that cover them."""
         pixels, kept = self._empty(end - first), self._kept
-        bands: dict[int, Array] = {}  # what each row of chunks is decoded into; those wholly asked for, in place
+        bands: dict[int, Array] = {}  # target of each row of chunks: in place if all of it is asked for
         begun: list[tuple[int, Array]] = []
         for number in range(first // self._chunk_rows, -(-end // self._chunk_rows)):
             top, bottom = number * self._chunk_rows, min((number + 1) * self._chunk_rows, self.shape[0])
@@ -168,7 +168,7 @@ class PageRows:
                 file.seek(offset)
                 data = file.read(length)
             segment, (plane, _, top, left, _), (_, _, width, _) = page.decode(data, chunk, jpegtables=page.jpegtables)
-            assert segment is not None  # it is only where there are no data, which `_check_strips` refuses
+            assert segment is not None  # None only if there are no data, which `_check_strips` refuses
             band = bands[top // self._chunk_rows][plane]
             band[:, left : left + width] = segment[0, : len(band), : self.shape[1] - left]
 
@@ -200,7 +200,7 @@ def _resident_bytes(page: tifffile.TiffPage) -> int:
 
 
 def _has_rows(page: tifffile.TiffPage) -> bool:
-    """Whether `PageRows` can read it; NDPI, JPEG that its maker cut into tiles of its own, is left to tifffile."""
+    """True if `PageRows` can read it; NDPI, JPEG cut into tiles in a vendor's way, is left to tifffile."""
     return page.axes in ("YX", "YXS", "SYX") and page.jpegheader is None
 
 
@@ -221,7 +221,7 @@ def _chain_of(file: BinaryIO, path: str) -> _Chain:
 
 @lru_cache(maxsize=16)
 def _walk(path: str, size: int, mtime_ns: int) -> _Chain:
-    """Follow the chain once for a file in this state: a stack is read tile by tile, and has thousands."""
+    """Follow the chain once for each state of a file: a stack of thousands is read tile by tile."""
     tiles: list[tuple[int, int]] = []
     with Path(path).open("rb") as file:
         try:
@@ -237,15 +237,15 @@ def _is_single(chain: _Chain) -> bool:
 
 def _check_some(chain: _Chain, path: str) -> None:
     if chain.broken:
-        raise TileError(chain.broken.code, chain.broken.message)  # anew: the one kept must not gather tracebacks
+        raise TileError(chain.broken.code, chain.broken.message)  # a new one: the cached one must not gather tracebacks
     if not chain.tiles:
-        raise TileError("unsupported", f"{path} has no image but thumbnails or masks, or is still being written")
+        raise TileError("unsupported", f"{path} has only thumbnails or masks; wait if it is being written")
 
 
 def _tile_ifds(file: BinaryIO, path: str) -> Iterator[tuple[int, int]]:
     """Each page that is a tile: its place in the chain of pages (IFDs), and its offset in the file.
 
-    On the way it checks what tifffile takes on trust: that the chain ends, and that its tags fit into memory.
+    It also checks what tifffile does not: that the chain ends, and that its tags fit into memory.
     """
     size = os.fstat(file.fileno()).st_size
 
@@ -297,7 +297,7 @@ def _is_tile(entries: Iterable[tuple[int, int, int, bytes]], order: str, size: i
 
 
 def _planes(tif: tifffile.TiffFile, file: BinaryIO, path: str) -> int:
-    """ImageJ writes a stack of over 4 GB as one page, and its other planes behind it without headers."""
+    """Number of planes: ImageJ writes a stack of over 4 GB as one page, the others after it without headers."""
     page = tif.pages.first
     lines = page.description.splitlines() if page.is_imagej and page.is_contiguous else []
     planes = next((int(line[7:]) for line in lines if line.startswith("images=") and line[7:].isdecimal()), 1)
@@ -308,7 +308,7 @@ def _planes(tif: tifffile.TiffFile, file: BinaryIO, path: str) -> int:
 
 
 def _check_page(page: tifffile.TiffPage, file: BinaryIO, path: str, max_pixels: int) -> None:
-    """All that can be told of a page from its header, before memory is spent on its pixels."""
+    """Check all that a page's header shows, before memory is spent on its pixels."""
     check_size(path, page.imagelength, page.imagewidth, max_pixels)
     compression, photometric = int(page.compression), int(page.photometric)
     if page.dtype is None or page.dtype.kind not in "iuf":
@@ -318,10 +318,10 @@ def _check_page(page: tifffile.TiffPage, file: BinaryIO, path: str, max_pixels: 
     if photometric in (5, 8, 9, 10):  # CMYK, three kinds of L*a*b*
         raise TileError("colour", f"{path} is a colour image; convert it to grey")
     if photometric not in (0, 1, 2, 3, 6) or page.imagedepth != 1 or not 1 <= page.samplesperpixel <= 4:
-        raise TileError("unsupported", f"{path} is no plain grey image; convert it to 8- or 16-bit grey")
-    if photometric == 6 and compression not in _LOSSY:  # YCbCr; tifffile leaves it as it is
+        raise TileError("unsupported", f"{path} is not a plain grey image; convert it to 8- or 16-bit grey")
+    if photometric == 6 and compression not in _LOSSY:  # YCbCr; tifffile does not convert it
         raise TileError("unsupported", f"{path} is stored as YCbCr; convert it to grey")
-    if math.prod(page.chunks) > 4 * max(max_pixels, 2**24):  # tiles may reach beyond the image, but not so far
+    if math.prod(page.chunks) > 4 * max(max_pixels, 2**24):  # tiles may reach beyond the image, but not this far
         raise corrupt(path, f"its strips or tiles are {page.chunks} pixels large")
     _check_strips(page, os.fstat(file.fileno()).st_size, path)
     if compression not in tifffile.TIFF.DECOMPRESSORS:
@@ -347,7 +347,7 @@ def _check_strips(page: tifffile.TiffPage, size: int, path: str) -> None:
 
 
 def _refuse_bombs(page: tifffile.TiffPage, file: BinaryIO, path: str) -> None:
-    """Without imagecodecs, tifffile inflates a strip in full, whatever its size; with it, to the size expected."""
+    """Refuse oversized strips: tifffile inflates in full without imagecodecs, with it to the size expected."""
     compression = int(page.compression)
     if tifffile.TIFF.DECOMPRESSORS[compression].__module__ != "tifffile._imagecodecs" or page.dtype is None:
         return
@@ -372,7 +372,7 @@ def _as_shown(pixels: Array, page: tifffile.TiffPage, path: str) -> Array:
         if pixels.dtype == np.uint8 and palette.max() > 255:
             palette = palette >> 8
         pixels = through_palette(pixels[..., 0] if pixels.ndim == 3 else pixels, palette.astype(pixels.dtype), path)
-    elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and 262 in page.tags:  # not by tifffile's default
+    elif page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and 262 in page.tags:  # stated, not tifffile's default
         if pixels.dtype.kind == "u":
             pixels = np.subtract(2 ** int(page.bitspersample) - 1, pixels, dtype=pixels.dtype)  # 12 of 16 bits, say
         else:

@@ -2,6 +2,7 @@
 
 from mhfd.judge.verdict import (
     Evidence,
+    Group,
     Judgement,
     Measured,
     Peers,
@@ -15,6 +16,7 @@ from mhfd.judge.verdict import (
 
 __all__ = [
     "Evidence",
+    "Group",
     "Judgement",
     "Measured",
     "Peers",

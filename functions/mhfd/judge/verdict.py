@@ -14,7 +14,7 @@ from pathlib import PurePath
 from statistics import median
 from typing import NamedTuple, Protocol
 
-from mhfd.contract import FocusResult, Status, Verdict
+from mhfd.contract import MEASURE, FocusResult, Status, Verdict
 from mhfd.robust import spread
 
 
@@ -80,20 +80,28 @@ class Judgement(NamedTuple):
     confidence: float | None
 
 
-def group_of(path: str) -> str:
-    """The name of a tile's peers, the tiles that it is compared with: its folder, "" for the top one."""
+class Group(NamedTuple):
+    """Tiles that are compared: those of one folder, "" for the top one, by one version of the measure."""
+
+    folder: str
+    measure: int
+
+
+def group_of(path: str, measure: int = MEASURE) -> Group:
+    """The group of a tile of this path."""
     folder = PurePath(path).parent.as_posix()
-    return "" if folder == "." else folder
+    return Group("" if folder == "." else folder, measure)
 
 
 def judge(results: Iterable[FocusResult], rule: VerdictRule | None = None) -> list[FocusResult]:
     """The results with `verdict` and `confidence` filled in, in the order given, each compared with its folder's."""
     rows = list(results)
-    groups: dict[str, list[FocusResult]] = defaultdict(list)
-    for row in rows:
-        groups[group_of(row.path)].append(row)
-    peers = {name: describe(members, rule) for name, members in groups.items()}
-    return [judged(row, peers[group_of(row.path)], rule) for row in rows]
+    group = [group_of(row.path, row.provenance.measure) for row in rows]
+    members: dict[Group, list[FocusResult]] = defaultdict(list)
+    for row, its in zip(rows, group, strict=True):
+        members[its].append(row)
+    peers = {its: describe(tiles, rule) for its, tiles in members.items()}
+    return [judged(row, peers[its], rule) for row, its in zip(rows, group, strict=True)]
 
 
 def judged(row: FocusResult, peers: Peers | None, rule: VerdictRule | None = None) -> FocusResult:

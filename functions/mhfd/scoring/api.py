@@ -31,11 +31,11 @@ def score(
 
     Parameters
     ----------
-    source : an image file, or an array of shape (rows, cols), or (rows, cols, 3 or 4) that is grey in fact
+    source : an image file, or an array of shape (rows, cols), or (rows, cols, 3 or 4) whose colours are equal
     params : how to measure; the defaults suit stained tissue at 4 to 10 nm per pixel
     backend : "auto" (a GPU that answers, else the processor), "cupy", "cupy-fft", "numba" or "numpy"
     devices : numbers of the GPUs to use, for instance [0, 1]; by default the first
-    partition : how several devices share the tile: "scales", "strips", or "auto": not at all while it fits on one
+    partition : how several devices share the tile: "scales", "strips", or "auto": not shared if it fits on one
     pixel_size_nm : nanometres per pixel; overrides what the file says
     page : which tile of a file that holds several, from 0
     max_pixels : larger tiles are refused before they are read
@@ -45,7 +45,7 @@ def score(
     TileError
         the tile cannot be scored; `.code` and `.message` say why.
     ParamsError, BackendError
-        what was asked for does not exist here.
+        a value is wrong, or the backend is not available here.
     """
     _check_pixel_size(pixel_size_nm)
     chosen = select_backend(backend, devices=devices, partition=partition)
@@ -81,10 +81,10 @@ def score_many(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     workers: int | None = None,
 ) -> list[FocusResult]:
-    """Score tiles on all cores or devices, in order; one that cannot be scored is a row with `status` "failed".
+    """Score tiles on all cores or devices, in order; one that cannot be scored becomes a row with `status` "failed".
 
-    A file with several pages gives a row a page. Arguments as in `score`; each tile is scored on one of the
-    `devices`. `workers` threads read (and, on the processor, measure) tiles, by default one a core.
+    A file with several pages gives a row per page. Arguments as in `score`; each tile is scored on one of the
+    `devices`. `workers` threads read (and, on the processor, measure) tiles, by default one per core.
     """
     return list(
         iter_scores(
@@ -109,7 +109,7 @@ def iter_scores(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     workers: int | None = None,
 ) -> Iterator[FocusResult]:
-    """`score_many` as a stream: results come in order, as soon as they are known.
+    """`score_many` as a stream: results come in order, as soon as they are ready.
 
     Only a few tiles are in memory at a time, however many there are. Closing the iterator, or an
     exception in the caller, lets the tiles under way finish and drops the rest.
@@ -124,7 +124,7 @@ def iter_scores(
         known = list(jobs)
         workers, jobs = workers or max(1, min(cores, len(known))), iter(known)
     workers = workers or cores
-    # Tile by tile needs no waiting of threads for each other; only cores without a tile help with another's.
+    # Threads with a tile each need not wait for each other; only cores without a tile help with another's.
     chosen = select_backend(backend, devices=devices, threads=max(1, cores // workers))
     scorer = Scorer(params or FocusParams(), chosen, pixel_size_nm)
     run = stream.in_batches if chosen.lanes else stream.in_threads
@@ -132,7 +132,7 @@ def iter_scores(
 
 
 def _jobs(sources: Iterable[Source], max_pixels: int) -> Iterator[Job]:
-    """Each page of each file; a file that cannot be opened is passed on once, to fail as a row."""
+    """Each page of each file; a file that cannot be opened becomes one job, to fail as a row."""
     for source in sources:
         if not isinstance(source, str | os.PathLike):  # an array, or something that will fail as a row
             yield job(source, max_pixels=max_pixels)

@@ -1,4 +1,4 @@
-"""Many tiles in, their rows out in the same order: in threads on the processor, in batches on GPUs.
+"""Score many tiles, in order: in threads on the processor, in batches on GPUs.
 
 Only a few tiles are in memory at a time, however many there are.
 """
@@ -22,11 +22,11 @@ from mhfd.scoring.tile import Job, Loaded, Scorer
 log = logging.getLogger(__name__)
 
 TILES_PER_WORKER_AHEAD = 2
-"""Work handed out ahead of the caller: keeps the cores busy, bounds what is in memory."""
+"""Tiles submitted ahead of the caller: keeps the cores busy, bounds the memory."""
 
 BATCH_TILES = 32
 BATCH_PIXELS = 2**25
-"""A batch is what is ready, up to this many tiles and pixels: beyond, a GPU gains nothing."""
+"""A batch takes the tiles that are ready, up to these limits: beyond, a GPU gains nothing."""
 
 BATCHES_PER_LANE = 2
 """One computes while the next is copied."""
@@ -63,7 +63,7 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
                 under_way.append(lanes.submit(work))
             elif work is not None:
                 under_way.append([work])
-            # With nothing to hand over, what is done is given out; otherwise only what is in the way.
+            # While the next tile is still being read, give out rows; otherwise only to keep the queue short.
             while under_way and (work is None or len(under_way) > BATCHES_PER_LANE * max(1, lanes.count)):
                 yield from lanes.rows(under_way.popleft())
         while under_way:
@@ -75,7 +75,7 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
 def _read(
     scorer: Scorer, jobs: Iterable[Job], pool: ThreadPoolExecutor, ahead: int
 ) -> Iterator[Loaded | FocusResult | None]:
-    """Each tile in order, or its failed row; None when the next one would have to be waited for."""
+    """Each tile in order, or its failed row; None when the next one is not ready yet."""
 
     def load(job: Job) -> Loaded | FocusResult:
         return scorer.or_failed_row(job, lambda: scorer.load(job))
@@ -96,7 +96,7 @@ def _read(
 
 
 def _batches(tiles: Iterator[Loaded | FocusResult | None]) -> Iterator[list[Loaded] | FocusResult | None]:
-    """Consecutive tiles of equal shape, type and scales together."""
+    """Batches of consecutive tiles of equal shape, type and scales."""
     batch: list[Loaded] = []
     for tile in tiles:
         if batch and not (isinstance(tile, Loaded) and _fits(tile, batch)):
@@ -118,7 +118,7 @@ def _fits(tile: Loaded, batch: list[Loaded]) -> bool:
 
 @dataclass
 class _Refused:
-    """In place of a batch that could not even be handed over."""
+    """Takes the place of a batch that could not be submitted."""
 
     error: Exception
     copy_ms: float = 0.0
@@ -130,7 +130,7 @@ class _Refused:
 
 @dataclass
 class _Batch:
-    """Tiles handed to a lane."""
+    """Tiles submitted to a lane."""
 
     tiles: list[Loaded]
     lane: Lane
@@ -138,7 +138,7 @@ class _Batch:
 
 
 class _Lanes:
-    """The devices that still work, and what is done when one does not."""
+    """The devices that still work; one that fails is dropped."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
@@ -151,7 +151,7 @@ class _Lanes:
         return len(self._working)
 
     def submit(self, tiles: list[Loaded]) -> list[FocusResult] | _Batch:
-        """Hand tiles to the next lane in turn; a tile too large for a batch is done at once, by the whole backend."""
+        """Submit tiles to the next lane in turn; the whole backend measures a tile too large for a batch at once."""
         pixels = [each.tile.pixels for each in tiles]
         arrays = [each for each in pixels if isinstance(each, np.ndarray)]
         if len(arrays) < len(pixels) or arrays[0].size > BATCH_PIXELS:
@@ -163,11 +163,11 @@ class _Lanes:
         self._turns += 1
         try:
             return _Batch(tiles, lane, lane.submit(arrays, tiles[0].params))
-        except Exception as error:  # told of, whatever it is, when it is the turn of these tiles' rows
+        except Exception as error:  # any error: raised again when these tiles' rows are due
             return _Batch(tiles, lane, _Refused(error))
 
     def rows(self, work: list[FocusResult] | _Batch) -> Iterator[FocusResult]:
-        """Wait for the rows. What a broken device leaves undone goes to the others, or fails row by row."""
+        """Wait for the rows. Tiles that a broken device leaves undone go to the others, or fail row by row."""
         if not isinstance(work, _Batch):
             yield from work
             return
@@ -193,7 +193,7 @@ class _Lanes:
         ]
 
     def _drop(self, lane: Lane, error: BackendError) -> None:
-        if lane in self._working:  # the batch behind it fails too, but is told of once
+        if lane in self._working:  # its next batch fails too, but only one is logged
             self._working.remove(lane)
             self._last_error = error
             log.error("%s; the devices left: %d", error, len(self._working))

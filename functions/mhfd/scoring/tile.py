@@ -1,4 +1,4 @@
-"""One tile -> one row: read, measure, record with what; a tile that cannot be scored is a failed row."""
+"""One tile -> one row: read, measure, record provenance; a tile that cannot be scored is a failed row."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Job:
 
     Attributes
     ----------
-    read : gets the tile, or raises `TileError`; called in the thread that has time for it
+    read : returns the tile, or raises `TileError`; called in whichever thread is free
     name : the path in the tile's row; "" for the tile's own
     """
 
@@ -96,7 +96,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Scorer:
-    """What all tiles of a call have in common.
+    """Parameters and backend of all tiles of a call.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class Scorer:
         Raises
         ------
         TileError
-            it cannot be read, or its scales are not known.
+            it cannot be read, or its scales are unknown.
         """
         start = perf_counter()
         tile = job.read()
@@ -160,7 +160,7 @@ class Scorer:
         )
 
     def or_failed_row(self, job: Job, step: Callable[[], T]) -> T | FocusResult:
-        """What `step` returns, or the row that says why it could not."""
+        """The result of `step`, or the failed row for its error."""
         try:
             return step()
         except TileError as error:
@@ -169,12 +169,12 @@ class Scorer:
             return self._failed(
                 job,
                 "out_of_memory",
-                "there is not enough memory for a tile of this size: score fewer at once (workers=1), let it be done "
-                "in smaller strips (max_host_bytes), or crop it",
+                "there is not enough memory for a tile of this size: score fewer at once (workers=1), use smaller "
+                "strips (max_host_bytes), or crop it",
             )
         except BackendError as error:
             return self._failed(job, "device_failed", str(error))
-        except Exception as error:  # a fault of ours must not stop a night's batch: its trace goes to the log
+        except Exception as error:  # a bug in mhfd must not stop a night's batch: its trace goes to the log
             log.exception("scoring %s", job.name or "an array")
             return self._failed(job, "internal", f"{type(error).__name__}: {error}; please report this as a bug")
 
@@ -192,7 +192,7 @@ class Scorer:
 
 
 def tile_sha256(pixels: Pixels) -> str:
-    """Identity of a tile: hex SHA-256 of type, shape and pixels, whatever the file around them."""
+    """Identity of a tile: hex SHA-256 of type, shape and pixels, whatever the file format."""
     rows, cols = pixels.shape
     dtype = pixels.dtype.newbyteorder("<")
     digest = hashlib.sha256(f"{dtype.str} {(rows, cols)}".encode())

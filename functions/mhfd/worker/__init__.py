@@ -1,13 +1,13 @@
-"""What the registered functions call, on the endpoint's worker: plain JSON types in, plain JSON types out.
+"""Functions of the endpoint's worker, called by the registered ones: plain JSON types in and out.
 
-Each answer has `"schema": 1`. One that has no `"error"` carries rows (`FocusResult.to_dict()`), in the order of what
-was asked, and says which worker and device made them. An `"error"` is `{"code", "message"}`, and nothing was scored:
+Each answer has `"schema": 1`. One without `"error"` carries rows (`FocusResult.to_dict()`), in the order of the
+request, and names the worker and device that made them. An `"error"` is `{"code", "message"}`; nothing was scored:
 
 =============  ==========================================================================
-bad_params     the request is wrong: parameters, or a manifest, that cannot be used
-no_backend     this worker has no way to score; the message says what to install
-busy           another run scores this folder now
-cannot_write   there is no place for the rows
+bad_params     the request is wrong: its parameters or manifest cannot be used
+no_backend     this worker cannot score; the message says what to install
+busy           another run is scoring this folder
+cannot_write   the rows cannot be written
 not_installed  (from `mhfd.remote`) no mhfd on this endpoint
 =============  ==========================================================================
 
@@ -16,7 +16,7 @@ Settings of the worker, all from the environment (`user_environment.yaml` of the
 ===================  ==========================================================================
 GCS_LOCAL_MAPS       '{"<collection uuid>": "/mnt/x"}': where collections are on this machine
 MHFD_BACKEND         "auto" (default), "cupy", "cupy-fft", "numba" or "numpy"
-MHFD_RESULT_DIR      folder for rows that are too many for an answer
+MHFD_RESULT_DIR      folder for rows too many for one answer
 MHFD_SPOOL_DIR       folder in which every row is kept until someone removes it
 ===================  ==========================================================================
 """

@@ -1,4 +1,4 @@
-"""What this worker is and has, and whether it gives the right answer."""
+"""Describe this worker, and check that it scores correctly."""
 
 from __future__ import annotations
 
@@ -41,34 +41,34 @@ PACKAGES = {
     "globus_compute_sdk": ("globus-compute-sdk",),
     "globus_compute_endpoint": ("globus-compute-endpoint",),
 }
-"""Names in `describe`, and of the distributions that each may be."""
+"""Key in `describe` -> distributions that may provide it."""
 
 NVIDIA_SMI = ("nvidia-smi", "--query-gpu=index,name,uuid,memory.free,memory.total", "--format=csv,noheader,nounits")
 
 PROBE_SIZE, PROBE_CELL = 1024, 64
 PROBE_FEATURES = (PROBE_SIZE // PROBE_CELL) ** 2
-"""By construction: a blob a cell."""
+"""By construction: one blob per cell."""
 
 WARM_REPEATS = 3
 
 
 def describe() -> Answer:
-    """Versions, GPUs, memory, scratch space of this worker. Never raises, and looks at no secret.
+    """Versions, GPUs, memory, scratch space of this worker. Never raises, and reads no secrets.
 
     Returns
     -------
     {"schema", "mhfd", "python", "executable", "platform", "host", "pid", "cpu_count", a version or null for each of
     `PACKAGES`, "codecs", "gpus": [{"number", "name", "uuid", "free_bytes", "total_bytes"}], "scratch": {"path",
     "free_bytes"}, "env": {"backend", "device", "device_uuid", "threads", "cuda_visible_devices", "worker_rank",
-    "worker_count"}, "problems": [sentence]}. `gpus` are those of the node, whichever of them is this worker's:
-    that is `env["device_uuid"]`.
+    "worker_count"}, "problems": [sentence]}. `gpus` lists all GPUs of the node; this worker's is
+    `env["device_uuid"]`.
     """
     problems: list[str] = []
 
     def told(what: str, ask: Callable[[], T]) -> T | None:
         try:
             return ask()
-        except Exception as error:  # a description with a gap helps to find out why; none does not
+        except Exception as error:  # a description with a gap still helps to find the cause
             problems.append(f"{what}: {type(error).__name__}: {error}")
             return None
 
@@ -100,7 +100,7 @@ def describe() -> Answer:
 
 
 def warmup() -> Answer:
-    """Score a probe tile of known answer: compiles the kernels, and shows that they count right.
+    """Score a probe tile with a known count: compiles the kernels, and checks that they count right.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def warmup() -> Answer:
 def _warmup() -> Answer:
     probe = probe_tile()
     start = perf_counter()
-    # Kernels are compiled for each type of pixels: both that microscopes write.
+    # Kernels are compiled for each pixel type: these two are what microscopes write.
     row, wide = results(FocusParams(), [job(probe), job(probe.astype(np.uint16) * 257)])
     first_ms = ms_since(start)
     times = []
@@ -144,7 +144,7 @@ def probe_tile() -> NDArray[np.uint8]:
     blob = np.exp(-(along[:, None] ** 2 + along**2) / (2 * 4.0**2))
     blobs = np.tile(blob, (PROBE_SIZE // PROBE_CELL,) * 2)
     y, x = np.mgrid[:PROBE_SIZE, :PROBE_SIZE].astype(np.uint32)
-    bits = (x * np.uint32(73856093)) ^ (y * np.uint32(19349663))  # a hash of the place, for noise without a library
+    bits = (x * np.uint32(73856093)) ^ (y * np.uint32(19349663))  # a hash of the position, for noise without a library
     bits ^= bits >> 13
     bits *= np.uint32(1274126177)
     bits ^= bits >> 16
@@ -158,7 +158,7 @@ def _version(names: tuple[str, ...]) -> str | None:
 
 
 def _gpus() -> list[dict[str, Any]]:
-    """All GPUs of the node, from the driver's own tool: CUDA would take memory on each just to be asked."""
+    """All GPUs of the node, from the driver's own tool: asking CUDA would take memory on each."""
     if not cuda.has_driver() or shutil.which(NVIDIA_SMI[0]) is None:
         return []
     told = subprocess.run(NVIDIA_SMI, capture_output=True, text=True, timeout=30, check=True)
@@ -166,7 +166,7 @@ def _gpus() -> list[dict[str, Any]]:
 
 
 def parse_gpus(text: str) -> list[dict[str, Any]]:
-    """The lines of `NVIDIA_SMI`, memory there in MiB; null where a GPU does not tell (unified memory)."""
+    """GPUs in the output of `NVIDIA_SMI` (MiB); null where memory is not reported (unified memory)."""
     gpus = []
     for line in text.splitlines():
         if not line.strip():

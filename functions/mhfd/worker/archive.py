@@ -1,13 +1,13 @@
-"""Score an archived run where it lies: what is not yet in its results file, which grows beside the data.
+"""Score an archived run in place: the tiles not yet in its results file, which grows beside the data.
 
 The file is `mhfd-<first 12 digits of params_sha256>.jsonl`. Each line is
 
     {"schema": 1, "file": {"name", "size", "mtime_ns", "page", "pages"}, "time": ISO 8601 UTC, "row": {...}}
 
-with the tile's name in the row's path: in a folder relative to it, so that folder and file can move together. A tile
-is known by its file's name, size and time of change, its page, the parameters and the mhfd that scored it: what a
-look into the folder tells without reading pixels. A changed file, or another mhfd, is scored again, and a tile that
-failed for a reason that may have passed (`PASSING`) once in each call; of lines with equal row paths the last counts.
+with the tile's name as the row's path, relative to the folder if one is given, so that both can move together.
+A tile is identified by its file's name, size and modification time, its page, the parameters and the mhfd version, all
+known without reading pixels. A changed file, or one scored by another mhfd, is scored again; a tile whose failure may
+have passed (`PASSING`) is tried again once in each call. Of lines with equal row paths the last counts.
 
 A run can be killed at any point and started again: at most a second's work is lost, nothing counts twice. These
 lines are as durable as a spool, so they are not spooled as well.
@@ -44,12 +44,12 @@ FLUSH_ROWS, FLUSH_S = 256, 1.0
 SHOWN_FAILURES = 20
 
 Stamp = tuple[int, int]
-"""Size in bytes and time of change in nanoseconds."""
+"""Size in bytes and modification time in nanoseconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What to score.
+    """The request to score a run.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Manifest:
     pattern : as in `pathlib.Path.glob`; "**/*.tif" goes into folders
     out : results file (*.jsonl), or folder for it; by default beside the data
     collection : UUID of the Globus collection in which folder, paths and out are
-    limit : tiles in this call
+    limit : most tiles to score in this call
     time_budget_s : seconds after which no further tile is begun
     """
 
@@ -72,7 +72,7 @@ class Manifest:
 
     @classmethod
     def from_dict(cls, given: object) -> Manifest:
-        """Read a JSON object; raises `ParamsError`, which says what is wrong with it."""
+        """Read a JSON object; raises `ParamsError` if it is wrong."""
         if not isinstance(given, dict):
             raise ParamsError(f"a manifest is an object, not {type(given).__name__}")
         known = [each.name for each in fields(cls)]
@@ -114,8 +114,8 @@ def score_run(manifest: object, params: object = None) -> Answer:
     -------
     {"schema", "rows": null, "rows_file", "count", "worker", "scored", "failed", "skipped", "remaining", "stopped",
     "failures", "failed_first", "by_verdict": null, "seconds"}, or {"schema", "error"}. `scored` and `failed` count the
-    tiles of this call, together `count`; `skipped` the files that were done before, `remaining` those that are left
-    when it `stopped` at "limit" or "time_budget_s": call again until it is 0. Verdicts are the client's.
+    tiles of this call, together `count`; `skipped` the files done before, `remaining` those left
+    when it `stopped` at "limit" or "time_budget_s": call again until it is 0. The client adds verdicts.
     """
     start = time.monotonic()
     try:
@@ -160,12 +160,12 @@ def _run(manifest: Manifest, params: FocusParams, start: float) -> Answer:
     }
 
 
-# --- What there is, and what is done ------------------------------------------------------------------------------
+# --- Files and finished pages -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _File:
-    """One file: its name in the results, its path for `file_jobs`, and what it looks like now."""
+    """One file: its name in the results, its path for `file_jobs`, and its present stamp."""
 
     name: str
     path: str
@@ -174,7 +174,7 @@ class _File:
 
 @dataclass
 class _Done:
-    """What the results file knows of one file."""
+    """One file's finished pages in the results file."""
 
     stamp: Stamp
     pages: int
@@ -246,7 +246,7 @@ def _rows_file(manifest: Manifest, params: FocusParams) -> Path:
         parents = [str(_local(path, manifest.collection).parent) for path in manifest.paths or ()]
         return Path(os.path.commonpath(parents)) / name
     except ValueError as error:
-        raise ParamsError(f'these paths have no folder in common ({error}); say with "out" where to') from error
+        raise ParamsError(f'these paths have no folder in common ({error}); give a file with "out"') from error
 
 
 def _local(path: str, collection: str | None) -> Path:
@@ -256,16 +256,16 @@ def _local(path: str, collection: str | None) -> Path:
         raise ParamsError(str(error)) from error
 
 
-# --- Doing it -----------------------------------------------------------------------------------------------------
+# --- Scoring ------------------------------------------------------------------------------------------------------
 
 
 class _Work:
-    """Hands out what is to be scored until it is enough, and knows of each row which tile it is.
+    """Hands out jobs until a limit is reached, and assigns each row to its tile.
 
     Attributes
     ----------
-    finished : files of which nothing is left
-    stopped : "limit" or "time_budget_s" when it was enough before it was all
+    finished : files whose pages were all handed out
+    stopped : "limit" or "time_budget_s" if it ended before the last tile
     """
 
     def __init__(self, manifest: Manifest, todo: list[_File], done: dict[str, _Done], start: float) -> None:
@@ -305,7 +305,7 @@ class _Work:
         return self.stopped is not None
 
     def line(self, row: Row) -> Row:
-        """What to write for the row of the tile that was handed out first of those under way."""
+        """The line to write for a row: its tile is the one handed out first of those under way."""
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         return {"schema": SCHEMA, "file": self._under_way.popleft(), "time": now, "row": row}
 

@@ -1,4 +1,4 @@
-"""Which device this worker process has, for as long as it lives."""
+"""The device of this worker process, fixed for its lifetime."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _failed = threading.Event()
 
 @cache
 def backend(threads: int = 1) -> Backend:
-    """The way to score, chosen once: this worker's GPU, else the processor with so many threads for one tile.
+    """The backend, chosen once: this worker's GPU, else the processor with `threads` threads for one tile.
 
     Raises
     ------
     BackendError
-        MHFD_BACKEND names one that does not work here; or the GPU does not take the kernels.
+        MHFD_BACKEND names one that does not work here; or the GPU cannot run the kernels.
     """
     name = os.environ.get("MHFD_BACKEND") or "auto"
     if name.startswith("cupy") or (name == "auto" and cuda.unavailable() is None):
@@ -36,10 +36,9 @@ def backend(threads: int = 1) -> Backend:
 
 
 def gpu_number(environment: Mapping[str, str], count: int) -> int:
-    """Number of this worker's GPU, as CUDA counts those it may see.
+    """Number of this worker's GPU, as CUDA counts the visible ones.
 
-    A worker that was pinned to one GPU sees only that one. Where nobody pinned it, the workers of a node share its
-    GPUs out by their rank.
+    A worker pinned to one GPU sees only that one. Without pinning, the workers of a node share its GPUs by rank.
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and len(visible.strip(",").split(",")) == 1:
@@ -54,7 +53,7 @@ def threads_here() -> int:
 
 
 def _has_own_cores() -> bool:
-    """Whether the process that started us has more cores: then `cpu_affinity` shared them out already."""
+    """True if our parent process has more cores: then `cpu_affinity` has shared them out already."""
     if not hasattr(os, "sched_getaffinity"):
         return False
     try:
@@ -75,7 +74,7 @@ def gpu_uuid() -> str | None:
 
 
 def worker() -> dict[str, Any]:
-    """Who scores: part of every answer."""
+    """This worker's identity, in every answer."""
     return {
         "host": platform.node(),
         "pid": os.getpid(),
@@ -96,8 +95,8 @@ def leave_if_failed() -> None:
     """End this process if its GPU has failed before: CUDA recovers in a new process only.
 
     The worker would otherwise take task after task and fail each at once. Parsl starts another in its place, and the
-    endpoint tries the task again (`max_retries_on_system_failure`). Nowhere else do we end anybody's process.
+    endpoint tries the task again (`max_retries_on_system_failure`). Nothing else in mhfd ends a process.
     """
     if _failed.is_set() and "PARSL_WORKER_RANK" in os.environ:
-        log.critical("the GPU of this worker has failed; the worker ends, to be started anew")
+        log.critical("the GPU of this worker has failed; the worker ends; Parsl starts another")
         os._exit(70)

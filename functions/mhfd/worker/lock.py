@@ -1,4 +1,4 @@
-"""One run at a time on one results file, on shared file systems too; what a killed run leaves does not stay locked."""
+"""Lock a results file for one run, on shared file systems too; a killed run's lock expires."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mhfd.contract import MhfdError
 
 BEAT_S = 10.0
 STALE_S = 90.0
-"""A lock that nobody has touched for so long is left over. Its owner touches it every `BEAT_S`."""
+"""A lock not touched for this long is left over. Its owner touches it every `BEAT_S`."""
 
 
 class BusyError(MhfdError):
@@ -27,13 +27,13 @@ class Lock:
     """A file that one process creates (O_EXCL), keeps touching, and removes.
 
     A lock is left over when its process is known to be dead (same machine), or when it was not touched for `STALE_S`.
-    Ages are told by the file system's own clock, so clocks of machines need not agree. A process that was suspended
+    Ages are measured by the file system's clock, so machines' clocks need not agree. A process that was suspended
     for longer finds its lock taken, and stops (`check`).
 
     Raises
     ------
     BusyError
-        someone else scores here.
+        another run holds the lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,7 +57,7 @@ class Lock:
             self._path.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """Raise `BusyError` when the lock is no longer ours. To be called before each writing."""
+        """Raise `BusyError` if the lock is no longer ours. Call this before each write."""
         if not self._is_ours():
             raise self._busy(_read(self._path))
 
@@ -67,7 +67,7 @@ class Lock:
         except FileExistsError:
             return False
         except PermissionError:
-            if self._path.exists():  # Windows' way to say that someone is just removing it
+            if self._path.exists():  # on Windows: someone is just removing it
                 return False
             raise
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -79,7 +79,7 @@ class Lock:
 
     def _keep_touching(self) -> None:
         while not self._stop.wait(BEAT_S):
-            with contextlib.suppress(OSError):  # a share that is away for a moment; `check` tells when it is not ours
+            with contextlib.suppress(OSError):  # the share is away for a moment; `check` finds a lost lock
                 if self._is_ours():
                     os.utime(self._path)
 
@@ -87,7 +87,7 @@ class Lock:
         found = _read(self._path)
         if not (_is_dead(found) or self._age_s() > STALE_S):
             return
-        # Of several who find it left over, one gets it renamed. One who is late may catch its successor: put back.
+        # Only one process can rename a left-over lock. A late one may catch the lock's successor: it puts it back.
         aside = self._path.with_name(f"{self._path.name}.{self._token}")
         try:
             self._path.rename(aside)
@@ -125,7 +125,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _where() -> str:
-    """Identity of what gives process numbers their meaning: the machine, its boot, and the container."""
+    """Identity of the space of process numbers: the machine, its boot, and the container."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):  # not Linux
         parts += [
@@ -136,7 +136,7 @@ def _where() -> str:
 
 
 def _is_dead(found: dict[str, Any]) -> bool:
-    """Whether the process is known to have ended. Asking is harmless on POSIX only: on Windows it would be a Ctrl-C."""
+    """True if the process is known to have ended. Asked on POSIX only: on Windows the signal would be a Ctrl-C."""
     pid = found.get("pid")
     if os.name == "nt" or found.get("where") != _where() or not isinstance(pid, int) or pid <= 0:
         return False

@@ -1,4 +1,4 @@
-"""Where on this machine a task's paths are: collections are mounts, and a path stays inside its mount."""
+"""A task's paths on this machine: a collection is a mounted folder, and its paths stay inside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def local_path(path: str, collection: str | None = None) -> str:
 
     Parameters
     ----------
-    path : as it is; with a collection, below the collection's root, with slashes, with or without one in front
+    path : used unchanged; with a collection, relative to its root, with slashes, with or without one in front
     collection : UUID of a Globus collection that GCS_LOCAL_MAPS maps to a folder
 
     Raises
@@ -26,7 +26,7 @@ def local_path(path: str, collection: str | None = None) -> str:
         return path
     mount = _mount(collection)
     try:
-        # Resolved, for both ".." and links can lead out; and the resolved path is what is opened.
+        # Resolved, because ".." and links can lead out; the resolved path is the one opened.
         root = Path(os.path.realpath(mount))
         inside = Path(os.path.realpath(root / PurePosixPath(path.lstrip("/"))))
     except (OSError, ValueError) as error:  # a null character, links in a circle

@@ -1,11 +1,11 @@
-"""Rows on disk: the spool, and answers that are too long to be sent.
+"""Rows on disk: the spool, and answers that are too long to send.
 
-The spool (MHFD_SPOOL_DIR) has a file a process and day, `mhfd-spool-YYYYMMDD-HOST-PID.jsonl`. Each line is
+The spool (MHFD_SPOOL_DIR) has a file per process and day, `mhfd-spool-YYYYMMDD-HOST-PID.jsonl`. Each line is
 
     {"spool": 1, "time": "2026-01-31T12:00:00+00:00", "task": "<Globus task UUID>" | null, "row": {...}}
 
 with the row as the task returned it. Lines with equal path, `params_sha256`, `tile_sha256` and mhfd version are the
-same result. Nothing here deletes a spool file: remove those older than you may want to recover from.
+same result. mhfd deletes no spool file: remove those too old to recover from.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mhfd.lines import Row, append, line, read_lines
 log = logging.getLogger(__name__)
 
 MAX_RESULT_BYTES = 8 * 2**20
-"""Of rows as JSON. Globus Compute loses results of more than 10 MiB, everything around them included."""
+"""Limit of rows as JSON. Globus Compute loses results of more than 10 MiB, all overhead included."""
 
 SPOOL_BATCH = 256
 """Rows between two synchronisations with the disk."""
@@ -46,7 +46,7 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[Row]:
 
 
 class Spool:
-    """Keeps each row on the worker's disk before the answer leaves, if MHFD_SPOOL_DIR says where.
+    """Writes each row to the folder MHFD_SPOOL_DIR, if set, before the answer is sent.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def read_spool(folder: str | os.PathLike[str]) -> Iterator[Row]:
 
 
 class Rows:
-    """The rows of one answer: in memory while they may be sent, else in a file that appears when it is complete.
+    """The rows of one answer: in memory while small enough to send, else in a file that appears when complete.
 
     Attributes
     ----------
@@ -122,7 +122,7 @@ class Rows:
         return self
 
     def add(self, row: Row) -> None:
-        """Take a row; raises OSError when it belongs into a file and none can be written."""
+        """Add a row; raises OSError when it must go to a file and none can be written."""
         text = line(row)
         self.count += 1
         if self.rows is not None:

@@ -1,4 +1,4 @@
-"""Score what is in a task: pixels, or files by path."""
+"""Score the tiles of a task: pixels, or files by path."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def score_inline(tiles: object, params: object = None) -> Answer:
 
     Parameters
     ----------
-    tiles : list of what `mhfd.images.inline.encode_tile` makes
+    tiles : list of objects from `mhfd.images.inline.encode_tile`
     params : keys of `FocusParams`, None for the defaults
 
     Returns
     -------
-    {"schema", "rows", "rows_file", "count", "worker"}, one row a tile, in order, a tile's "name" as its row's path; or
+    {"schema", "rows", "rows_file", "count", "worker"}, one row per tile, in order, its path the tile's "name"; or
     {"schema", "error"}
     """
     return answered(lambda: _scored(_listed(tiles, "tiles"), params, _inline_jobs))
@@ -46,7 +46,7 @@ def score_paths(paths: object, params: object = None) -> Answer:
     Parameters
     ----------
     paths : list of paths, or of {"path", "collection", "page", "name"}: with a collection, below its mount; all pages
-        of a file unless one is named; "name" as the row's path in place of "path"
+        of a file unless one is named; "name" replaces "path" as the row's path
     params : keys of `FocusParams`, None for the defaults
 
     Returns
@@ -57,7 +57,7 @@ def score_paths(paths: object, params: object = None) -> Answer:
 
 
 def answered(work: Callable[[], Answer]) -> Answer:
-    """What `work` returns, or the error that says what was wrong with the request or with this worker."""
+    """The answer of `work`, or an error answer if the request or this worker is at fault."""
     device.leave_if_failed()
     try:
         return work()
@@ -65,8 +65,8 @@ def answered(work: Callable[[], Answer]) -> Answer:
         return refusal("bad_params", str(error))
     except BackendError as error:
         return refusal("no_backend", f"this worker cannot score: {error}")
-    except OSError as error:  # those of tiles are failed rows; this is about where rows go
-        return refusal("cannot_write", f"the rows cannot be written ({error}); say where, or make room")
+    except OSError as error:  # tiles' errors are failed rows; this one is from writing rows
+        return refusal("cannot_write", f"the rows cannot be written ({error}); name another folder, or make room")
 
 
 def refusal(code: str, message: str) -> Answer:
@@ -84,7 +84,7 @@ def results(params: FocusParams, jobs: Iterable[Job], at_most: int | None = None
 
     Parameters
     ----------
-    at_most : how many tiles there are, where it is known: cores without a tile of their own then help with another's
+    at_most : number of tiles, if known: cores without a tile of their own then help with another's
     """
     threads = device.threads_here()
     workers = max(1, min(threads, at_most or threads))
@@ -136,7 +136,7 @@ def _path_jobs(paths: list[Any]) -> Iterator[Job]:
 
 
 def file_jobs(path: str, collection: str | None = None, page: int | None = None, name: str | None = None) -> list[Job]:
-    """One file's tiles: all, or the one named; a file that cannot be opened is one job, which will fail."""
+    """Jobs for one file's tiles: all, or the named page; a file that cannot be opened is one job that fails."""
     called = name or path
     try:
         where = local_path(path, collection)
@@ -170,7 +170,7 @@ def _path_item(given: object) -> tuple[str, str | None, int | None, str | None]:
 
 
 def _shown(given: object) -> str:
-    """What to call a row whose request cannot be read."""
+    """Name of a row whose request cannot be read."""
     for key in ("name", "path"):
         if isinstance(given, dict) and isinstance(given.get(key), str):
             return str(given[key])
@@ -178,7 +178,7 @@ def _shown(given: object) -> str:
 
 
 def _data_folders(given: list[Any]) -> list[Path]:
-    """Beside the first file that is there: where its owner will look for rows that are too many to send."""
+    """The folder of the first file that exists: its owner will look there for rows too many to send."""
     for item in given:
         try:
             path, collection, _, _ = _path_item(item)

@@ -1,4 +1,4 @@
-"""What an answer says."""
+"""Answers -> rows or errors."""
 
 from __future__ import annotations
 
@@ -39,10 +39,16 @@ def test_other_refusal_fails_the_task() -> None:
         answers.rows(refusal("no_backend"), tiles("a"), "dgx")
 
 
-@pytest.mark.parametrize("answer", [None, [], {"schema": 2}, {"schema": 1, "rows": [{}]}])
+@pytest.mark.parametrize("answer", [None, [], {"schema": 2}, {"schema": 1, "rows": [{}, {}]}, {"schema": 1, "rows": 5}])
 def test_answer_of_another_version_says_so(answer: object) -> None:
     with pytest.raises(TaskFailedError, match="same version"):
-        answers.rows(answer, tiles("a"), "dgx")
+        answers.rows(answer, tiles("a", "b"), "dgx")
+
+
+@pytest.mark.parametrize("error", ["no", ["no"], 7])
+def test_an_error_of_another_kind_fails_the_task(error: object) -> None:
+    with pytest.raises(TaskFailedError, match="not an object"):
+        answers.rows({"schema": 1, "error": error}, tiles("a"), "dgx")
 
 
 def test_rows_in_a_file_name_the_file() -> None:
@@ -62,3 +68,21 @@ def test_file_that_turns_out_to_hold_several_tiles_is_a_failed_row() -> None:
 def test_tile_without_a_row_fails_the_task() -> None:
     with pytest.raises(TaskFailedError, match="none for b"):
         answers.rows(rows_for("", ["a"]), tiles("a", "b"), "dgx")
+
+
+@pytest.mark.parametrize("change", [{"focus_score": "abc"}, {"features": 1e40}, {"provenance": None}, {"path": 5}])
+def test_a_row_that_cannot_be_read_fails_alone(change: Json) -> None:
+    answer = rows_for("", ["a", "b", "c"])
+    answer["rows"][1] |= change
+    first, second, third = answers.rows(answer, tiles("a", "b", "c"), "dgx")
+    assert (first.status, third.status) == ("scored", "scored")
+    assert second.error is not None
+    assert (second.path, second.error.code) == ("b", "bad_result")
+
+
+def test_a_row_that_is_not_an_object_fails_alone() -> None:
+    answer = rows_for("", ["a", "b"])
+    answer["rows"][0] = "a"
+    first, second = answers.rows(answer, tiles("a", "b"), "dgx")
+    assert first.error is not None
+    assert (first.path, first.error.code, second.status) == ("a", "bad_result", "scored")

@@ -1,4 +1,4 @@
-"""What is done about each kind of failure, each made to happen by a `Compute` that answers by script."""
+"""The response to each kind of failure; a `Compute` that answers by script makes each happen."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def start() -> Iterator[Start]:
 
 
 class Script:
-    """Answers the first tasks as told, the others with rows."""
+    """Answers the first tasks as given, the others with rows."""
 
     def __init__(self, *first: Json | Exception | None) -> None:
         self.first = list(first)
@@ -105,11 +105,18 @@ def test_what_waits_is_shared_out_over_the_requests_that_are_left(start: Start) 
 
 
 def test_no_more_tasks_are_in_flight_than_slots(start: Start) -> None:
-    compute = ScriptedCompute(lambda *_: None, slots=3)
-    start(compute, {"max_tiles_per_task": 1}).put(tiles(10))
-    compute.wait_for_tasks(3)
-    time.sleep(0.05)
-    assert len(compute.tasks) == 3
+    in_flight: list[int] = []  # when each task came, itself included
+
+    def count(_function: str, _names: list[str]) -> None:
+        in_flight.append(sum(not reply.done() for reply in compute.ids))
+
+    compute, given = ScriptedCompute(count, slots=3), tiles(10)
+    start(compute, {"max_tiles_per_task": 1}).put(given)
+    for number in range(10):
+        compute.wait_for_tasks(min(number + 3, 10))
+        list(compute.ids)[number].set_result(rows_for("", compute.tasks[number]))
+    results(given)
+    assert max(in_flight) == 3
 
 
 def test_few_tiles_share_a_task_where_tasks_are_dear(start: Start) -> None:
@@ -130,14 +137,25 @@ def test_tiles_put_one_by_one_share_a_task(start: Start) -> None:
 
 
 def test_nothing_is_sent_while_the_bucket_is_empty(start: Start) -> None:
-    compute, given = ScriptedCompute(), tiles(2)
-    compute.wait_s = 0.15
-    dispatcher = start(compute)
-    dispatcher.put(given)
-    time.sleep(0.1)
-    assert compute.tasks == []
-    compute.wait_s = 0.0
+    class Bucket(ScriptedCompute):
+        """Empty the first ten times that somebody asks."""
+
+        asked = 0
+
+        def delay_s(self) -> float:
+            self.asked += 1
+            return 0.01 if self.asked <= 10 else 0.0
+
+    asked: list[int] = []  # before each task
+
+    def answer(function: str, names: list[str]) -> Json:
+        asked.append(compute.asked)
+        return rows_for(function, names)
+
+    compute, given = Bucket(answer), tiles(2)
+    start(compute).put(given)
     results(given)
+    assert asked[0] > 10
 
 
 # ------------------------------------------------------------------------------------- lost, refused, failed, too large

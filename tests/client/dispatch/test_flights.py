@@ -1,4 +1,4 @@
-"""When a parcel in flight is late."""
+"""Deadlines of parcels in flight."""
 
 from __future__ import annotations
 

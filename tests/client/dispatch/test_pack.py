@@ -1,4 +1,4 @@
-"""Which way a tile travels, and what fits into a task."""
+"""How a tile travels, and what fits into a task."""
 
 from __future__ import annotations
 

@@ -3,28 +3,74 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mhfd._version import __version__
 from mhfd.contract import Failure, FocusParams, FocusResult, Provenance
 from mhfd_client.ledger import Ledger, Run, SeenFile, open_ledger
+from mhfd_client.ledger.database import Database
 from mhfd_client.naming.position import Position
 from postgres import Postgres, postgres
 
 __all__ = ["postgres"]
 
+Ask = Callable[..., list[tuple[Any, ...]]]  # a question in SQL, with its values -> the rows
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty ledger."""
+    """An empty ledger's place."""
     if request.param == "sqlite":
         return str(tmp_path / "ledger.db")
     server: Postgres = request.getfixturevalue("postgres")
     return server.without_schema("mhfd")
+
+
+@contextmanager
+def asking(where: str | Path) -> Iterator[Ask]:
+    """A connection of its own that only reads, as anybody may ask in SQL (docs/ledger.md)."""
+    if str(where).startswith("postgresql://"):
+        import psycopg
+
+        options = "-c search_path=mhfd -c default_transaction_read_only=on"
+        with psycopg.connect(str(where), options=options) as server:
+            yield lambda sql, *values: server.execute(sql.replace("?", "%s"), values or None).fetchall()
+        return
+    with closing(sqlite3.connect(f"{Path(where).as_uri()}?mode=ro", uri=True)) as file:
+        yield lambda sql, *values: file.execute(sql, values).fetchall()
+
+
+@pytest.fixture
+def ask(where: str) -> Ask:
+    """Ask the database in SQL, for what the ledger has no method to tell."""
+
+    def ask(sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with asking(where) as asked:
+            return asked(sql, *values)
+
+    return ask
+
+
+@pytest.fixture
+def database(where: str) -> Iterator[Database]:
+    """The database as the schema works with it, still without tables."""
+    if where.startswith("postgresql://"):
+        from mhfd_client.ledger.postgres import PostgresDatabase
+
+        with closing(PostgresDatabase(where)) as server:
+            yield server
+        return
+    from mhfd_client.ledger.sqlite import SQLiteDatabase
+
+    with closing(SQLiteDatabase(Path(where))) as file:
+        yield file
 
 
 @pytest.fixture
@@ -40,7 +86,7 @@ def run(ledger: Ledger, tmp_path: Path) -> Run:
 
 @pytest.fixture
 def walk(ledger: Ledger, run: Run) -> Callable[..., int]:
-    """Bring one file of one page as far as a state; its tile_id."""
+    """Bring one file of one page to a state; its tile_id."""
 
     def walk(path: str, state: str, *, pixels: str = "p", now: float = 100.0, size: int = 10, mtime: int = 1) -> int:
         ledger.see(run.run_id, [(SeenFile(path, size, mtime), Position(section=1, row=0, col=0))], now)
@@ -91,42 +137,42 @@ def make_failed() -> Callable[..., FocusResult]:
     return failed
 
 
-def check(ledger: Ledger) -> None:
-    """What holds in every ledger at every moment."""
-    ask = ledger._ask
-    counted = Counter[tuple[object, ...]]()
-    for *key, n in ask("SELECT run_id, state, gone, stalled, superseded, n FROM counter"):
-        counted[tuple(key)] = n
-    found = Counter(
-        (run_id, state, int(gone is not None), int(stalled is not None), int(newer is not None))
-        for run_id, state, gone, stalled, newer in ask(
-            "SELECT run_id, state, gone_at, stalled_at, superseded_by FROM tile"
+def check(where: str | Path) -> None:
+    """Check the invariants of a ledger."""
+    with asking(where) as ask:
+        counted = Counter[tuple[object, ...]]()
+        for *key, n in ask("SELECT run_id, state, gone, stalled, superseded, n FROM counter"):
+            counted[tuple(key)] = n
+        found = Counter(
+            (run_id, state, int(gone is not None), int(stalled is not None), int(newer is not None))
+            for run_id, state, gone, stalled, newer in ask(
+                "SELECT run_id, state, gone_at, stalled_at, superseded_by FROM tile"
+            )
         )
-    )
-    assert +counted == found
-    assert not ask(
-        "SELECT t.tile_id FROM tile AS t LEFT JOIN result AS r ON r.tile_id = t.tile_id "
-        "WHERE (t.state IN ('scored', 'failed')) <> (r.tile_id IS NOT NULL) OR r.status <> t.state"
-    ), "a row has a result exactly when it is scored or failed"
-    assert not ask(
-        "SELECT t.tile_id FROM tile AS t LEFT JOIN attempt AS a ON a.tile_id = t.tile_id AND a.ended_at IS NULL "
-        "WHERE (t.state = 'submitted') <> (a.tile_id IS NOT NULL)"
-    ), "an attempt is open exactly while the tile is submitted"
-    assert not ask(
-        "SELECT t.folder_id, t.name FROM tile AS t WHERE t.superseded_by IS NULL AND t.page = 0 "
-        "GROUP BY t.folder_id, t.name HAVING COUNT(*) > 1"
-    ), "a file has one newest generation"
-    assert not ask(
-        "SELECT t.folder_id, t.name, t.generation FROM tile AS t "
-        "GROUP BY t.folder_id, t.name, t.generation HAVING COUNT(*) <> MAX(t.pages) OR MIN(t.pages) <> MAX(t.pages)"
-    ), "all pages of a file are there, or none but the first"
-    for tile_sha256, text in ask(
-        "SELECT t.tile_sha256, r.json FROM tile AS t JOIN result AS r ON r.tile_id = t.tile_id "
-        "WHERE r.status = 'scored'"
-    ):
-        assert json.loads(text)["provenance"]["tile_sha256"] == tile_sha256
+        assert +counted == found
+        assert not ask(
+            "SELECT t.tile_id FROM tile AS t LEFT JOIN result AS r ON r.tile_id = t.tile_id "
+            "WHERE (t.state IN ('scored', 'failed')) <> (r.tile_id IS NOT NULL) OR r.status <> t.state"
+        ), "a row has a result exactly when it is scored or failed"
+        assert not ask(
+            "SELECT t.tile_id FROM tile AS t LEFT JOIN attempt AS a ON a.tile_id = t.tile_id AND a.ended_at IS NULL "
+            "WHERE (t.state = 'submitted') <> (a.tile_id IS NOT NULL)"
+        ), "an attempt is open exactly while the tile is submitted"
+        assert not ask(
+            "SELECT t.folder_id, t.name FROM tile AS t WHERE t.superseded_by IS NULL AND t.page = 0 "
+            "GROUP BY t.folder_id, t.name HAVING COUNT(*) > 1"
+        ), "a file has one newest generation"
+        assert not ask(
+            "SELECT t.folder_id, t.name, t.generation FROM tile AS t "
+            "GROUP BY t.folder_id, t.name, t.generation HAVING COUNT(*) <> MAX(t.pages) OR MIN(t.pages) <> MAX(t.pages)"
+        ), "all pages of a file are there, or none but the first"
+        for tile_sha256, text in ask(
+            "SELECT t.tile_sha256, r.json FROM tile AS t JOIN result AS r ON r.tile_id = t.tile_id "
+            "WHERE r.status = 'scored'"
+        ):
+            assert json.loads(text)["provenance"]["tile_sha256"] == tile_sha256
 
 
 @pytest.fixture
-def sound() -> Callable[[Ledger], None]:
+def sound() -> Callable[[str | Path], None]:
     return check

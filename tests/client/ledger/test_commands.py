@@ -1,4 +1,4 @@
-"""`mhfd status`, `export`, `retry` and `recover` as a user runs them; tables are written alike from both databases."""
+"""`mhfd status`, `export`, `retry` and `recover` as a user runs them; both databases export the same tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mhfd.contract import FocusResult
+from mhfd.contract import MEASURE, FocusResult
 from mhfd.judge import judge
 from mhfd_client.cli import main
 from mhfd_client.ledger import Ledger, Missing, Run, open_ledger
@@ -83,7 +83,7 @@ def test_status_says_whether_somebody_watches(ledger: Ledger, run: Run) -> None:
 
 def test_a_watcher_that_ended_is_not_running(ledger: Ledger, run: Run) -> None:
     ledger.heartbeat(run.run_id, {"pid": 7, "host": "scope", "ended": True}, time.time())
-    assert "no watcher is running; the last one was here 20" in invoke("status").stdout
+    assert "no watcher is running; the last sign of one was 20" in invoke("status").stdout
 
 
 def test_a_watcher_that_is_silent_is_not_running(ledger: Ledger, run: Run) -> None:
@@ -211,8 +211,8 @@ def test_a_name_of_any_letters_is_exported(walk: Walk) -> None:
 def test_of_a_large_folder_a_part_is_enough_for_the_verdicts(
     ledger: Ledger, run: Run, seven: list[FocusResult]
 ) -> None:
-    assert len(ledger.measures(run.run_id, "s1")) == 7
-    assert len(ledger.measures(run.run_id, "s1", at_most=3)) in (2, 3)
+    assert len(ledger.measures(run.run_id, "s1", MEASURE)) == 7
+    assert len(ledger.measures(run.run_id, "s1", MEASURE, at_most=3)) in (2, 3)
 
 
 # --- retry and recover --------------------------------------------------------------------------------------------

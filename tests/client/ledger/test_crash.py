@@ -1,4 +1,4 @@
-"""A process that writes is killed in the middle; its ledger is whole, and has all that was told to be stored."""
+"""A writing process is killed in the middle; its ledger is whole, and has all that was reported as stored."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from mhfd.contract import FocusParams
-from mhfd_client.ledger import Ledger, open_ledger
+from mhfd_client.ledger import open_ledger
 
-# Walks files through all states, five at a time, one of them a stack of two pages; tells what is stored.
+# Takes files through all states, five at a time, one of them a stack of two pages; prints what is stored.
 WRITER = """
 import itertools, sys, time
 from mhfd.contract import FocusParams, FocusResult, Provenance
@@ -50,7 +50,7 @@ with open_ledger(sys.argv[1]) as ledger:
 
 
 def killed_writer(where: str, lines: int, after_s: float) -> set[int]:
-    """What it told before it was killed: so long after so many lines."""
+    """The lines it printed before it was killed, `after_s` after some."""
     command = [sys.executable, "-c", WRITER, where]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
@@ -62,13 +62,13 @@ def killed_writer(where: str, lines: int, after_s: float) -> set[int]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_kill_leaves_no_step_half_done(where: str, seed: int, sound: Callable[[Ledger], None]) -> None:
+def test_a_kill_leaves_no_step_half_done(where: str, seed: int, sound: Callable[[str], None]) -> None:
     rng = random.Random(seed)
     told: set[int] = set()
     for _ in range(2):
         told |= killed_writer(where, rng.randrange(1, 60), rng.uniform(0, 0.03))
         with open_ledger(where) as ledger:
-            sound(ledger)
+            sound(where)
             run = ledger.open_run("/data", FocusParams(), layout="auto", endpoint="local")
             stored = {row.tile_id for row in ledger.rows(run.run_id, states=["scored"], generations=True)}
     assert told <= stored

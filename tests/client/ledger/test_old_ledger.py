@@ -70,4 +70,7 @@ def test_status_and_export_show_it(file: Path) -> None:
 
 def test_rows_that_version_0_1_0_printed_are_read() -> None:
     rows = json.loads((DATA / "rows-0.1.0.json").read_text(encoding="utf-8"))
-    assert [FocusResult.from_dict(row).to_dict() for row in rows] == rows
+    for row in rows:
+        read = FocusResult.from_dict(row).to_dict()
+        assert read["provenance"].pop("measure") == 1
+        assert read == row

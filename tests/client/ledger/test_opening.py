@@ -1,4 +1,4 @@
-"""What a ledger may find when it is opened, and what it says then."""
+"""Opening a ledger: all that may be wrong with it, and the messages."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ledger_connections import Connection
 from mhfd.contract import FocusParams
 from mhfd_client.ledger import (
     Ledger,
@@ -20,16 +23,20 @@ from mhfd_client.ledger import (
     LedgerError,
     LedgerFormatError,
     LedgerFullError,
+    LedgerGoneError,
     LedgerUnavailableError,
     Run,
     SeenFile,
     open_ledger,
 )
+from mhfd_client.ledger.database import Database
 from mhfd_client.ledger.schema import MIGRATIONS, upgrade, version_of
 from mhfd_client.ledger.sqlite import SQLiteDatabase
 from postgres import Postgres
 
-OLD = (*MIGRATIONS, (("all", "ALTER TABLE run ADD COLUMN remark TEXT"),))
+Ask = Callable[..., list[tuple[Any, ...]]]
+
+NEWER = (*MIGRATIONS, (("all", "ALTER TABLE run ADD COLUMN remark TEXT"),))
 
 
 def see(ledger: Ledger, run: Run, path: str) -> None:
@@ -48,25 +55,25 @@ def test_what_was_stored_is_there_after_opening_again(where: str) -> None:
         assert [row.path for row in ledger.rows(run.run_id)] == ["a.tif"]
 
 
-def test_an_older_ledger_is_upgraded(where: str) -> None:
-    with open_ledger(where) as ledger:
-        upgrade(ledger._database, OLD)
-        assert version_of(ledger._database, OLD) == len(OLD)
-        assert ledger._ask("SELECT remark FROM run") == []
+def test_an_older_ledger_is_upgraded(where: str, database: Database, ask: Ask) -> None:
+    open_ledger(where).close()
+    upgrade(database, NEWER)
+    assert version_of(database, NEWER) == len(NEWER)
+    assert ask("SELECT remark FROM run") == []
 
 
-def test_an_upgrade_that_fails_changes_nothing(where: str) -> None:
-    broken = (*OLD, (("all", "ALTER TABLE nowhere ADD COLUMN x TEXT"),))
-    with open_ledger(where) as ledger:
-        with pytest.raises(Exception, match="nowhere"):
-            upgrade(ledger._database, broken)
-        assert version_of(ledger._database) == len(MIGRATIONS)
-        upgrade(ledger._database, OLD)
+def test_an_upgrade_that_fails_changes_nothing(where: str, database: Database, ask: Ask) -> None:
+    broken = (*NEWER, (("all", "ALTER TABLE nowhere ADD COLUMN x TEXT"),))
+    open_ledger(where).close()
+    with pytest.raises(Exception, match="nowhere"):
+        upgrade(database, broken)
+    assert version_of(database) == len(MIGRATIONS)
+    upgrade(database, NEWER)  # the column is not there yet, and there is no transaction left open
+    assert ask("SELECT remark FROM run") == []
 
 
-def test_the_ledger_of_a_newer_mhfd_is_refused(where: str) -> None:
-    with open_ledger(where) as ledger:
-        upgrade(ledger._database, OLD)
+def test_the_ledger_of_a_newer_mhfd_is_refused(where: str, database: Database) -> None:
+    upgrade(database, NEWER)
     with pytest.raises(LedgerFormatError, match="was written by a newer mhfd"):
         open_ledger(where)
 
@@ -130,15 +137,25 @@ def test_a_reader_makes_no_ledger(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_reader_does_not_upgrade(tmp_path: Path) -> None:
+def test_a_reader_does_not_fill_an_empty_file(tmp_path: Path) -> None:
     sqlite3.connect(tmp_path / "ledger.db").close()
-    with pytest.raises(LedgerFormatError, match="bring it up to date"):
+    with pytest.raises(LedgerFormatError, match="is empty"):
         open_ledger(tmp_path / "ledger.db", readonly=True)
+    assert (tmp_path / "ledger.db").stat().st_size == 0
+
+
+def test_a_reader_brings_an_older_ledger_up_to_date(tmp_path: Path) -> None:
+    with closing(SQLiteDatabase(tmp_path / "ledger.db")) as database:
+        upgrade(database, MIGRATIONS[:1])
+    with open_ledger(tmp_path / "ledger.db", readonly=True) as ledger:
+        assert ledger.runs() == []
+    with closing(SQLiteDatabase(tmp_path / "ledger.db", readonly=True)) as database:
+        assert version_of(database) == len(MIGRATIONS)
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("features,focus_score\n" * 100)
-    with pytest.raises(LedgerFormatError, match="is a file of another kind"):
+    with pytest.raises(LedgerFormatError, match="is not a ledger"):
         open_ledger(tmp_path / "ledger.db")
 
 
@@ -176,20 +193,21 @@ def test_a_folder_that_may_not_be_written_is_a_sentence(tmp_path: Path) -> None:
         open_ledger(tmp_path / "ledger.db")
 
 
-def test_a_full_disk_is_an_error_of_its_own_and_loses_nothing(tmp_path: Path, sound: Callable[[Ledger], None]) -> None:
+def test_a_full_disk_is_an_error_of_its_own_and_loses_nothing(
+    tmp_path: Path, sound: Callable[[Path], None], connections: list[Connection]
+) -> None:
     with open_ledger(tmp_path / "ledger.db") as ledger:
         run = ledger.open_run("/data", FocusParams(), layout="auto", endpoint="local")
         see(ledger, run, "first.tif")
-        ((pages,),) = ledger._ask("PRAGMA page_count")
-        ledger._ask(f"PRAGMA max_page_count = {pages}")  # what a full disk looks like to SQLite
+        connections[0].fill()
         many = [(SeenFile(f"{k}.tif", 1, 1), None) for k in range(2000)]
         with pytest.raises(LedgerFullError, match="make room"):
             ledger.see(run.run_id, many, 2.0)
         assert [row.path for row in ledger.rows(run.run_id)] == ["first.tif"]
-        ledger._ask("PRAGMA max_page_count = 1000000")
+        connections[0].make_room(1_000_000)
         ledger.see(run.run_id, many, 3.0)
         assert ledger.summary(run.run_id).counts["seen"] == 2001
-        sound(ledger)
+        sound(tmp_path / "ledger.db")
 
 
 def test_a_ledger_that_somebody_keeps_locked_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,10 +218,11 @@ def test_a_ledger_that_somebody_keeps_locked_is_busy(tmp_path: Path, monkeypatch
         pass
 
 
-def test_every_commit_reaches_the_disk(tmp_path: Path) -> None:
-    with open_ledger(tmp_path / "ledger.db") as ledger:
-        assert ledger._ask("PRAGMA synchronous") == [(2,)]
-        assert ledger._ask("PRAGMA journal_mode") == [("wal",)]
+def test_every_commit_reaches_the_disk(tmp_path: Path, connections: list[Connection]) -> None:
+    with open_ledger(tmp_path / "ledger.db"):
+        (connection,) = connections
+        assert connection.execute("PRAGMA synchronous").fetchall() == [(2,)]
+        assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
 
 
 def test_an_old_sqlite_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,3 +318,36 @@ def test_a_lease_that_somebody_else_has_meanwhile_is_told(postgres: Postgres) ->
                 see(ledger, run, "a.tif")  # the first to notice
             with open_ledger(where) as other, other.lease(run.run_id), pytest.raises(LedgerBusyError):
                 ledger.heartbeat(run.run_id, {}, 1.0)
+
+
+# --- Whose it is, and whether it is still there --------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such permissions")
+def test_a_new_ledger_and_its_companions_are_for_their_owner(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with open_ledger(tmp_path / "ledger.db") as ledger:
+            run = ledger.open_run("/run", FocusParams(), layout="plain", endpoint="local")
+            with ledger.lease(run.run_id):
+                modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    assert {"ledger.db", "ledger.db-wal", "ledger.db.run1.lock"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not let go of an open file")
+@pytest.mark.parametrize("change", ["deleted", "renamed", "replaced"])
+def test_a_heartbeat_notices_that_the_file_is_gone(tmp_path: Path, change: str) -> None:
+    file = tmp_path / "ledger.db"
+    with open_ledger(file) as ledger:
+        run = ledger.open_run("/run", FocusParams(), layout="plain", endpoint="local")
+        ledger.heartbeat(run.run_id, {}, 1.0)
+        file.rename(tmp_path / "elsewhere.db")
+        if change == "deleted":
+            (tmp_path / "elsewhere.db").unlink()
+        elif change == "replaced":
+            file.touch()
+        with pytest.raises(LedgerGoneError, match="deleted, renamed or replaced"):
+            ledger.heartbeat(run.run_id, {}, 2.0)

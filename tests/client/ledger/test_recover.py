@@ -19,9 +19,9 @@ Make = Callable[..., FocusResult]
 
 
 @pytest.fixture(autouse=True)
-def sound_at_the_end(ledger: Ledger, sound: Callable[[Ledger], None]) -> Iterator[None]:
+def sound_at_the_end(ledger: Ledger, where: str, sound: Callable[[str], None]) -> Iterator[None]:
     yield
-    sound(ledger)
+    sound(where)
 
 
 def line(result: FocusResult) -> dict[str, Any]:

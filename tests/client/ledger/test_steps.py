@@ -1,4 +1,4 @@
-"""A tile's way through the ledger, on both databases. Every test ends with a look at what always holds."""
+"""The steps of a tile through the ledger, on both databases. Every test ends with a check of the invariants."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,12 +27,13 @@ from mhfd_client.naming.position import Position
 
 Walk = Callable[..., int]
 Make = Callable[..., FocusResult]
+Attempts = Callable[[int], list[tuple[Any, ...]]]
 
 
 @pytest.fixture(autouse=True)
-def sound_at_the_end(ledger: Ledger, sound: Callable[[Ledger], None]) -> Iterator[None]:
+def sound_at_the_end(ledger: Ledger, where: str, sound: Callable[[str], None]) -> Iterator[None]:
     yield
-    sound(ledger)
+    sound(where)
 
 
 def see(ledger: Ledger, run: Run, path: str, size: int = 10, mtime: int = 1, now: float = 100.0) -> None:
@@ -364,17 +366,18 @@ def test_the_copy_of_a_superseded_tile_is_of_no_use(ledger: Ledger, run: Run, wa
 # --- Submitting and storing ---------------------------------------------------------------------------------------
 
 
-def attempts(ledger: Ledger, tile_id: int) -> list[tuple[object, ...]]:
-    return ledger._ask(
-        "SELECT attempt, endpoint, task_id, outcome, device FROM attempt WHERE tile_id = ? ORDER BY attempt", tile_id
-    )
+@pytest.fixture
+def attempts(ask: Callable[..., list[tuple[Any, ...]]]) -> Attempts:
+    """Of a tile: number, endpoint, task, outcome and device of each."""
+    of_tile = "SELECT attempt, endpoint, task_id, outcome, device FROM attempt WHERE tile_id = ? ORDER BY attempt"
+    return lambda tile_id: ask(of_tile, tile_id)
 
 
-def test_each_submission_is_an_attempt(ledger: Ledger, walk: Walk) -> None:
+def test_each_submission_is_an_attempt(ledger: Ledger, walk: Walk, attempts: Attempts) -> None:
     tile_id = walk("a.tif", "submitted")
     ledger.back([tile_id], "staged", "the worker died", 200.0)
     ledger.submit([tile_id], "dgx", 201.0)
-    assert attempts(ledger, tile_id) == [(1, "local", None, "the worker died", None), (2, "dgx", None, None, None)]
+    assert attempts(tile_id) == [(1, "local", None, "the worker died", None), (2, "dgx", None, None, None)]
     assert row(ledger, tile_id).attempts == 2
 
 
@@ -396,13 +399,13 @@ def test_the_state_to_resume_from_is_kept_and_names_the_tasks(ledger: Ledger, ru
     assert ledger.resume(run.run_id) is None
 
 
-def test_a_result_is_stored_with_its_device(ledger: Ledger, walk: Walk, make_scored: Make) -> None:
+def test_a_result_is_stored_with_its_device(ledger: Ledger, walk: Walk, make_scored: Make, attempts: Attempts) -> None:
     tile_id = walk("a.tif", "submitted")
     result = make_scored("a.tif", "p", device="A100")
     assert ledger.store([(tile_id, result)], 200.0) == [tile_id]
     found = row(ledger, tile_id)
     assert (found.state, found.scored_at, found.result) == ("scored", 200.0, result.to_dict())
-    assert attempts(ledger, tile_id) == [(1, "local", None, "scored", "A100")]
+    assert attempts(tile_id) == [(1, "local", None, "scored", "A100")]
 
 
 def test_what_is_scored_stays(ledger: Ledger, walk: Walk, make_scored: Make, make_failed: Make) -> None:
@@ -627,7 +630,7 @@ def test_threads_and_connections_may_write_at_once(ledger: Ledger, run: Run, whe
 
 
 def test_one_pipeline_at_a_time(ledger: Ledger, run: Run, where: str) -> None:
-    busy = pytest.raises(LedgerBusyError, match=rf"process {os.getpid()} on \S+ works on this run since")
+    busy = pytest.raises(LedgerBusyError, match=rf"process {os.getpid()} on \S+ has worked on this run since")
     with open_ledger(where) as other:
         with ledger.lease(run.run_id), busy, other.lease(run.run_id):
             pass
@@ -638,7 +641,13 @@ def test_one_pipeline_at_a_time(ledger: Ledger, run: Run, where: str) -> None:
 def test_pipelines_on_different_runs_share_a_ledger(ledger: Ledger, run: Run, where: str) -> None:
     second = ledger.open_run("/another", FocusParams(), layout="auto", endpoint="local")
     with open_ledger(where) as other, ledger.lease(run.run_id), other.lease(second.run_id):
-        pass
+        see(ledger, run, "a.tif")
+        see(other, second, "b.tif")
+        with open_ledger(where) as third:
+            assert [[r.path for r in third.rows(each.run_id)] for each in (run, second)] == [["a.tif"], ["b.tif"]]
+            for each in (run, second):
+                with pytest.raises(LedgerBusyError), third.lease(each.run_id):
+                    pass
 
 
 def test_readers_are_free_while_somebody_writes(ledger: Ledger, run: Run, where: str) -> None:

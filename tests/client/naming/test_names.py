@@ -121,7 +121,9 @@ def test_a_huge_number_is_no_section(digits: str) -> None:
 @settings(deadline=None)
 @given(path=st.text(max_size=80))
 def test_any_name_is_read_without_a_fault(layout: str, path: str) -> None:
-    open_layout(layout).position(path)
+    position = open_layout(layout).position(path)
+    numbers = () if position is None else (position.section, *position.cell)
+    assert all(number is None or 0 <= number < 2**63 for number in numbers)  # what a database can hold
 
 
 @settings(deadline=None)

@@ -1,4 +1,4 @@
-"""What happens to a watch that is asked to end, that finds no room, or whose steps fail."""
+"""A watch that is asked to end, that meets a full disk, or whose steps fail."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from ledger_connections import Connection
 from mhfd_client.config import load_config, resolve
 from mhfd_client.ledger import Ledger, LedgerFullError, open_ledger
 from mhfd_client.pipeline import Board
@@ -88,7 +89,7 @@ def test_watch_ends_in_good_order(watch: subprocess.Popen[bytes], run: Path, num
 # ---------------------------------------------------------------------------------------------------------- no room
 
 
-def test_full_disk_loses_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_loses_nothing(run: Path, monkeypatch: pytest.MonkeyPatch, connections: list[Connection]) -> None:
     """There is room for one page more at a time, so that each step meets a full disk, and none forgets anything."""
     monkeypatch.setattr("mhfd_client.pipeline.runner.FIRST_PAUSE_S", 0.02)
     monkeypatch.setattr("mhfd_client.pipeline.runner.LONGEST_PAUSE_S", 0.05)
@@ -99,8 +100,7 @@ def test_full_disk_loses_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     file, told = run.parent / "ledger.db", list[str]()
     settings = resolve(config, None, {"ledger": str(file)}, environ={})
     with open_watch(run, config, settings, once=False, tell=told.append) as pipeline:
-        ledger: Ledger = pipeline._context.ledger
-        pages = fill(ledger)
+        connections[0].fill()
         thread = threading.Thread(target=pipeline.run)
         thread.start()
         try:
@@ -108,8 +108,7 @@ def test_full_disk_loses_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
             end_s = time.monotonic() + END_S
             while scored(file) < 40:
                 assert time.monotonic() < end_s, f"{scored(file)} of 40 tiles are scored"
-                pages += 1
-                ledger._ask(f"PRAGMA max_page_count = {pages}")
+                connections[0].make_room(1)
                 time.sleep(0.1)
         finally:
             pipeline.stop()
@@ -140,13 +139,6 @@ def test_no_step_forgets_what_the_ledger_did_not_take(run: Path, monkeypatch: py
             thread.join(END_S)
 
 
-def fill(ledger: Ledger) -> int:
-    """Room for no page more than there are; how many that are."""
-    ((pages,),) = ledger._ask("PRAGMA page_count")
-    ledger._ask(f"PRAGMA max_page_count = {pages}")
-    return int(pages)
-
-
 # ------------------------------------------------------------------------------------------------------ failing steps
 
 
@@ -175,7 +167,7 @@ def test_step_that_fails_is_told_and_tried_again(monkeypatch: pytest.MonkeyPatch
     assert step.done.wait(END_S)
     runner.stop()
     assert runner.join(END_S)
-    assert told == ["failing: there is no room; trying again", "failing: goes on"]
+    assert told == ["failing: there is no room; trying again", "failing: works again"]
 
 
 def test_step_that_is_woken_does_not_wait() -> None:

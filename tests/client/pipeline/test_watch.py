@@ -1,4 +1,4 @@
-"""What a watch makes of a folder, from the first scan to the ledger, on this machine."""
+"""A watch of a folder on this machine, from the first scan to the ledger."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ Watch = Callable[..., list[str]]
 
 
 def watch_once(folder: Path, config: Config, ledger: Path, **flags: Any) -> list[str]:
-    """`mhfd watch --once` without its process; what it told."""
+    """`mhfd watch --once` without its process; its notices."""
     told: list[str] = []
     settings = resolve(config, None, {"ledger": str(ledger), **flags}, environ={})
     with open_watch(folder, config, settings, once=True, tell=told.append) as pipeline:
@@ -75,10 +75,12 @@ def watch_once(folder: Path, config: Config, ledger: Path, **flags: Any) -> list
 
 
 @contextmanager
-def watching(folder: Path, config: Config, ledger: Path, **flags: Any) -> Iterator[Pipeline]:
+def watching(
+    folder: Path, config: Config, ledger: Path, *, tell: Callable[[str], None] = lambda _: None, **flags: Any
+) -> Iterator[Pipeline]:
     """A watch that goes on while the block does its work."""
     settings = resolve(config, None, {"ledger": str(ledger), **flags}, environ={})
-    with open_watch(folder, config, settings, once=False, tell=lambda _: None) as pipeline:
+    with open_watch(folder, config, settings, once=False, tell=tell) as pipeline:
         thread = threading.Thread(target=pipeline.run)
         thread.start()
         try:
@@ -209,10 +211,11 @@ def test_tile_is_scored_when_its_last_byte_is_written(run: Path, config: Config,
 
 
 def test_folder_that_vanishes_and_returns_loses_nothing(run: Path, config: Config, ledger: Path) -> None:
-    with watching(run, config, ledger):
+    told: list[str] = []
+    with watching(run, config, ledger, tell=told.append):
         wait_until(lambda: list(states(ledger).values()) == ["scored"] * 4)
         run.rename(run.with_name("away"))
-        time.sleep(1.0)
+        wait_until(lambda: any("check the folder" in each for each in told))  # a scan did not find it
         run.with_name("away").rename(run)
         write(run, "s0003/s0003_r0_c0.tif", tile(8))
         wait_until(lambda: list(states(ledger).values()) == ["scored"] * 5)

@@ -378,7 +378,8 @@ def test_ctrl_c_leaves_no_temporary_file_and_a_manifest(run: Path, tmp_path: Pat
     command = [sys.executable, "-m", "mhfd_client", "replay", run, "--into", into, "--half-written", "--rate", "20"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         end_s = time.monotonic() + 20
-        while not (into.is_dir() and any(into.rglob("*.tmp"))) and time.monotonic() < end_s:
+        while not (into.is_dir() and any(into.rglob("*.tmp"))):
+            assert time.monotonic() < end_s, "no temporary file was seen"
             time.sleep(0.005)
         child.send_signal(signal.SIGINT)
         child.communicate(timeout=20)

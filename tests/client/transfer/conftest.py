@@ -45,7 +45,7 @@ def settle(transfer: Transfer, number: int = 1, *, timeout_s: float = TIMEOUT_S)
 
 
 def until(fact: Callable[[], Any], transfer: Transfer, *, timeout_s: float = TIMEOUT_S) -> Any:
-    """Poll until the fact holds; what it says. Nothing may be decided meanwhile."""
+    """Poll until the fact is true; return it. No file may be decided meanwhile."""
     deadline = time.monotonic() + timeout_s
     while not (found := fact()):
         if time.monotonic() > deadline:
@@ -57,7 +57,7 @@ def until(fact: Callable[[], Any], transfer: Transfer, *, timeout_s: float = TIM
 
 @dataclass
 class Move:
-    """Globus Transfer between two folders; `transfer()` is another process's view each time."""
+    """Globus Transfer between two folders; each `transfer()` acts as another process."""
 
     service: Service
     root: Path

@@ -192,7 +192,7 @@ def test_task_found_again_may_be_of_fewer_files(move: Move) -> None:
 
 
 def test_files_of_an_earlier_process_are_not_handed_back(move: Move) -> None:
-    """Its task may have them, whatever fits into a task now."""
+    """Its task may have them, even if fewer fit into one now."""
     first, files = move.transfer(), [outgoing(move.root, f"t{number}.tif", b"123456") for number in range(3)]
     ticket = first.ticket()
     second = move.transfer(max_bytes=10)
@@ -407,9 +407,9 @@ def test_closing_hands_over_what_is_to_be_removed(move: Move) -> None:
     transfer.clean([arrived.place or {}])
     transfer.close()
     deadline = time.monotonic() + 10
-    while move.copies() and time.monotonic() < deadline:
+    while copies := move.copies():
+        assert time.monotonic() < deadline, f"not removed: {copies}"
         time.sleep(0.01)
-    assert not move.copies()
 
 
 def test_deletion_that_fails_is_told(move: Move) -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong with Globus Transfer, each by itself and all of it at once."""
+"""Faults of Globus Transfer, each by itself and all at once."""
 
 from __future__ import annotations
 

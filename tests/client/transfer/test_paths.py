@@ -1,4 +1,4 @@
-"""What files are called: by Globus Connect Personal, in the collections, and by the workers."""
+"""Paths of files: in Globus Connect Personal, in the collections, and on the workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds for every way of moving files."""
+"""Tests that every transfer passes."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def test_cleaning_takes_any_place(way: Callable[[], Transfer]) -> None:
 def test_closing_twice_does_nothing(way: Callable[[], Transfer]) -> None:
     transfer = way()
     transfer.close()
+    closed = transfer.room(), transfer.poll(), transfer.notices()
     transfer.close()
+    assert (transfer.room(), transfer.poll(), transfer.notices()) == closed
 
 
 # ------------------------------------------------------------------------------------------------ which way is taken

@@ -1,4 +1,4 @@
-"""Files made here, bit by bit where needed, so that what `read_tile` must say of them is known."""
+"""Image files made here, bit by bit where needed, so that the right answer is known."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def read_by_rows(path: Path | str, index: int = 0) -> Array:
     return np.concatenate([block for _, block in row_blocks(tile, 7)])
 
 
-# --- What is read -----------------------------------------------------------------------------------------------
+# --- Accepted files ---------------------------------------------------------------------------------------------
 
 WRITTEN = {
     "plain.tif": tiff_bytes(GREY),
@@ -292,7 +292,7 @@ def test_only_the_page_asked_for_is_read(tmp_path: Path, monkeypatch: pytest.Mon
     assert decoded == [7]
 
 
-# --- What is refused --------------------------------------------------------------------------------------------
+# --- Refused files ----------------------------------------------------------------------------------------------
 
 BAD: dict[str, tuple[str, bytes]] = {
     "empty": ("empty_file", b""),
@@ -384,7 +384,7 @@ def test_a_truncated_stack_is_refused_as_a_whole(tmp_path: Path) -> None:
     with pytest.raises(TileError, match="truncated"):
         count_tiles(path)
     assert error(path).code == "truncated"
-    assert read_tile(path, 1).pixels.shape == GREY.shape  # but the pages that are there can be had
+    assert read_tile(path, 1).pixels.shape == GREY.shape  # but the complete pages can be read
 
 
 def test_max_pixels_is_the_largest_tile_read(tmp_path: Path) -> None:
@@ -483,7 +483,7 @@ def fuzz_seeds() -> dict[str, bytes]:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What it returns, or the code of its error."""
+    """The result of `call`, or its error code."""
     try:
         return call()
     except TileError as exc:
@@ -521,7 +521,7 @@ def test_a_file_cut_anywhere_is_never_taken_for_another_tile(tmp_path: Path, nam
             assert exc.code in ("empty_file", "not_an_image", "truncated", "corrupt")
 
 
-# --- The gate for arrays ----------------------------------------------------------------------------------------
+# --- Checks of arrays -------------------------------------------------------------------------------------------
 
 
 def test_a_good_array_passes_unchanged() -> None:

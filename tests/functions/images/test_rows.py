@@ -1,4 +1,4 @@
-"""Tiles that stay in their file: every slice is what the whole read gives, and costs no more memory than itself."""
+"""Tiles that stay in their file: every slice equals the whole read, and costs no more memory than itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mhfd.contract import TileError
 from mhfd.images import TileRows, read_tile
 from mhfd.kernel.pixels import Pixels, row_blocks
 
-ROWS, COLS = 83, 70  # no multiple of any strip or tile below
+ROWS, COLS = 83, 70  # not a multiple of any strip or tile below
 GREY = np.random.default_rng(1).integers(0, 256, (ROWS, COLS), dtype=np.uint8)
 GREY16 = GREY.astype(np.uint16) * 257
 FLOAT = GREY.astype(np.float32) / 7
@@ -144,7 +144,7 @@ def test_bytes_with_their_bits_in_reverse_are_read_by_rows(tmp_path: Path, optio
     pixels = np.ascontiguousarray(np.packbits(np.unpackbits(GREY, axis=1, bitorder="little"), axis=1))
     tifffile.imwrite(tmp_path / "a.tif", pixels, extratags=[(65000, "H", 1, 2, True)], **options)
     data = (tmp_path / "a.tif").read_bytes()
-    if "compression" in options:  # then it is the packed bytes that are turned round
+    if "compression" in options:  # then the packed bytes are reversed
         tifffile.imwrite(tmp_path / "a.tif", GREY, extratags=[(65000, "H", 1, 2, True)], **options)
         with tifffile.TiffFile(tmp_path / "a.tif") as tif:
             page = tif.pages.first
@@ -239,11 +239,11 @@ def test_sixty_megapixels_are_read_in_a_few_mebibytes(tmp_path: Path, layout: st
     assert peak_bytes(read) < SIDE * SIDE / 5
 
 
-# --- What is wrong is told --------------------------------------------------------------------------------------
+# --- Errors -----------------------------------------------------------------------------------------------------
 
 
 def codes(path: Path) -> tuple[str, str]:
-    """Of the whole read and of the read by rows."""
+    """Error codes: read whole, and read by rows."""
     found = []
     for limit in (sys.maxsize, 0):
         with pytest.raises(TileError) as caught:
@@ -255,7 +255,7 @@ def codes(path: Path) -> tuple[str, str]:
 
 
 def damage(path: Path, strip: int, length: int | None = None) -> Path:
-    """Overwrite a strip's data with nonsense, or say in the header that it has only `length` bytes."""
+    """Overwrite a strip's data with nonsense, or declare only `length` bytes in the header."""
     with tifffile.TiffFile(path) as tif:
         page = tif.pages.first
         offset, size = page.dataoffsets[strip], page.databytecounts[strip]
@@ -286,7 +286,7 @@ def test_a_strip_cut_short_is_told_as_of_the_whole(tmp_path: Path, name: str) ->
 def test_the_rows_before_a_damaged_strip_are_right(tmp_path: Path) -> None:
     tile = rows_of(damage(written(tmp_path / "a.tif", "LZW, predictor 2"), strip=5))
     np.testing.assert_array_equal(tile[:30], GREY16[:30])
-    for _ in range(2):  # nor is what failed once taken for read
+    for _ in range(2):  # a failed strip is not kept as read
         with pytest.raises(TileError):
             tile[29:31]
 

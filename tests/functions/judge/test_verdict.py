@@ -55,7 +55,7 @@ def test_a_blurred_tile_with_a_preferred_direction_is_astigmatic() -> None:
 
 
 def test_direction_alone_is_no_fault() -> None:
-    """Fibres that run one way are sharp all the same."""
+    """Fibres that run one way are still sharp."""
     assert verdicts([*sharp_run(), tile("run/fibres.tif", 10.0, anisotropy=0.6)])[-1] == "in_focus"
 
 

@@ -1,4 +1,4 @@
-"""From a file or an array to a result: what is recorded, and that one bad tile is one failed row."""
+"""From a file or an array to a result, with provenance; one bad tile is one failed row."""
 
 from __future__ import annotations
 
@@ -327,14 +327,14 @@ def test_a_fault_in_the_kernel_is_one_failed_row(
     with caplog.at_level(logging.ERROR, logger="mhfd"):
         results = mhfd.score_many([tissue(), tissue(shape=(8, 8)), tissue()], QUICK)
     assert [r.error and r.error.code for r in results] == [None, code, None]
-    assert ("Traceback" in caplog.text) == (code == "internal")  # our faults leave a trace
+    assert ("Traceback" in caplog.text) == (code == "internal")  # our bugs leave a trace
 
 
 # --- The stream -------------------------------------------------------------------------------------------------
 
 
 class Source:
-    """Tiles without end that counts how many were drawn."""
+    """Endless tiles; counts how many were drawn."""
 
     def __init__(self) -> None:
         self.drawn = 0
@@ -399,7 +399,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
         mhfd.scor  # noqa: B018
 
 
-# --- Arguments that cannot be meant ------------------------------------------------------------------------------
+# --- Impossible arguments ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0.0, -1.0, float("nan"), float("inf")])

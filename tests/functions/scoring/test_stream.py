@@ -30,7 +30,7 @@ def tissue(seed: int, shape: tuple[int, int] = (40, 48)) -> NDArray[np.uint8]:
 
 
 class MortalDevice(HostDevice):
-    """Fails for good at its n-th synchronisation from `doom` on."""
+    """Fails permanently at its n-th synchronisation after `doom`."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def test_a_fault_of_ours_fails_no_other_tile(monkeypatch: pytest.MonkeyPatch, ca
 
 
 def test_what_is_done_is_given_out_while_the_source_makes_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A source that waits for the row of one tile before it gives many more is not left waiting for ever."""
+    """A source that waits for one tile's row before it yields many more does not wait for ever."""
     given: list[int] = []
 
     def source() -> Iterator[Job]:

@@ -22,7 +22,7 @@ COLLECTION = "6C54CADE-BDE5-45C1-BDEA-F4BD71DBA2CC"
 
 @pytest.fixture(autouse=True)
 def plain_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give each test a worker as it starts: on the processor, without settings."""
+    """Give each test a fresh worker: on the processor, without settings."""
     for name in ("GCS_LOCAL_MAPS", "MHFD_RESULT_DIR", "MHFD_SPOOL_DIR", "PARSL_WORKER_RANK", "PARSL_WORKER_COUNT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MHFD_BACKEND", "numpy")
@@ -33,14 +33,14 @@ def plain_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def tissue(seed: int = 1, dtype: str = "uint8") -> NDArray[Any]:
-    """Make a tile with something to count in it."""
+    """Make a tile with features in it."""
     rng = np.random.default_rng(seed)
     grey: NDArray[Any] = as_uint8(0.5 + 0.15 * texture(SHAPE, rng) + rng.normal(0, 0.01, SHAPE))
     return grey.astype(dtype) * 200 if np.dtype(dtype).itemsize > 1 else grey.astype(dtype)
 
 
 def write_run(folder: Path, count: int) -> list[str]:
-    """Write so many files of one tile each, and return their names."""
+    """Write `count` files of one tile each, and return their names."""
     folder.mkdir(exist_ok=True)
     names = [f"t{number:02}.tif" for number in range(count)]
     for number, name in enumerate(names):
@@ -49,7 +49,7 @@ def write_run(folder: Path, count: int) -> list[str]:
 
 
 def write_stack(path: Path, pages: int) -> None:
-    """Write one file of so many tiles."""
+    """Write one file of `pages` tiles."""
     with tifffile.TiffWriter(path) as writer:
         for seed in range(pages):
             writer.write(tissue(seed), contiguous=False)

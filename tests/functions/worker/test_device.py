@@ -62,7 +62,7 @@ def test_a_worker_whose_gpu_failed_ends_with_the_next_task(monkeypatch: pytest.M
 
     monkeypatch.setattr("mhfd.worker.device.os._exit", end)
     device.device_failed()
-    assert score_inline([])["rows"] == []  # in a process that is not Parsl's nobody is ended
+    assert score_inline([])["rows"] == []  # outside Parsl no process is ended
     monkeypatch.setenv("PARSL_WORKER_RANK", "0")
     with pytest.raises(EndedError):
         score_inline([])

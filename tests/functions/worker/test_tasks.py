@@ -1,4 +1,4 @@
-"""A task turns tiles into rows, one a tile, whatever the tiles are like."""
+"""A task turns tiles into rows, one per tile, whether good or bad."""
 
 from __future__ import annotations
 
