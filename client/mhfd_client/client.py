@@ -22,7 +22,7 @@ from mhfd.contract import FocusParams, FocusResult, ParamsError
 from mhfd.judge import judge
 from mhfd_client.compute.opening import open_compute
 from mhfd_client.compute.protocol import Compute, EndpointUnavailableError, Json, Status
-from mhfd_client.config import Config, LocalEndpoint, load_config
+from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, load_config
 from mhfd_client.dispatch import answers
 from mhfd_client.dispatch.dispatcher import Dispatcher
 from mhfd_client.dispatch.pack import Packer, Source, Tile, tile_of, tiles_of
@@ -251,20 +251,33 @@ class Client:
             if self._resources.closed:
                 raise RuntimeError("this Client is closed; make a new one")
             if self._dispatcher is None:
-                self._compute.connect(interactive=interactive)  # in the caller's thread: it may ask the user
-                self._dispatcher = self._new_dispatcher()
+                self._dispatcher = self._new_dispatcher(away=not self._connected(interactive))
             return self._dispatcher
 
-    def _new_dispatcher(self) -> Dispatcher:
-        overflow = None
-        if getattr(self.entry, "fallback", "none") == "local":
-            overflow = _Overflow(self.config.local, self._resources)
+    def _connected(self, interactive: bool | None) -> bool:
+        """Connect in the caller's thread, for it may ask the user; False where this machine is to do the work."""
+        try:
+            self._compute.connect(interactive=interactive)
+        except EndpointUnavailableError as error:
+            if not self._falls_back:
+                raise
+            self._on_notice(f"{error}; tiles are scored on this machine until '{self.endpoint}' can be reached")
+            return False
+        return True
+
+    @property
+    def _falls_back(self) -> bool:
+        return isinstance(self.entry, GlobusEndpoint) and self.entry.fallback == "local"
+
+    def _new_dispatcher(self, *, away: bool) -> Dispatcher:
+        overflow = _Overflow(self.config.local, self._resources) if self._falls_back else None
         dispatcher = Dispatcher(
             self._compute,
             Packer(self.endpoint, self.entry),
             overflow=overflow,
             on_notice=self._on_notice,
             on_change=self._on_state,
+            away=away,
         )
         self._compute.acknowledged = dispatcher.acknowledged
         self._resources.add(dispatcher)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -155,6 +156,37 @@ def test_this_machine_scores_while_the_endpoint_is_offline(run: Path, loopback: 
     loopback.faults.offline = True
     with watching(run, configured(loopback), [], fallback="local"):
         wait_until(lambda: all_scored(run, 3))
+    assert numbers(run) == truth(run)
+
+
+def test_this_machine_scores_while_globus_is_out_of_reach_at_the_start(
+    run: Path, loopback: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody can sign in, and no request gets through; when they do, tiles go to the endpoint again."""
+    config, told = configured(loopback, limits={"status_every_s": 0.5}), list[str]()
+    with monkeypatch.context() as away:
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        away.setenv("http_proxy", nowhere)
+        away.setenv("GLOBUS_SDK_SERVICE_URL_AUTH", nowhere)
+        away.setenv("GLOBUS_COMPUTE_USER_DIR", str(tmp_path / "no-tokens"))
+        settings = resolve(config, None, {"ledger": str(run.parent / "ledger.db"), "fallback": "local"}, environ={})
+        with open_watch(run, config, settings, once=False, tell=told.append) as pipeline:
+            thread = threading.Thread(target=pipeline.run)
+            thread.start()
+            try:
+                wait_until(lambda: all_scored(run, 3))
+                assert {(row.result or {})["provenance"]["device"] for row in rows(run)} == {"cpu"}
+                submissions = loopback.stats.count("submit")
+                away.undo()
+                wait_until(lambda: any("online again" in each for each in told))
+                add(run, 3)
+                wait_until(lambda: all_scored(run, 4))
+                assert loopback.stats.count("submit") > submissions
+            finally:
+                pipeline.leave()
+                thread.join(END_S)
     assert numbers(run) == truth(run)
 
 

@@ -66,6 +66,7 @@ class Dispatcher:
 
     Parameters
     ----------
+    away : the endpoint was out of reach a moment ago: the overflow takes all tiles until it is online
     overflow : takes tiles while the endpoint is offline; without it they wait
     on_notice : receives each notice to a person, a sentence; by default the log
     on_change : receives `state` when it has changed, in this object's thread
@@ -79,6 +80,7 @@ class Dispatcher:
         overflow: Callable[[Sequence[Tile]], None] | None = None,
         on_notice: Notice = log.warning,
         on_change: Callable[[Json], None] | None = None,
+        away: bool = False,
     ) -> None:
         self._compute = compute
         self._packer = packer
@@ -89,6 +91,7 @@ class Dispatcher:
         self._flights = Flights(packer.limits)
         self._health = Health(compute.name, packer.limits)
         self._patience_s = packer.limits.patience_s
+        self._away = away and overflow is not None
         self._failures_in_a_row = 0
         self._inbox: SimpleQueue[Step] = SimpleQueue()
         self._stopping_at_s: float | None = None
@@ -168,8 +171,10 @@ class Dispatcher:
         times = [self._flights.next_due_s]
         if self._backlog and len(self._flights) < self._compute.slots and self._stopping_at_s is None:
             times.append(max(self._backlog.not_before_s, now + self._compute.delay_s()))
-        if self._flights and not self._health.asking:
+        if (self._flights or self._away) and not self._health.asking:
             times.append(self._health.ask_due_s)
+        if self._overflow and not self._away and (self._backlog or self._flights):
+            times.append(self._health.trouble_until_s)
         if self._backlog or self._flights:
             times.append(self._health.give_up_s)
         if self._stopping_at_s is not None:
@@ -227,7 +232,7 @@ class Dispatcher:
     # --- Steps ----------------------------------------------------------------------------------------------------
 
     def _on_put(self, tiles: Sequence[Tile], linger: bool) -> None:
-        if self._overflow and self._health.surely_offline:
+        if self._overflow and self._away:
             self._overflow(tiles)
         else:
             self._backlog.put(tiles, linger=linger)
@@ -250,6 +255,8 @@ class Dispatcher:
             self._on_lost(flight.parcel, lost)
         except TaskFailedError as failed:
             self._on_failed(flight.parcel, failed)
+        except EndpointUnavailableError as away:
+            self._on_unavailable(flight.parcel, away)
         except ParamsError as refused:
             self._fail(flight.parcel.tiles, refused)
         except Exception as fatal:  # refusals, and faults of ours: all that waits would fail, too
@@ -280,6 +287,14 @@ class Dispatcher:
         if self._health.fail():
             log.info("%s; trying again", error)
         self._backlog.postpone(parcel, error.after_s)
+
+    def _on_unavailable(self, parcel: Parcel, error: EndpointUnavailableError) -> None:
+        """Nothing can be sent there. With an overflow that is no end: the tiles go there when it has lasted a while."""
+        if self._overflow is None:
+            self._fail(parcel.tiles, error)
+            self._fail_all(error)
+        else:
+            self._on_lost(parcel, TaskLostError(str(error)))
 
     def _on_failed(self, parcel: Parcel, error: TaskFailedError) -> None:
         self._heard()
@@ -322,29 +337,36 @@ class Dispatcher:
         for reply in self._flights.late():
             self._compute.chase(reply)
         now = time.monotonic()
-        if self._flights and not self._health.asking and now >= self._health.ask_due_s:
+        if (self._flights or self._away) and not self._health.asking and now >= self._health.ask_due_s:
             self._health.asking = True
             self._compute.status().add_done_callback(lambda done: self._inbox.put(partial(self._on_status, done)))
+        if self._overflow and not self._away and now >= self._health.trouble_until_s:
+            self._hand_on("cannot be reached")
         if now >= self._health.give_up_s:
             self._give_up()
 
     def _on_status(self, answer: Future[Status]) -> None:
         change = self._health.look(answer)
-        name = self._compute.name
-        if change is Change.ONLINE_AGAIN:
-            self._notice(f"endpoint '{name}' is online again")
+        if change in (Change.ONLINE, Change.ONLINE_AGAIN):
+            if self._away or change is Change.ONLINE_AGAIN:
+                self._notice(f"endpoint '{self._compute.name}' is online again")
+            self._away = False
         elif change is Change.OFFLINE and self._overflow is None:
-            self._notice(f"endpoint '{name}' is {self._health.status}; {self._tiles_open()} tiles wait")
+            self._notice(f"endpoint '{self._compute.name}' is {self._health.status}; {self._tiles_open()} tiles wait")
         elif change is Change.OFFLINE:
-            count = self._tiles_open()
-            self._notice(f"endpoint '{name}' is {self._health.status}; {count} tiles are scored on this machine")
-            self._hand_on()
+            self._hand_on(f"is {self._health.status}")
 
-    def _hand_on(self) -> None:
-        """Give all open tiles to the overflow. The endpoint may still score what it has; its answers are ignored."""
+    def _hand_on(self, why: str) -> None:
+        """Give all that waits to the overflow, until the endpoint is online again.
+
+        The endpoint may still do what it has; its answers are ignored.
+        """
         assert self._overflow is not None
         tiles = [tile for parcel in self._flights.clear() for tile in parcel.tiles] + self._backlog.clear()
         self._health.forget_trouble()
+        if not self._away:
+            self._notice(f"endpoint '{self._compute.name}' {why}; {len(tiles)} tiles are scored on this machine")
+        self._away = True
         for tile in tiles:
             tile.packed = None  # it travels another way there
         self._overflow(tiles)

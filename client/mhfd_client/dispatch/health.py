@@ -17,8 +17,9 @@ log = logging.getLogger(__name__)
 class Change(Enum):
     """A change that a status showed."""
 
-    NONE = "none"
+    UNKNOWN = "unknown"
     OFFLINE = "offline"
+    ONLINE = "online"
     ONLINE_AGAIN = "online again"
 
 
@@ -46,9 +47,9 @@ class Health:
         return self.status is not None and not self.status.online
 
     @property
-    def surely_offline(self) -> bool:
-        """True if a recent look showed it offline."""
-        return self.offline and time.monotonic() < self._status_s + self._limits.status_every_s
+    def trouble_until_s(self) -> float:
+        """When trouble has lasted so long that somebody else had better do the work; infinite without trouble."""
+        return math.inf if self._trouble_since_s is None else self._trouble_since_s + self._limits.status_after_s
 
     @property
     def ask_due_s(self) -> float:
@@ -96,10 +97,10 @@ class Health:
         if failed:
             reason = "cancelled" if answer.cancelled() else answer.exception()
             log.warning("the status of '%s' is not known: %s", self._name, reason)
-            return Change.NONE
+            return Change.UNKNOWN
         self.status = answer.result()
         if not self.status.online:
             return Change.OFFLINE
         if not was_well:
             self._trouble_since_s = None
-        return Change.ONLINE_AGAIN if was_offline else Change.NONE
+        return Change.ONLINE_AGAIN if was_offline else Change.ONLINE

@@ -370,6 +370,62 @@ def test_silent_service_is_given_up_at_last(start: Start) -> None:
         given[0].future.result(ANSWER_S)
 
 
+class Elsewhere:
+    """An overflow: scores what it is given."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, given: Sequence[Tile]) -> None:
+        for tile in given:
+            self.names.append(tile.name)
+            if tile.claim():
+                tile.future.set_result(FocusResult.from_dict(rows_for("", [tile.name])["rows"][0]))
+
+
+UNREACHABLE: list[Exception] = [TaskLostError("no route to host"), EndpointUnavailableError("nobody can sign in")]
+HASTE = {"status_after_s": 0.05, "status_every_s": 0.05}
+
+
+@pytest.mark.parametrize("error", UNREACHABLE, ids=lambda error: type(error).__name__)
+def test_service_out_of_reach_from_the_start_leaves_tiles_to_another(start: Start, error: Exception) -> None:
+    compute, given, elsewhere = ScriptedCompute(lambda *_: error), tiles(10), Elsewhere()
+    compute.status_error = error
+    told: list[str] = []
+    start(compute, HASTE, overflow=elsewhere, on_notice=told.append).put(given)
+    results(given)
+    assert sorted(elsewhere.names) == sorted(tile.name for tile in given)
+    assert told == ["endpoint 'scripted' cannot be reached; 10 tiles are scored on this machine"]
+
+
+def test_endpoint_known_to_be_away_is_not_tried(start: Start) -> None:
+    compute, given, elsewhere = ScriptedCompute(), tiles(3), Elsewhere()
+    compute.status_error = TaskLostError("no network")
+    start(compute, overflow=elsewhere, away=True).put(given)
+    results(given)
+    assert compute.tasks == []
+
+
+def test_service_lost_in_mid_run_leaves_tiles_to_another_until_it_is_back(start: Start) -> None:
+    compute, elsewhere = ScriptedCompute(), Elsewhere()
+    back = threading.Event()
+    first, second, third = tiles(30)[:10], tiles(30)[10:20], tiles(30)[20:]
+    dispatcher = start(
+        compute, HASTE, overflow=elsewhere, on_notice=lambda text: back.set() if "online again" in text else None
+    )
+    dispatcher.put(first)
+    results(first)
+    compute.answer, compute.status_error = (lambda *_: TaskLostError("no route")), TaskLostError("no route")
+    dispatcher.put(second)
+    results(second)
+    assert sorted(elsewhere.names) == sorted(tile.name for tile in second)
+    compute.answer, compute.status_error = rows_for, None
+    assert back.wait(ANSWER_S)
+    dispatcher.put(third)
+    results(third)
+    assert sorted(elsewhere.names) == sorted(tile.name for tile in second)
+
+
 def test_offline_endpoint_leaves_its_tiles_to_another(start: Start) -> None:
     compute, given = ScriptedCompute(lambda *_: None, slots=1), tiles(30)
     compute.online = False
