@@ -2,10 +2,16 @@
 
 SBEMimage waits for the answer without a limit, and pauses the acquisition when there is none. So every request is
 answered at once, before it is acted on; no file is opened here.
+
+Only programs are meant to call. A page in a browser is refused, by its Origin, or by a Host that is not this machine's
+(a name made to point here, "DNS rebinding"). Of many connections at once the oldest are cut: a microscope's own lasts
+milliseconds, so no one can keep it out by holding connections open.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 import logging
 import os
@@ -16,7 +22,8 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from urllib.parse import parse_qs, unquote
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.config.address import parse_listen
@@ -24,6 +31,7 @@ from mhfd_client.config.address import parse_listen
 MAX_PATH = 4096
 KEPT_BYTES = 65_536  # of a request's body; a tile's message has some 300
 READ_BYTES = 64 * 2**20  # most that is read and dropped: a sender reads the answer only after that
+CONNECTIONS = 64  # at once; the oldest are cut for newer ones
 PENDING = 1000  # calls that wait while `on_completed` is busy; beyond, a scan is due anyway
 
 log = logging.getLogger(__name__)
@@ -116,12 +124,30 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], told: queue.SimpleQueue[Told | None]) -> None:
         self.told = told
+        self.listens_at = address[0]
+        self._open: dict[socket.socket, None] = {}  # oldest first
+        self._opening = threading.Lock()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
         socketserver.TCPServer.server_bind(self)  # HTTPServer's also looks up our host name: seconds
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._opening:
+            stale = next(iter(self._open)) if len(self._open) >= CONNECTIONS else None
+            if stale is not None:
+                del self._open[stale]
+                with contextlib.suppress(OSError):  # its own thread may have closed it just now
+                    stale.shutdown(socket.SHUT_RDWR)
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._opening:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         log.debug("a request from %s failed", client_address, exc_info=True)
@@ -143,6 +169,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self._body()
+        refused = refusal(self.headers.get("Host"), self.headers.get("Origin"), self.server.listens_at)
+        if refused is not None:
+            self._reply(403, {"error": refused})
+            return
         address, _, query = self.path.partition("?")
         route = unquote(address).rstrip("/")
         completed = route.endswith("/tile/completed")
@@ -174,6 +204,34 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the base class's
         log.debug(format, *args)
+
+
+def refusal(host: str | None, origin: str | None, listens_at: str) -> str | None:
+    """Why a request with these headers is not from a program that was given our address; None where it may be.
+
+    Host must be an address, "localhost", this machine's name, or the name that we listen at. An Origin is sent by
+    browsers alone, for a page's script or form.
+    """
+    if origin is not None:
+        return "requests from web pages are not taken"
+    if host is None:  # HTTP/1.0
+        return None
+    try:
+        name = (urlsplit("//" + host).hostname or "").rstrip(".")
+    except ValueError:
+        name = ""
+    ours = {"localhost", listens_at.lower(), socket.gethostname().lower()}
+    if name in ours or _is_address(name):
+        return None
+    return "the Host header names another machine: enter this machine's address or host name"
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def told_path(query: str, body: bytes) -> str | None:

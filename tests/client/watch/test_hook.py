@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from mhfd_client.config import ConfigError
 from mhfd_client.config.address import parse_listen
-from mhfd_client.watch.hook import Hook, HookError, told_path
+from mhfd_client.watch.hook import CONNECTIONS, Hook, HookError, told_path
 
 TILE = "tiles/g0000/t0066/test_g0000_t0066_s00000.tif"
 SBEM = {  # as SBEMimage's register_accepted_tile puts it together
@@ -139,7 +139,7 @@ def test_another_address_is_told_what_to_write(told: Told) -> None:
 def test_a_length_that_is_none_does_no_harm(told: Told, length: str) -> None:
     address = urlsplit(told.hook.url)
     with socket.create_connection((address.hostname, address.port), timeout=5) as raw:
-        raw.sendall(f"POST /tile/completed HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode())
+        raw.sendall(f"POST /tile/completed HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode())
         assert raw.recv(100).startswith(b"HTTP/1.0 200")
 
 
@@ -259,3 +259,41 @@ def test_the_commands_of_the_page_tell_the_tile(told: Told) -> None:
         line = command.replace("http://127.0.0.1:8765", told.hook.url)
         subprocess.run(["sh", "-c", line], check=True, timeout=10, capture_output=True)
     assert [told.next() for _ in commands] == ["s0001_r0_c1.tif"] * 2
+
+
+def test_what_a_web_page_sends_is_refused_and_tells_nothing(told: Told) -> None:
+    assert asked_as(told.hook, {"Origin": "https://example.org"}) == 403
+    assert asked_as(told.hook, {"Origin": "null"}) == 403
+    assert nothing_more(told)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.example", "[::1", ""])
+def test_a_name_made_to_point_here_is_refused(told: Told, host: str) -> None:
+    assert asked_as(told.hook, {"Host": host}) == 403
+    assert nothing_more(told)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:5000", "[::1]:80", "10.1.2.3", "LOCALHOST:1", socket.gethostname()])
+def test_this_machines_address_and_name_are_taken(told: Told, host: str) -> None:
+    assert asked_as(told.hook, {"Host": host}) == 200
+
+
+def test_whoever_holds_connections_open_keeps_no_microscope_out(told: Told) -> None:
+    address = urlsplit(told.hook.url)
+    with contextlib.ExitStack() as held:
+        idle = [
+            held.enter_context(socket.create_connection((address.hostname or "", address.port or 0), timeout=4))
+            for _ in range(CONNECTIONS + 10)
+        ]
+        assert told.ask("POST", "/tile/completed", SBEM) == (200, {})
+        assert told.next() == TILE
+        assert idle[0].recv(1) == b"", "the oldest is cut, well before its five seconds of silence"
+
+
+def asked_as(hook: Hook, headers: dict[str, str]) -> int:
+    connection = http.client.HTTPConnection(urlsplit(hook.url).netloc, timeout=5)
+    try:
+        connection.request("POST", "/tile/completed?path=x", headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
