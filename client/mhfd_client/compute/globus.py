@@ -23,6 +23,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from mhfd.extras import install_hint
 from mhfd_client.compute.protocol import (
     ComputeError,
     ComputeSignInError,
@@ -112,7 +113,7 @@ class GlobusCompute:
             except ImportError as error:
                 raise ComputeError(
                     f"the endpoint '{self.name}' needs globus-compute-sdk, which is not installed ({error}): "
-                    'pip install "mhfd[globus]"'
+                    f"{install_hint('globus')}"
                 ) from error
             try:
                 self._app = signin.sign_in(interactive=somebody_is_there() if interactive is None else interactive)
@@ -270,7 +271,7 @@ class GlobusCompute:
             return
         if not found.get("pending", True):
             self._end(task, found["result"])
-        elif found.get("status") not in PENDING_ELSEWHERE and self._ask_status().online:
+        elif found.get("status") not in PENDING_ELSEWHERE and _ought_to_answer(self._ask_status()):
             self._end(
                 task, TaskLostError(f"'{self.name}' is online but has no answer to task {task.task_id}", sent=True)
             )
@@ -390,6 +391,16 @@ def failure(remote: str) -> TaskFailedError:
 def _endpoints_word(error: BaseException) -> str | None:
     """The traceback of a TaskExecutionFailed, recognised without importing the SDK, else None."""
     return getattr(error, "remote_data", None)
+
+
+def _ought_to_answer(status: Status) -> bool:
+    """True unless the endpoint is offline, or has tasks and no workers: then its job waits in a batch queue.
+
+    The engines of globus-compute-endpoint 4.19 report no such state of a task, only these numbers.
+    """
+    details = status.details
+    waits = details.get("total_workers") == 0 and (details.get("outstanding_tasks") or 0) > 0
+    return status.online and not waits
 
 
 def _refusal(error: BaseException, name: str) -> ComputeError:

@@ -28,6 +28,7 @@ from mhfd_client.compute.protocol import (
     TaskLostError,
     WorkerDiedError,
 )
+from mhfd_client.logs import first_run_on_screen, is_first_run_on_screen
 
 TASKS_PER_WORKER = 2  # one runs while the next is on its way to the process
 ASK_FOR_GPUS_S = 10.0
@@ -119,6 +120,7 @@ class _Lane:
             "PARSL_WORKER_RANK": str(rank),
             "PARSL_WORKER_COUNT": str(count),
         }
+        self._tells_first_run = rank == 0 and is_first_run_on_screen()  # one of them is enough
         self._tasks: deque[Reply] = deque()
         self._pool: ProcessPoolExecutor | None = None
         self._buried: ProcessPoolExecutor | None = None  # the last one that died
@@ -161,7 +163,8 @@ class _Lane:
     def _running_pool(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(self._environment,))
+            given = self._environment, self._tells_first_run
+            self._pool = ProcessPoolExecutor(1, context, initializer=_begin, initargs=given)
             with _without_main():
                 self._pid = self._pool.submit(os.getpid)
         return self._pool
@@ -234,10 +237,15 @@ def _without_main() -> Iterator[None]:
                 main.__file__ = file
 
 
-def _begin(environment: dict[str, str]) -> None:
+def _begin(environment: dict[str, str], tells_first_run: bool) -> None:
     """Prepare a new worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    from mhfd.images import DEFAULT_MAX_PIXELS
+
     os.environ.update(environment)
+    os.environ.setdefault("MHFD_MAX_PIXELS", str(DEFAULT_MAX_PIXELS))  # the worker's own limit is for others' tasks
+    if tells_first_run:
+        first_run_on_screen().__enter__()  # for as long as this process lives
     threading.Thread(target=_end_with_parent, name="mhfd-parent", daemon=True).start()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from datetime import datetime, timezone
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from mhfd_client.compute.globus import _refusal, failure
+from mhfd_client.compute.globus import GlobusCompute, _refusal, _Task, failure
 from mhfd_client.compute.protocol import (
     ComputeError,
     ComputeSignInError,
@@ -15,9 +17,11 @@ from mhfd_client.compute.protocol import (
     NotPermittedError,
     PayloadTooLargeError,
     ResultTooLargeError,
+    Status,
     TaskLostError,
     WorkerDiedError,
 )
+from mhfd_client.config import GlobusEndpoint
 
 # ---------------------------------------------------------------------------------------------------------- tasks
 
@@ -107,3 +111,41 @@ def test_plain_result_stream_stays_as_it_is(sdk: Any) -> None:
 
 def test_service_without_result_is_out_of_reach_not_refused() -> None:
     assert isinstance(_refusal(ConnectionError("no route to host"), str(uuid4())), TaskLostError)
+
+
+# ------------------------------------------------------------------------------------------------------------ chasing
+
+
+class Service:
+    """The service's word on one task that is late."""
+
+    def get_task(self, task_id: object) -> dict[str, Any]:
+        return {"task_id": task_id, "pending": True, "status": "pending"}
+
+
+def chased(monkeypatch: pytest.MonkeyPatch, *, online: bool = True, **details: object) -> bool:
+    """Whether a late task is given up, when this is the endpoint's status."""
+    compute = GlobusCompute("dgx", GlobusEndpoint(uuid=uuid4()))
+    monkeypatch.setattr(compute, "_client", Service)
+    monkeypatch.setattr(compute, "_ask_status", lambda: Status(online, datetime.now(timezone.utc), details))
+    task = _Task(Future(), task_id=str(uuid4()))
+    compute._tasks[task.reply] = task
+    compute._chase(task)
+    return task.reply.done()
+
+
+def test_a_late_task_of_an_endpoint_that_works_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chased(monkeypatch, total_workers=4, outstanding_tasks=1)
+    assert chased(monkeypatch), "the status may have no numbers"
+
+
+def test_a_task_whose_job_waits_in_a_batch_queue_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not chased(monkeypatch, total_workers=0, outstanding_tasks=3)
+
+
+def test_a_task_that_an_idle_endpoint_does_not_have_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chased(monkeypatch, total_workers=0, outstanding_tasks=0)
+
+
+def test_a_task_of_an_endpoint_that_is_offline_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not chased(monkeypatch, online=False, total_workers=0)
