@@ -29,7 +29,7 @@ from scripted import ANSWER_S, ScriptedCompute, rows_for
 
 PARAMS = FocusParams(n_scales=4, max_t=5.0)
 CONFIG = Config(local=LocalEndpoint(workers=1))
-START_S = 60.0  # a script of a test is ready by then
+START_S = 60.0  # deadline for a script to be ready
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,8 @@ def test_dropped_client_ends_its_thread() -> None:
 
 def test_state_file_is_enough_to_take_up_the_work(tmp_path: Path) -> None:
     state_file = tmp_path / "state.json"
-    dead = scripted(lambda *_: None, state_file=state_file)
+    told: list[Any] = []
+    dead = scripted(lambda *_: None, state_file=state_file, on_state=told.append)
     dead.submit("a")
     dead.submit("b")
     compute: Any = dead._compute
@@ -211,6 +212,7 @@ def test_state_file_is_enough_to_take_up_the_work(tmp_path: Path) -> None:
         assert time.monotonic() < deadline, "no state file was written"
         time.sleep(0.01)
     state = json.loads(state_file.read_text())
+    assert told, "the listener is told as well"
     dead.close(0.0)
     names = [tile["name"] for task in state["tasks"] for tile in task["tiles"]]
     with scripted(lambda function, given: rows_for("", names if function == "resume" else given)) as client:
@@ -223,7 +225,7 @@ def test_state_of_another_endpoint_is_refused() -> None:
         client.resume({"schema": 1, "endpoint": "dgx", "tasks": []})
 
 
-# Says "ready" when it is in the middle of its tiles: what is in flight has changed a few times.
+# Prints "ready" in the middle of its tiles: after a few changes of what is in flight.
 LONG_SCRIPT = """
 import itertools
 import numpy as np
@@ -271,13 +273,15 @@ def test_nothing_hangs_when_ctrl_c_ends_the_program(tmp_path: Path) -> None:
 
 
 def _wait_until_ready(process: subprocess.Popen[str]) -> None:
-    """Return when it says so; a script that is silent is ended."""
+    """Wait until the script prints "ready"; kill a silent script, and fail."""
     silent = threading.Timer(START_S, process.kill)
     silent.start()
     assert process.stdout is not None
     told = process.stdout.readline()
     silent.cancel()
-    assert told == "ready\n", f"in {START_S:g} s the script told {told!r}, and no more"
+    if told != "ready\n":
+        process.kill()
+        pytest.fail(f"the script told {told!r}, and no more in {START_S:g} s:\n{process.communicate()[1]}")
 
 
 def _script(folder: Path, text: str) -> subprocess.Popen[str]:

@@ -25,7 +25,7 @@ class VerdictRule:
     Attributes
     ----------
     min_content : below this fraction of content a tile shows nothing to focus on
-    min_peers : tiles with content that a run must have before one can be judged against the others
+    min_peers : tiles with content and features that a group needs for one to be judged against the others
     max_drop : a tile is out of focus when ln(score) lies this many spreads below the run's median
     min_spread : least spread of ln(score) to assume; sections do differ
     astigmatic_excess : a tile is astigmatic when its anisotropy exceeds the run's median by this; half of
