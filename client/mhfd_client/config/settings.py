@@ -25,8 +25,8 @@ VARIABLES = {
 OTHER_VARIABLES = (
     "MHFD_CONFIG", "MHFD_PROFILE", "MHFD_LEDGER",
     # of endpoints and their workers
-    "MHFD_BACKEND", "MHFD_CPU_AFFINITY", "MHFD_FILESYSTEMS", "MHFD_INTERFACE", "MHFD_LOW_LATENCY", "MHFD_RESULT_DIR",
-    "MHFD_SPOOL_DIR", "MHFD_VENV",
+    "MHFD_BACKEND", "MHFD_CPU_AFFINITY", "MHFD_FILESYSTEMS", "MHFD_INTERFACE", "MHFD_LOW_LATENCY", "MHFD_MAX_PIXELS",
+    "MHFD_OUT_ROOTS", "MHFD_RESULT_DIR", "MHFD_ROOTS", "MHFD_SPOOL_DIR", "MHFD_VENV",
     # of the notebook and of the tests
     "MHFD_EM_TILES", "MHFD_ENDPOINT_UUID", "MHFD_FUNCTIONS", "MHFD_TILES",
 )  # fmt: skip
@@ -119,6 +119,9 @@ def _layered(
         return Profile.model_validate(values, context={"folder": Path()}), origins
     except ValidationError as error:
         raise ConfigError("; ".join(_attributed(error, origins))) from error
+    except UnicodeError as error:  # bytes of another code page; a folder's name may have some, pydantic's texts may not
+        said = ", ".join(name for name, layer in layers if not "".join(map(str, layer.values())).isprintable())
+        raise ConfigError(f"{said or 'a flag'} has bytes that are not UTF-8; write it anew") from error
 
 
 def _attributed(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:

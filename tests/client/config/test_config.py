@@ -374,6 +374,7 @@ ODD = {
     "order": ("newest", "oldest", "fresh"),
     "listen": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
     "fallback": ("local", "none", "local"),
+    "ledger_gone": ("end", "recreate", "end"),
     "log_dir": ("/d", "/e", "/f"),
     "log_days": (3, 4, 5),
     "poll_s": (3.0, 4.0, 5.5),
@@ -531,3 +532,8 @@ def test_importing_the_configuration_is_light() -> None:
     code = f"import sys, mhfd_client.config; print([each for each in {heavy} if each in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_variable_in_another_code_page_is_named() -> None:
+    with pytest.raises(ConfigError, match="MHFD_LISTEN has bytes that are not UTF-8"):
+        resolve(parse_config({"profiles": {"sem": {"folder": "/d"}}}), "sem", environ={"MHFD_LISTEN": "\udcff"})
