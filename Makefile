@@ -4,14 +4,18 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/installed
+DEMO   ?= .venv-demo
 
-.PHONY: demo test soak loopback services lint types check wheel clean
+.PHONY: demo test fuzz soak loopback services lint types check wheel clean
 
-demo: $(STAMP)  ## simulate a run, score it, show verdicts against the truth, write demo/report.html
-	$(BIN)/mhfd demo --out demo
+demo: $(DEMO)/installed  ## simulate a run, score it, show verdicts against the truth, write demo/report.html
+	$(DEMO)/bin/mhfd demo --out demo
 
 test: $(STAMP) services  ## all tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+fuzz: $(STAMP)  ## damaged images, names, tasks and configurations: MHFD_FUZZ examples each, new ones every time
+	MHFD_FUZZ=$${MHFD_FUZZ:-5000} $(BIN)/python -m pytest -n auto tests/fuzz
 
 soak: $(STAMP) services  ## watch 10^4 tiles while everything is killed, 20 times over; about 40 minutes
 	$(BIN)/python benchmarks/soak.py
@@ -19,7 +23,7 @@ soak: $(STAMP) services  ## watch 10^4 tiles while everything is killed, 20 time
 loopback: $(STAMP) services  ## Globus Compute's services on this machine, to try `--endpoint loopback`
 	PYTHONPATH=tests $(BIN)/python -m loopback
 
-services:  # installed where that is possible; where not, the tests that need them are skipped
+services:  # installed where possible; elsewhere the tests that need them are skipped
 	@tests/install_services
 
 lint: $(STAMP)
@@ -36,9 +40,15 @@ wheel: $(STAMP)
 	$(BIN)/python -m build --outdir dist .
 
 clean:
-	rm -rf $(VENV) dist demo
+	rm -rf $(VENV) $(DEMO) dist demo
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+# No extras: compiling the kernel with numba takes longer than the demo without. No .pyc files but those that are used.
+$(DEMO)/installed: pyproject.toml
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --disable-pip-version-check --no-compile --editable .
 	touch $@

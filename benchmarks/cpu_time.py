@@ -3,7 +3,7 @@
     python benchmarks/cpu_time.py [--tiles FOLDER] [--n 20] [--repeats 3] [--rival-tiles K] [--pruning] [--out raw.csv]
 
 User plus system time of a fresh process and its children, from start to exit: imports, reading, scoring, printing.
-The rival gets 16 differences of Gaussians between 1 and 17 px too, float32 tiles, and nothing to do but to detect
+The rival also gets 16 differences of Gaussians between 1 and 17 px, float32 tiles, and only has to detect
 blobs. blob_dog spaces its scales geometrically, so sigma_ratio = 17^(1/15.999) makes 16 steps from 1 to 17.003 px.
 Its pruning of overlapping blobs, a loop over pairs that grows with the square of their number and at overlap=1 removes
 none, is taken out; --pruning times the function as it ships too. Tiles are simulated unless a folder is given.
@@ -48,7 +48,7 @@ for path in sys.argv[2:]:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Seconds that one program took for `tiles` tiles, `measured` of which were really done."""
+    """Seconds that one program took for `tiles` tiles, `measured` of which were timed."""
 
     program: str
     repeat: int
@@ -59,7 +59,7 @@ class Run:
 
 
 def time_process(command: list[str]) -> tuple[float, float, str]:
-    """CPU seconds, wall seconds and output of a process; those of its own children count with it."""
+    """CPU seconds, wall seconds and output of a process, its children included."""
     if sys.platform == "win32":
         raise SystemExit("The CPU time of a child process can be read on Linux and macOS only: run this there.")
     import resource
@@ -82,7 +82,7 @@ def time_mhfd(folder: Path, tiles: list[Path]) -> tuple[float, float]:
 
 
 def time_rival(tiles: list[Path], measured: int, how: str) -> tuple[float, float]:
-    """Scaled from the first `measured` tiles to all: what is beyond the start of the process is linear in the tiles."""
+    """Seconds of the first `measured` tiles, scaled to all: time after the start is linear in the tiles."""
     command = [sys.executable, "-c", RIVAL, how]
     cpu, wall, _ = time_process(command + [str(tile) for tile in tiles[:measured]])
     if measured < len(tiles):
@@ -108,7 +108,7 @@ def gather_tiles(folder: Path, source: Path | None, n: int, side: int) -> list[P
 
 
 def print_table(runs: list[Run]) -> None:
-    """Medians over the repeats, and how much more than mhfd each takes."""
+    """Print medians over the repeats, and CPU time relative to mhfd."""
     print("| program | CPU time, s | wall time, s | CPU time / mhfd |")
     print("| --- | --- | --- | --- |")
     medians = {
@@ -126,9 +126,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiles", type=Path, help="folder of grey TIFF tiles to use instead of simulated ones")
     parser.add_argument("--n", type=int, default=20, help="number of tiles (default: %(default)s)")
-    parser.add_argument("--side", type=int, default=1024, help="of simulated tiles, in px (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="the median is reported (default: %(default)s)")
-    parser.add_argument("--rival-tiles", type=int, help="time blob_dog on so many tiles and scale; 0 leaves it out")
+    parser.add_argument("--side", type=int, default=1024, help="side of simulated tiles, in px (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="repeats; the median is reported (default: %(default)s)")
+    parser.add_argument("--rival-tiles", type=int, help="time blob_dog on this many tiles and scale; 0: not at all")
     parser.add_argument("--pruning", action="store_true", help="time blob_dog with its pruning too: minutes")
     parser.add_argument("--out", type=Path, help="write every run to this CSV file")
     args = parser.parse_args()
@@ -147,7 +147,7 @@ def main() -> None:
             if args.pruning:
                 programs["blob_dog as it ships"] = measured, partial(time_rival, tiles, measured, "pruning")
         runs = []
-        for repeat in range(args.repeats):  # in turn, so that a busy machine hits all alike
+        for repeat in range(args.repeats):  # in turn, so that load affects all alike
             for program, (done, timed) in programs.items():
                 cpu, wall = timed()
                 runs.append(Run(program=program, repeat=repeat, tiles=args.n, measured=done, cpu_s=cpu, wall_s=wall))

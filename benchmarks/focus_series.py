@@ -4,7 +4,7 @@
 
 The series is one field of brain tissue at three focus settings, blurriest first: pert-5000, base, pert5000. It is
 measured on the whole frame and on its four corners. Prints a Markdown table; the exit code is 1 if `features` or
-`focus_score` does not strictly rise somewhere. The paper's plain count stands beside them: it falls.
+`focus_score` does not strictly rise somewhere. The paper's plain count is printed too: it falls.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How quick the ledger is when it is long: status, the first page of an export, and what each step costs.
+"""Speed of a long ledger: status, the first page of an export, and each step.
 
     python benchmarks/ledger_size.py [--rows 10000000] [--folder DIR] [--keep] [--out raw.csv]
 
-A ledger in a file is filled with one run of so many tiles, a thousand in a folder, nearly all of them scored, with a
+A ledger file is filled with one run of --rows tiles, a thousand per folder, nearly all of them scored, with a
 result and an attempt each. Then, with the file out of the system's cache ("cold") and in it ("warm"): `mhfd status`
 and the first thousand lines of `mhfd export`, in this process and as commands of their own, and the steps of the
 pipeline in batches of 1, 64 and 512 tiles, each a transaction that is synchronised with the disk. Linux only; ten
@@ -41,7 +41,7 @@ BATCHES = (1, 64, 512)
 REPEATS = 7
 COLUMNS = ("rows", "what", "how", "seconds", "peak_mib")
 
-# Row n is in folder n / 1000; every 2000th failed, the last 4000 are on their way.
+# Row n is in folder n / 1000; every 2000th failed, the last 4000 are in progress.
 TILES = """
 WITH RECURSIVE n(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :beyond)
 INSERT INTO tile (tile_id, run_id, folder_id, name, state, reason, stalled_at, size, mtime_ns, tile_sha256, height,
@@ -117,7 +117,7 @@ def build(path: Path, rows: int) -> None:
 
 
 def forget(path: Path) -> None:
-    """Have the system drop what it keeps of the file in memory."""
+    """Drop the file from the system's cache."""
     fd = os.open(path, os.O_RDWR)
     os.fsync(fd)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -136,7 +136,7 @@ def first_page(ledger: Ledger, run: Run) -> None:
 
 
 def in_process(path: Path, act: Callable[[Ledger, Run], None]) -> float:
-    """Opening the ledger included."""
+    """Seconds, opening included."""
     start = time.perf_counter()
     with open_ledger(path, readonly=True) as ledger:
         act(ledger, ledger.find_run())
@@ -144,7 +144,7 @@ def in_process(path: Path, act: Callable[[Ledger, Run], None]) -> float:
 
 
 def command(path: Path, *arguments: str, lines: int) -> tuple[float, float]:
-    """Seconds until so many lines were there, and the peak of its memory in MiB."""
+    """Seconds until `lines` lines were printed, and peak memory in MiB."""
     start = time.perf_counter()
     whole = [sys.executable, "-c", COMMAND, *arguments, "--ledger", str(path)]
     with subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -158,7 +158,7 @@ def command(path: Path, *arguments: str, lines: int) -> tuple[float, float]:
 
 
 def steps(ledger: Ledger, run: Run, n: int) -> Iterator[tuple[str, float]]:
-    """Each step of the pipeline for n new tiles of a section of their own."""
+    """Time each pipeline step for n new tiles of a section of their own."""
     now = time.time()
     where = Position(section=0, row=0, col=0)
     files = [(SeenFile(f"new/{now}-{k}.tif", 1, 1), where) for k in range(n)]
@@ -247,7 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000, help="(default: %(default)s)")
     parser.add_argument("--folder", type=Path, help="where the ledger is made (default: the temporary folder)")
-    parser.add_argument("--keep", action="store_true", help="leave the ledger there")
+    parser.add_argument("--keep", action="store_true", help="keep the ledger there")
     parser.add_argument("--out", type=Path, help="write every figure to this CSV file")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as temporary:

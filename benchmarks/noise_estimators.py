@@ -1,10 +1,10 @@
-"""Which noise estimator lets the feature count tell focus best, and which one tells the noise best?
+"""Which noise estimator lets the feature count separate focus best, and which is nearest the true noise?
 
     python benchmarks/noise_estimators.py TRUTH_FOLDER [TRUTH_FOLDER ...] [--out FILE.csv]
 
 A TRUTH_FOLDER holds 8-bit tiles of known focus and `truth.csv` with the columns file, regime, bad, blur_px and
 dose, as `degrade.py regimes` writes it. All folders are pooled. Two Markdown tables are printed: how well the
-features above 5 sigma of each estimate part good tiles from bad ones, and each estimate over the true noise.
+features above 5 sigma of each estimate separate good tiles from bad, and each estimate over the true noise.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Row:
 
 
 def estimates(image: Plane, grey: Plane) -> dict[str, NoiseModel]:
-    """What each estimator says of one tile.
+    """Each estimator's noise model of one tile.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def estimates(image: Plane, grey: Plane) -> dict[str, NoiseModel]:
     down = mad_variance(smooth(difference(image, 4, 0), 1))
     along = mad_variance(smooth(difference(image, 4, 1), 0))
     factor = row_noise_factor(corner, down, along)
-    # All that row-to-row differences show beyond column-to-column ones, none of it put down to texture.
+    # All row-to-row differences beyond column-to-column ones count as noise, none as texture.
     more = (1 + max(0.0, down - along) / corner) / factor
     ours = fourier.estimate_noise(image, grey)
     scalars = {
@@ -117,7 +117,7 @@ def true_noise(tile: NDArray[np.uint8], dose: float) -> float:
 
     Shot noise at the tile's mean grey level, detector and quantisation. In the "detector" condition the shot noise
     is correlated along the rows: this is then its strength at the scales of features, wider than the correlation;
-    the offsets of whole rows are not in it.
+    offsets of whole rows are not included.
     """
     variance = float(tile.mean()) / 255 / (2 * dose) + DETECTOR**2 + 1 / (12 * 255**2)
     rank = math.floor(ALL_PEAKS.saturate * tile.size)
@@ -126,10 +126,10 @@ def true_noise(tile: NDArray[np.uint8], dose: float) -> float:
 
 
 def rows_of_tile(folder: Path, truth: dict[str, str]) -> Iterator[Row]:
-    """A row an estimator; the peaks are the same for all, only the threshold differs."""
+    """One row per estimator; the peaks are the same for all, only the threshold differs."""
     tile = tifffile.imread(folder / truth["file"])
     if tile.dtype != np.uint8:
-        raise SystemExit(f"{folder / truth['file']} is {tile.dtype}: the exposure model is one of 8-bit tiles.")
+        raise SystemExit(f"{folder / truth['file']} is {tile.dtype}: the exposure model needs 8-bit tiles.")
     image, _ = fourier.normalise(tile, ALL_PEAKS.saturate)
     grey = fourier.local_mean(image)
     silence = NoiseModel(variance=0.0, slope=0.0, grey=0.0)
@@ -205,7 +205,7 @@ def print_markdown(header: list[str], lines: Iterable[list[str]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="TRUTH_FOLDER")
-    parser.add_argument("--out", type=Path, help="write one row a tile and estimator to this CSV file")
+    parser.add_argument("--out", type=Path, help="write one row per tile and estimator to this CSV file")
     args = parser.parse_args()
     rows = []
     for folder in args.folders:

@@ -4,8 +4,8 @@
                                      [--layout plain deflate] [--backend numba] [--out raw.csv]
 
 A simulated tile is repeated to the size asked for, with noise, and written to a TIFF file. For each limit a fresh
-process scores a small tile, then the large one from its file; how much the peak of its resident size grows between
-the two is the tile's share, all that is kept of the file included. The exit code is 1 if any count of features
+process scores a small tile, then the large one from its file; the growth of its peak resident size between the
+two is the tile's share, including what is kept of the file. The exit code is 1 if any count of features
 differs from another. Linux only.
 """
 
@@ -67,7 +67,7 @@ def rows_of_blocks(side: int, dtype: str) -> Iterator[NDArray[Any]]:
 
 
 def write_tile(path: Path, side: int, dtype: str, layout: str) -> None:
-    """Uncompressed, or in compressed tiles of 256 x 256 px."""
+    """Write it uncompressed, or in compressed tiles of 256 px."""
     if layout == "plain":
         tile = tifffile.memmap(path, shape=(side, side), dtype=dtype, photometric="minisblack")
         for k, rows in enumerate(rows_of_blocks(side, dtype)):
@@ -92,11 +92,11 @@ def measure(path: Path, backend: str, n_scales: int, limit_mib: int) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=4096, help="of the tile, in px (default: %(default)s)")
+    parser.add_argument("--side", type=int, default=4096, help="side of the tile, in px (default: %(default)s)")
     parser.add_argument("--n-scales", type=int, default=16, help="(default: %(default)s)")
     parser.add_argument("--limits-mib", type=int, nargs="+", default=[256, 2048], help="max_host_bytes, in MiB")
     parser.add_argument("--dtype", nargs="+", default=["uint8"], help="pixel types to try")
-    parser.add_argument("--layout", nargs="+", default=["plain"], choices=["plain", "deflate"], help="of the file")
+    parser.add_argument("--layout", nargs="+", default=["plain"], choices=["plain", "deflate"], help="file layouts")
     parser.add_argument("--backend", default="numba", help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="write every run to this CSV file")
     args = parser.parse_args()

@@ -1,13 +1,13 @@
-"""What watching costs: scans of a large run, and the gate's look into each tile beside the kernel's time for it.
+"""Cost of watching: scans of a large run, and the gate's check of each tile beside the kernel's time for it.
 
     python benchmarks/scan_cost.py [--files 100000] [--folders 100] [--tiles 20] [--sides 1024 4096] [--out raw.csv]
 
 Scans: a fresh process makes --files small files in --folders folders, and scans them first with nothing known, then
-with nothing changed, then with one tile new; seconds, and how far its resident memory has grown by the end (a scan's
-result is dropped folder by folder, as the pipeline does). The files lie in the system's folder for temporary files:
+with nothing changed, then with one tile new; seconds, and the growth of its resident memory by the end (a scan's
+result is dropped folder by folder, as in the pipeline). The files lie in the system's folder for temporary files:
 on a network share each file may cost a request. Medians of --repeats.
 
-Gate: seconds a tile for reading, decoding, checking and hashing an uncompressed TIFF file of 8 bits with the file in
+Gate: seconds per tile for reading, decoding, checking and hashing an uncompressed TIFF file of 8 bits with the file in
 the system's cache, and for scoring the same tile.
 """
 
@@ -74,7 +74,7 @@ def scan(root: Path) -> dict[str, Any]:
 
 
 def time_each(act: Callable[[Path], object], files: list[Path]) -> list[float]:
-    """Seconds for each file but the first, which pays for what is loaded and compiled."""
+    """Seconds for each file but the first, which includes loading and compiling."""
     seconds = []
     for file in files:
         start = perf_counter()
@@ -84,7 +84,7 @@ def time_each(act: Callable[[Path], object], files: list[Path]) -> list[float]:
 
 
 def write_tiles(folder: Path, count: int, side: int) -> list[Path]:
-    """Noise on a ground that is not zero: neither the gate nor the kernel is quicker or slower for it."""
+    """Write noise without zero pixels: neither the gate nor the kernel is faster or slower on it."""
     rng = np.random.default_rng(1)
     files = [folder / f"{side}_{k}.tif" for k in range(count + 1)]
     for file in files:
@@ -104,11 +104,11 @@ def pass_gate(file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=100_000, help="that are scanned (default: %(default)s)")
-    parser.add_argument("--folders", type=int, default=100, help="that they lie in (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="of the scans (default: %(default)s)")
-    parser.add_argument("--tiles", type=int, default=20, help="that pass the gate (default: %(default)s)")
-    parser.add_argument("--sides", type=int, nargs="+", default=[1024, 4096], help="of these tiles, in px")
+    parser.add_argument("--files", type=int, default=100_000, help="files to scan (default: %(default)s)")
+    parser.add_argument("--folders", type=int, default=100, help="folders they lie in (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="repeats of the scans (default: %(default)s)")
+    parser.add_argument("--tiles", type=int, default=20, help="tiles for the gate (default: %(default)s)")
+    parser.add_argument("--sides", type=int, nargs="+", default=[1024, 4096], help="sides of these tiles, in px")
     parser.add_argument("--out", type=Path, help="write every run to this CSV file")
     args = parser.parse_args()
     rows: list[tuple[object, ...]] = []

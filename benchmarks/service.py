@@ -1,16 +1,15 @@
-"""What a tile's way through Globus Compute takes on this machine: SDK, endpoint and broker real, the cloud a loopback.
+"""Time of a tile's way through Globus Compute on this machine: real SDK, endpoint and broker, the cloud a loopback.
 
     python benchmarks/service.py [--tiles FOLDER] [--n 100] [--out raw.csv] [--quick]
 
-Measured with results as the stack gives them out and with low latency (docs/service.md), and each of these with and
-without the distance to the service, 40 ms there and back: every request takes 40 ms longer; task, result and result
-again, each one way, 60 ms together.
+Measured with stock results and with low latency (docs/service.md), each with the service near and at a distance of
+40 ms, there and back: every request takes 40 ms longer; the task once and the result twice, each one way, 60 ms.
 
 no-op     the stack alone: the SDK's Executor calls a registered function that does nothing
-carried   the same with as many bytes as a tile has: what the stack needs to carry it
-one tile  pixels in memory -> our client -> endpoint -> row -> line in a file, written through to the disk
+carried   the same with as many bytes as a tile has: the stack's time to carry it
+one tile  pixels in memory -> our client -> endpoint -> row -> line in a file, synchronised with the disk
 
-All in turn, with a pause in between so that our client never has to wait for its own limit of requests. Linux only.
+All run in turn, with pauses so that our client never has to wait for its own request limit. Linux only.
 """
 
 from __future__ import annotations
@@ -63,10 +62,10 @@ DISTANCES_MS = (0, 40)
 NO_OP = "def no_op(data):\n    return None\n"
 RESULT_S = 300.0
 RECOVERY_S = 900.0
-PAUSE_S = (0.05, 0.6)  # between calls: our client makes 15 requests in 10 s, and none is to wait for that
-INLINE_CEILING_BYTES_PER_S = 2 * 9.5e6  # 20 requests in 10 s, 10 MB each less what surrounds the tiles
+PAUSE_S = (0.05, 0.6)  # between calls: our client makes 15 requests per 10 s, and none should wait
+INLINE_CEILING_BYTES_PER_S = 2 * 9.5e6  # 20 requests in 10 s, 10 MB each minus overhead
 
-# what, low latency, distance in ms, limit in s, "p50" or "p95"
+# what, mode, distance in ms, "p50" or "p95", limit in s
 GOALS = (
     ("one tile", "low latency", 0, "p50", 0.100),
     ("one tile", "low latency", 0, "p95", 0.150),
@@ -78,13 +77,13 @@ SHARE_GOAL_S = 0.060
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Seconds that something took.
+    """One measurement in seconds.
 
     Attributes
     ----------
-    scoring_s : of these, reading and scoring on the worker
+    scoring_s : the part for reading and scoring on the worker
     lost, twice : tiles of the batch without a stored row, and with more than one
-    again : how often workers scored a tile of the batch after they had scored it once, by their spool
+    again : repeated scorings of the batch's tiles, counted in the workers' spool
     """
 
     results: str
@@ -100,7 +99,7 @@ class Sample:
 
 
 class Store:
-    """Rows as lines of a file, one a tile, on the disk when `add` returns; any thread may add."""
+    """Rows as lines of a file, one per tile, on the disk when `add` returns; any thread may add."""
 
     def __init__(self, path: Path) -> None:
         self.names = (
@@ -154,7 +153,7 @@ class Stage:
 
     @contextlib.contextmanager
     def store(self) -> Iterator[Store]:
-        """An empty one."""
+        """An empty store."""
         self.rows.unlink(missing_ok=True)
         with contextlib.closing(Store(self.rows)) as store:
             yield store
@@ -164,12 +163,12 @@ class Stage:
         return self.folder / "rows.jsonl"
 
     def scored(self) -> Counter[str]:
-        """How often workers have scored each tile."""
+        """Number of scorings of each tile, by the spool."""
         return Counter(line["row"]["path"] for line in read_spool(self.endpoint.home / ".mhfd" / "spool"))
 
     @contextlib.contextmanager
     def at_distance(self, distance_ms: int) -> Iterator[None]:
-        """The service so far from this machine and from the endpoint, there and back."""
+        """Put the service `distance_ms` (there and back) from machine and endpoint."""
         self.loopback.faults.latency_s = distance_ms / 1000
         self.loopback.faults.result_latency_s = 1.5 * distance_ms / 1000
         yield
@@ -222,7 +221,7 @@ def allow(config: Path, functions: Sequence[str]) -> None:
 
 
 def write_toml(path: Path, entries: dict[str, dict[str, Any]]) -> Path:
-    """A JSON value is a TOML value, but for objects, whose `:` is a `=`."""
+    """Write JSON values as TOML: equal, but objects have `=` for `:`."""
 
     def value(given: object) -> str:
         if isinstance(given, dict):
@@ -251,14 +250,14 @@ def measure_cold_start(stage: Stage, pixels: NDArray[Any]) -> Iterator[Sample]:
 
 
 def warm_up(stage: Stage, paths: Sequence[Path], workers: int) -> None:
-    """Until every worker has scored; which one gets a tile is not for us to say."""
+    """Score until every worker has had a tile; we cannot choose the worker."""
     with stage.store() as store:
         for future in [stage.paths.submit(path) for path in itertools.islice(itertools.cycle(paths), 8 * workers)]:
             store.add(future.result(RESULT_S))
 
 
 def measure_round_trips(stage: Stage, tiles: Sequence[NDArray[Any]], n: int) -> Iterator[Sample]:
-    """In turn, so that a busy machine hits all alike, and at random moments: the stack looks at regular ones."""
+    """In turn, so that load affects all alike, and at random moments: the stack polls at regular ones."""
     for distance_ms in DISTANCES_MS:
         with stage.at_distance(distance_ms), stage.store() as store:
             for number in range(-1, n):  # the first is not counted
@@ -284,7 +283,7 @@ def measure_round_trips(stage: Stage, tiles: Sequence[NDArray[Any]], n: int) -> 
 
 
 def measure_idle(stage: Stage, idle_s: float) -> Iterator[Sample]:
-    """CPU seconds of every idle second, of the user endpoint and of this process (the loopback's threads included)."""
+    """CPU seconds per idle second, of the user endpoint and of this process (the loopback's threads included)."""
     users = stage.endpoint.processes("user")
 
     def spent() -> tuple[float, float]:
@@ -302,10 +301,10 @@ def measure_throughput(stage: Stage, paths: Sequence[Path]) -> Iterator[Sample]:
 
 
 def measure_recovery(stage: Stage, paths: Sequence[Path]) -> Iterator[Sample]:
-    """Something is killed when a quarter of the batch is stored; seconds from the start to the last row."""
+    """Kill a part when a quarter of the batch is stored; seconds from the start to the last row."""
 
     def kill_workers() -> None:
-        # At work: one that waits holds the lock of Parsl's queue of tasks, and no worker after it ever gets a task.
+        # While computing: an idle one holds the lock of Parsl's task queue, and no later worker would get a task.
         for worker in stage.endpoint.processes("worker"):
             while not at_work(worker):
                 pass
@@ -326,7 +325,7 @@ def measure_recovery(stage: Stage, paths: Sequence[Path]) -> Iterator[Sample]:
 
 
 def at_work(process: psutil.Process) -> bool:
-    """Whether it computes: in a while too short for a task to end."""
+    """True if it computes, over a time too short for a task to end."""
     before = sum(process.cpu_times()[:2])
     time.sleep(0.03)
     return sum(process.cpu_times()[:2]) - before >= 0.02
@@ -335,7 +334,7 @@ def at_work(process: psutil.Process) -> bool:
 def run_batch(
     stage: Stage, client: Client, what: str, paths: Sequence[Path], harm: Callable[[], None] | None = None
 ) -> Sample:
-    """Score all, storing each row as it comes; `harm` is done once a quarter is stored."""
+    """Score all, storing each row as it comes; `harm` runs once a quarter is stored."""
     before = stage.scored()
     with stage.store() as store:
         began_s = time.perf_counter()
@@ -351,8 +350,8 @@ def run_batch(
 
 
 def run_killed_client(stage: Stage, paths: Sequence[Path]) -> Sample:
-    """A process of its own scores the batch and is killed; then another client takes up what that one had in flight,
-    and sends what is neither in flight nor stored."""
+    """Kill a process that scores the batch; then another client takes over its tiles in flight, and sends those that
+    are neither in flight nor stored."""
     before, state = stage.scored(), stage.folder / "state.json"
     with stage.store() as store:
         pass
@@ -397,7 +396,7 @@ def wait_for_quarter(store: Store, paths: Sequence[Path]) -> None:
 def outcome(
     stage: Stage, what: str, paths: Sequence[Path], store: Store, before: Counter[str], seconds: float
 ) -> Sample:
-    time.sleep(0.1)  # the callback of the last future
+    time.sleep(0.1)  # for the last future's callback
     stored, scored = Counter(store.names), stage.scored() - before
     return Sample(
         results=stage.mode,
@@ -430,7 +429,7 @@ def p95(seconds: Sequence[float]) -> float:
 
 
 def print_round_trips(samples: Sequence[Sample]) -> None:
-    """Median and 95th percentile, in ms."""
+    """Print medians and 95th percentiles, in ms."""
     print("\n| results | to the service and back, ms | no-op | p95 | carried | p95 | one tile | p95 | its scoring |")
     print("|---|---|---|---|---|---|---|---|---|")
     for mode, distance_ms in itertools.product(modes_of(samples), DISTANCES_MS):
@@ -453,7 +452,7 @@ def report_goal(what: str, seconds: float, limit_s: float) -> None:
 
 
 def print_rest(samples: Sequence[Sample], inline_bytes: float) -> None:
-    """Tables of what was measured once."""
+    """Print tables of the single measurements."""
     ceiling = INLINE_CEILING_BYTES_PER_S / inline_bytes
     print(
         "\n| results | first no-op, s | first tile after it, s | CPU of the idle user endpoint | of the idle client |"
@@ -490,7 +489,7 @@ def modes_of(samples: Sequence[Sample]) -> list[str]:
 
 
 def gather_tiles(folder: Path, source: Path | None, n: int, side: int) -> list[Path]:
-    """`n` tiles in the new `folder`: links to those of `source`, again and again, or simulated ones."""
+    """`n` tiles in the new `folder`: links to those of `source`, repeated, or to simulated ones."""
     folder.mkdir()
     if source is None:
         from mhfd_client.simulate import RunPlan, simulate_run
@@ -507,20 +506,20 @@ def gather_tiles(folder: Path, source: Path | None, n: int, side: int) -> list[P
 
 
 def inline_bytes(pixels: Sequence[NDArray[Any]]) -> float:
-    """Mean of what a tile adds to a request, packed as our client packs many."""
+    """Mean bytes a tile adds to a request, packed as our client packs many."""
     return statistics.fmean(len(encode_tile(each, best_codec())["data"]) for each in pixels)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiles", type=Path, help="folder of grey TIFF tiles to use instead of simulated ones")
-    parser.add_argument("--side", type=int, default=1024, help="of simulated tiles, in px (default: %(default)s)")
+    parser.add_argument("--side", type=int, default=1024, help="side of simulated tiles, in px (default: %(default)s)")
     parser.add_argument("--n", type=int, default=100, help="round trips of each kind (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=200, help="tiles of a batch (default: %(default)s)")
     parser.add_argument(
-        "--workers", type=int, default=1, help="of the endpoint; they share the cores (default: %(default)s)"
+        "--workers", type=int, default=1, help="of the endpoint; workers share the cores (default: %(default)s)"
     )
-    parser.add_argument("--only", choices=MODES, help="measure with these results only")
+    parser.add_argument("--only", choices=MODES, help="measure with this mode only")
     parser.add_argument(
         "--endpoint-folder",
         type=Path,
@@ -530,7 +529,7 @@ def main() -> None:
     parser.add_argument("--idle-s", type=float, default=5.0, help="idle seconds watched (default: %(default)s)")
     parser.add_argument("--no-recovery", action="store_true", help="kill nothing")
     parser.add_argument(
-        "--quick", action="store_true", help="low latency and few round trips only: it runs, in seconds"
+        "--quick", action="store_true", help="low latency and few round trips only: a check, in seconds"
     )
     parser.add_argument("--out", type=Path, help="write every sample to this CSV file")
     args = parser.parse_args()
@@ -561,7 +560,7 @@ def main() -> None:
                     samples += measure_throughput(stage, paths)
                     if not args.no_recovery and mode == list(MODES)[-1]:
                         samples += measure_recovery(stage, paths)
-        finally:  # what was measured before an interruption is kept
+        finally:  # keep what was measured before an interruption
             if args.out:
                 write_csv(args.out, samples)
             loopback.stop()
@@ -572,7 +571,7 @@ def main() -> None:
 
 
 def write_csv(path: Path, samples: Sequence[Any]) -> None:
-    """One line a sample: dataclasses of one kind."""
+    """Write samples, dataclasses of one kind, a line each."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(samples[0])], lineterminator="\n")
         writer.writeheader()

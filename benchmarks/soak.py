@@ -1,4 +1,4 @@
-"""Watch a run while everything that takes part is killed, again and again; at the end nothing may be missing.
+"""Watch a run while each part of the system is killed, again and again; at the end nothing may be missing.
 
     python benchmarks/soak.py [--tiles 10000] [--seeds 20] [--kills 8] [--out soak.csv] [--quick]
 
@@ -10,7 +10,7 @@ worker, endpoint, broker and Transfer service is ended with kill -9 and started 
 At the end of each seed the ledger must hold each tile of the replay's manifest once, scored once, with the numbers that
 scoring the source on this machine gives, and agree with the ledger of an undisturbed run. If not, the exit code is 1.
 
-Workers are killed at work: see docs/service.md for what becomes of Parsl when an idle one is killed. Linux only.
+Busy workers are killed: see docs/service.md for what becomes of Parsl when an idle one is killed. Linux only.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SIDE_PX = 64
 SECTION_TILES = 100  # 10 x 10
 VICTIMS = ("client", "worker", "endpoint", "broker", "transfer")
 END_S = 900.0
-LIMITS = {  # so that what is lost is missed within seconds; and the loopback has no limit of requests
+LIMITS = {  # so that losses are noticed within seconds; the loopback has no request limit
     "deadline_s": 20.0,
     "first_deadline_s": 40.0,
     "status_after_s": 2.0,
@@ -65,12 +65,12 @@ LIMITS = {  # so that what is lost is missed within seconds; and the loopback ha
 
 @dataclass(frozen=True)
 class Row:
-    """What one seed gave.
+    """The outcome of one seed.
 
     Attributes
     ----------
     again : tiles that were submitted more than once
-    missing, twice, different : tiles without a result, with more than one, with other numbers than they should have
+    missing, twice, different : tiles without a result, with more than one, with wrong numbers
     """
 
     seed: int
@@ -96,7 +96,7 @@ class Row:
 
 
 def make_run(folder: Path, count: int) -> None:
-    """`count` tiles of their own content each, in a folder a section."""
+    """Write `count` different tiles, a folder per section."""
     rng = np.random.default_rng(1)
     cloth = ndimage.gaussian_filter(rng.normal(size=(2048, 2048)), 1.5)
     cloth = (128 + 400 * cloth).clip(0, 255).astype(np.uint8)
@@ -110,7 +110,7 @@ def make_run(folder: Path, count: int) -> None:
 
 @dataclass
 class Stage:
-    """All that takes part, and what it takes to harm it."""
+    """All parts of the system, and the means to kill them."""
 
     loopback: Loopback
     endpoint: Endpoint
@@ -209,7 +209,7 @@ class Watch:
         self._process = self._start()
 
     def finish(self) -> int:
-        """End in good order, then do what is left; the exit code of that."""
+        """Stop cleanly, then do the rest with `--once`; its exit code."""
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(120)
         last = self._start("--once")
@@ -226,7 +226,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def run_seed(stage: Stage, source: Path, seed: int, kills: int, rate: float) -> tuple[Row, dict[str, Any]]:
-    """Replay, watch, harm; what came of it, and the ledger's tiles by name."""
+    """Replay, watch and kill; the outcome, and the ledger's tiles by name."""
     chance = random.Random(seed)
     into = stage.folder / "microscope" / f"run{seed}"
     ledger = stage.folder / f"ledger{seed}.db"
@@ -272,7 +272,7 @@ def run_seed(stage: Stage, source: Path, seed: int, kills: int, rate: float) -> 
 
 
 def harms_of(stage: Stage, watch: Watch) -> dict[str, Callable[[random.Random], bool]]:
-    """What ends each of them and starts it again; whether there was something to end."""
+    """Functions that kill and restart each victim; True if there was something to kill."""
 
     def client(chance: random.Random) -> bool:
         watch.kill()
@@ -343,7 +343,7 @@ def differing(tiles: dict[str, Any], truth: dict[str, Any]) -> list[str]:
 
 
 def truth_of(source: Path) -> dict[str, Any]:
-    """What the ledger must say of each tile, by scoring the source here."""
+    """The correct ledger entry of each tile, by scoring the source here."""
     files = sorted(str(file.relative_to(source).as_posix()) for file in source.rglob("*.tif"))
     rows = mhfd.score_many([source / file for file in files])
     return {
@@ -362,10 +362,10 @@ def main() -> int:
     parser.add_argument("--tiles", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=1)
-    parser.add_argument("--kills", type=int, default=8, help="a seed; with five or more, of each kind at least one")
-    parser.add_argument("--rate", type=float, default=200.0, help="tiles a second that the microscope writes")
+    parser.add_argument("--kills", type=int, default=8, help="kills per seed; five or more include every kind")
+    parser.add_argument("--rate", type=float, default=200.0, help="tiles per second that the microscope writes")
     parser.add_argument("--out", type=Path, help="CSV of all seeds")
-    parser.add_argument("--keep", type=Path, help="work in this folder and leave it")
+    parser.add_argument("--keep", type=Path, help="work in this folder and keep it")
     parser.add_argument("--quick", action="store_true", help="one seed of 300 tiles")
     given = parser.parse_args()
     if given.quick:
@@ -389,12 +389,12 @@ def main() -> int:
             if given.out:
                 write_csv(given.out, rows)
     bad = sum(not row.good for row in rows)
-    print(f"\n{len(rows) - bad} of {len(rows)} ledgers are as they must be.")
+    print(f"\n{len(rows) - bad} of {len(rows)} ledgers are correct.")
     return 1 if bad else 0
 
 
 def print_row(row: Row, *, first: bool) -> None:
-    """A line of a Markdown table, at once: a soak takes its time. Seed 0 is the undisturbed run."""
+    """Print a line of a Markdown table, at once: a soak takes long. Seed 0 is the undisturbed run."""
     if first:
         names = [field.name for field in fields(Row)]
         print(f"| {' | '.join(names)} |\n|{'---|' * len(names)}")

@@ -1,17 +1,17 @@
-"""How fast a watch is beside plain scoring, and how much memory a backlog takes.
+"""Speed of a watch beside plain scoring, and memory of a backlog.
 
     python benchmarks/watch.py [--tiles FOLDER] [--n 400] [--backlog 10000 100000] [--out watch.csv] [--quick]
 
 plain     `mhfd.iter_scores`: each file decoded and measured, on every core, nothing kept
-watch     `mhfd watch --once` on the same files: scan, finished-file gate, tasks, a worker process a core, ledger
+watch     `mhfd watch --once` on the same files: scan, finished-file gate, tasks, a worker process per core, ledger
 
 The rate of a watch is that of its middle: from the row at 10 % to the row at 90 % of the tiles, by the ledger's times,
-so that starting up and waiting for files to settle (2 s) do not count. Both in turn; medians.
+so that starting up and waiting for files to settle (2 s) do not count. Both run in turn; medians.
 
 backlog   the same with an endpoint that is out of reach, until all tiles wait in the ledger: peak memory of the
-          process, and how long it took to get there
+          process, and the time until then
 
-The kernels are compiled before. Linux only.
+The kernels are compiled beforehand. Linux only.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ END_S = 1800.0
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement; what does not apply is 0."""
+    """One measurement; values that do not apply are 0."""
 
     what: str
     number: int
@@ -88,7 +88,7 @@ def measure_backlog(folder: Path, work: Path, count: int) -> Sample:
         f"[endpoints.away]\nuuid = '{uuid4()}'\nfunctions = {{score_inline = {functions}, score_paths = {functions}}}\n"
     )
     away = {
-        "https_proxy": "http://127.0.0.1:9",  # nobody is there
+        "https_proxy": "http://127.0.0.1:9",  # nothing listens there
         "GLOBUS_COMPUTE_CLIENT_ID": str(uuid4()),
         "GLOBUS_COMPUTE_CLIENT_SECRET": "none",
         "GLOBUS_COMPUTE_USER_DIR": str(work / "globus"),
@@ -101,7 +101,7 @@ def measure_backlog(folder: Path, work: Path, count: int) -> Sample:
         while staged(ledger) < count:
             peak = max(peak, psutil.Process(process.pid).memory_info().rss)
             if time.perf_counter() - begun_s > END_S or process.poll() is not None:
-                raise RuntimeError(f"{staged(ledger)} of {count} tiles were staged")
+                raise RuntimeError(f"only {staged(ledger)} of {count} tiles were staged")
             time.sleep(0.2)
         seconds = time.perf_counter() - begun_s
         time.sleep(10)  # a scan with nothing new, more tries to reach the endpoint
@@ -118,12 +118,12 @@ def staged(ledger: Path) -> int:
     try:
         with open_ledger(ledger, readonly=True) as opened:
             return opened.summary(opened.find_run().run_id).counts.get("staged", 0)
-    except mhfd.MhfdError:  # it is just being made
+    except mhfd.MhfdError:  # it is being created
         return 0
 
 
 def make_small(folder: Path, count: int) -> None:
-    """Small tiles, 1000 in a folder; each with pixels of its own."""
+    """Write small tiles of different pixels, 1000 per folder."""
     rng = np.random.default_rng(1)
     for k in range(count):
         file = folder / f"{k // 1000:04d}" / f"t{k:06d}.tif"
@@ -133,7 +133,7 @@ def make_small(folder: Path, count: int) -> None:
 
 
 def gather(folder: Path, source: Path | None, count: int, side: int) -> list[str]:
-    """`count` files, the given tiles again and again, or simulated ones."""
+    """Make `count` files from the given or simulated tiles, repeated."""
     folder.mkdir()
     if source is None:
         made = folder.with_name("simulated")
@@ -149,11 +149,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--tiles", type=Path, help="folder with TIFF tiles; simulated ones otherwise")
     parser.add_argument("--n", type=int, default=400, help="tiles of a run")
-    parser.add_argument("--side", type=int, default=1024, help="of simulated tiles")
+    parser.add_argument("--side", type=int, default=1024, help="side of simulated tiles")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--backlog", type=int, nargs="*", default=[10_000, 100_000], help="numbers of small tiles")
     parser.add_argument("--out", type=Path, help="CSV of every measurement")
-    parser.add_argument("--quick", action="store_true", help="shows that it works, not how fast")
+    parser.add_argument("--quick", action="store_true", help="a check that it works, not how fast")
     given = parser.parse_args()
     if given.quick:
         given.n, given.side, given.repeats, given.backlog = 40, 128, 1, [200, 400]

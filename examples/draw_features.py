@@ -1,6 +1,6 @@
 """Draw the features of two tiles side by side: `python draw_features.py SHARP BLURRED OUT.png`.
 
-Shows what `mhfd.find_features` returns: a circle at each feature, as wide as the structure that made it.
+Shows the result of `mhfd.find_features`: a circle at each feature, as wide as the structure that made it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""The connections of a ledger to its file, for what only they can be told or asked: SQLite's PRAGMAs. The fixture
-`connections`."""
+"""The fixture `connections`: a ledger's own SQLite connections. Some PRAGMAs hold for one connection only."""
 
 from __future__ import annotations
 
@@ -10,21 +9,21 @@ import pytest
 
 
 class Connection(sqlite3.Connection):
-    """Like any other, but its disk can be full.
+    """A connection whose file may be limited in size; SQLite then reports a full disk.
 
     Attributes
     ----------
-    max_pages : the file has room for so many; heeded from the next transaction on, whichever thread begins it
+    max_pages : largest size of the file; set by the thread that begins the next transaction
     """
 
     max_pages: int | None = None
 
     def fill(self) -> None:
-        """Leave no room for another page."""
+        """Limit the file to its present size."""
         ((self.max_pages,),) = self.execute("PRAGMA page_count")
 
     def make_room(self, pages: int) -> None:
-        """Leave room for so many pages more, on a disk that was filled."""
+        """Raise the limit."""
         assert self.max_pages is not None
         self.max_pages += pages
 
@@ -36,7 +35,7 @@ class Connection(sqlite3.Connection):
 
 @pytest.fixture
 def connections(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
-    """All that are opened from now on, in that order; the first is that of the first ledger."""
+    """Collect every connection that the test opens; the first one belongs to the first ledger."""
     connect, opened = sqlite3.connect, list[Connection]()
 
     def connected(*arguments: Any, **options: Any) -> Connection:

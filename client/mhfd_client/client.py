@@ -26,6 +26,7 @@ from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, load_confi
 from mhfd_client.dispatch import answers
 from mhfd_client.dispatch.dispatcher import Dispatcher
 from mhfd_client.dispatch.pack import Packer, Source, Tile, tile_of, tiles_of
+from mhfd_client.files.whole import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Client:
     endpoint : name or UUID
     config : a `Config`, or the file to read; by default the user's
     state_file : kept up to date with the tasks in flight, for `resume` in another process
-    on_state : called with the same state when it changes, in a client thread; not used with `state_file`
+    on_state : called with the same state when it changes, in a client thread
     on_notice : called with a sentence for the user ("offline since 12:03, 40 tiles wait"); by default it goes to
         the log as a warning
     compute : another implementation of `Compute`
@@ -75,7 +76,8 @@ class Client:
         self.entry = self.config.endpoint(endpoint)
         self.endpoint = endpoint
         self._compute = compute or open_compute(endpoint, self.entry)
-        self._on_state = on_state if state_file is None else partial(_write_state, Path(state_file))
+        kept = None if state_file is None else partial(_write_state, Path(state_file))
+        self._on_state = tuple(each for each in (kept, on_state) if each is not None)
         self._on_notice = on_notice
         self._lock = threading.Lock()
         self._dispatcher: Dispatcher | None = None
@@ -276,7 +278,7 @@ class Client:
             Packer(self.endpoint, self.entry),
             overflow=overflow,
             on_notice=self._on_notice,
-            on_change=self._on_state,
+            on_change=partial(_tell, self._on_state) if self._on_state else None,
             away=away,
         )
         self._compute.acknowledged = dispatcher.acknowledged
@@ -361,14 +363,18 @@ def _several(sources: Source | Iterable[Source]) -> Iterable[Source]:
     return [sources] if isinstance(sources, str | os.PathLike | np.ndarray) else sources
 
 
+def _tell(listeners: Sequence[Callable[[Json], None]], state: Json) -> None:
+    for listener in listeners:
+        listener(state)
+
+
 def _write_state(file: Path, state: Json) -> None:
     """Write the file whole or not at all; an error is only logged, as scoring goes on."""
-    part = file.with_name(f"{file.name}.part")
     try:
-        part.write_text(json.dumps(state), encoding="utf-8")
-        part.replace(file)
+        write_whole(file, json.dumps(state))  # names as they are, also those that are not UTF-8: `resume` reads them
     except OSError as error:
-        log.warning("%s cannot be written (%s): tasks in flight could not be taken up after a crash", file, error)
+        why = error.strerror
+        log.warning("%s cannot be written (%s): tasks in flight could not be taken up after a crash", file, why)
 
 
 def _read_state(file: Path) -> Json:

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from mhfd import registry
 from mhfd._version import __version__
 from mhfd.contract import MhfdError
+from mhfd.extras import install_hint
+from mhfd.text import counted
 from mhfd_client.compute.opening import open_compute
 from mhfd_client.compute.protocol import Compute, Json
 from mhfd_client.config import Config, ConfigError, GlobusEndpoint
@@ -89,7 +91,7 @@ def _here(*, probe: bool) -> Iterator[Check]:
         yield Check("this machine", "WARN", problem, "see the message; scoring goes on")
     backend, device = about["env"]["backend"], about["env"]["device"]
     if backend == "numpy":
-        yield Check("backend", "WARN", "numpy: correct but slow", 'pip install "mhfd[cpu]"')
+        yield Check("backend", "WARN", "numpy: correct but slow", install_hint("cpu"))
     else:
         yield Check("backend", "PASS", f"{backend} on {device}")
     yield _probe(worker.warmup())
@@ -127,7 +129,7 @@ def _there(config: Config, name: str, deadline_s: float) -> Iterator[Check]:
         yield source
     sdk = _version("globus-compute-sdk")
     if sdk is None:
-        yield Check("globus-compute-sdk", "FAIL", "not installed", 'pip install "mhfd[globus]"')
+        yield Check("globus-compute-sdk", "FAIL", "not installed", install_hint("globus"))
         return
     yield Check("globus-compute-sdk", "PASS", sdk)
     yield from _network(entry)
@@ -146,7 +148,7 @@ def _functions(entry: GlobusEndpoint) -> Check:
     if missing:
         remedy = "run `mhfd register`, and name its functions.json as functions_file in the configuration"
         return Check("functions", "WARN", f"no UUID for {', '.join(missing)}", remedy)
-    return Check("functions", "PASS", f"{len(entry.functions)} UUIDs")
+    return Check("functions", "PASS", counted(len(entry.functions), "UUID"))
 
 
 def _registered(config: Config, entry: GlobusEndpoint) -> Check | None:
@@ -228,6 +230,7 @@ def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Ch
         yield Check("worker", "FAIL", refused["message"], "see the message")
         return
     yield from _versions(about)
+    yield from _roots(about)
     yield from _gpus(compute, about, deadline_s)
     try:
         yield _probe(compute.submit("warmup", {}).result(deadline_s))
@@ -268,6 +271,19 @@ def _versions(about: Json) -> Iterator[Check]:
         yield Check("worker", "WARN", problem, "see the message, on the endpoint")
 
 
+def _roots(about: Json) -> Iterator[Check]:
+    """Check that tasks may not reach every file of the endpoint's account."""
+    known = about.get("roots") or {}  # a worker of 0.1.0 limits nothing
+    for verb, variable in (("read", "MHFD_ROOTS"), ("write", "MHFD_OUT_ROOTS")):
+        name = f"folders that tasks may {verb}"
+        folders = known.get(verb)
+        if folders is None:
+            remedy = f"if others send tasks there, list folders in {variable} in the endpoint's user_environment.yaml"
+            yield Check(name, "WARN", f"all that the endpoint's account may {verb}", remedy)
+        else:
+            yield Check(name, "PASS", ", ".join(folders) or "none")
+
+
 def _gpus(compute: Compute, about: Json, deadline_s: float) -> Iterator[Check]:
     """Check that each worker has its own GPU."""
     if not about["gpus"]:
@@ -281,12 +297,14 @@ def _gpus(compute: Compute, about: Json, deadline_s: float) -> Iterator[Check]:
         env = answer.get("env") or {}
         owners.setdefault(str(env.get("device_uuid")), set()).add((answer.get("host"), answer.get("pid")))
     shared = [uuid for uuid, workers in owners.items() if len(workers) > 1]
-    seen = f"{sum(map(len, owners.values()))} workers on {len(owners)} GPUs, of {len(about['gpus'])} a node"
+    workers = counted(sum(map(len, owners.values())), "worker")
+    seen = f"{workers} on {counted(len(owners), 'GPU')}, of {len(about['gpus'])} a node"
     if shared:
         remedy = "set available_accelerators and max_workers_per_node to the number of GPUs in the endpoint's template"
         yield Check("GPUs", "FAIL", f"{seen}; several workers share {', '.join(shared)}", remedy)
     elif late or None in owners:
-        yield Check("GPUs", "WARN", f"{seen}; {len(late)} answers are missing", "look at the endpoint's logs")
+        missing = counted(len(late), "answer is", "answers are")
+        yield Check("GPUs", "WARN", f"{seen}; {missing} missing", "look at the endpoint's logs")
     else:
         yield Check("GPUs", "PASS", seen)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import platform
@@ -18,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Generator
 from datetime import date, datetime, timedelta, timezone
 from io import FileIO
 from pathlib import Path
@@ -26,11 +26,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mhfd._version import __version__
 from mhfd.lines import ends_torn
+from mhfd.text import counted, json_text, visible
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 LOGGERS = ("mhfd", "mhfd_client")
+KERNEL = "mhfd.kernel.compiled_loops"
+"""The logger that tells of the first run, which compiles the kernel for 20 s."""
+
 RETRY_S = 10.0
 """Pause after a failed write: the share that holds the log may answer slowly, or be gone."""
 
@@ -85,6 +89,37 @@ def stop_logging() -> None:
         threading.excepthook = threading.excepthook.before
 
 
+@contextlib.contextmanager
+def warnings_on_screen() -> Generator[None, None, None]:
+    """Write warnings that no handler takes, those of libraries too, to standard error as `start_logging` does."""
+    before, logging.lastResort = logging.lastResort, _Console(traces=True)
+    try:
+        yield
+    finally:
+        logging.lastResort = before
+
+
+@contextlib.contextmanager
+def first_run_on_screen() -> Generator[None, None, None]:
+    """Say on the terminal, if standard error is one, that a first run compiles the kernel; workers do so too."""
+    if sys.stderr is None or not sys.stderr.isatty():  # asked now: a live display that replaces it denies it
+        yield
+        return
+    kernel, handler = logging.getLogger(KERNEL), _FirstRun()
+    level = kernel.level
+    kernel.addHandler(handler)
+    kernel.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        kernel.setLevel(level)
+        kernel.removeHandler(handler)
+
+
+def is_first_run_on_screen() -> bool:
+    return any(isinstance(each, _FirstRun) for each in logging.getLogger(KERNEL).handlers)
+
+
 def redact(text: str) -> str:
     """The text without what looks like a password, token or key, and without the secrets of the environment."""
     for value in _secrets_of_the_environment():
@@ -122,7 +157,8 @@ class DailyFile(logging.Handler):
         try:
             self._open(time.strftime("%Y-%m-%d", time.localtime(record.created)))
             if self._dropped:
-                told = f"{self._dropped} entries were dropped, since the log could not be written"
+                dropped = counted(self._dropped, "entry was", "entries were")
+                told = f"{dropped} dropped, since the log could not be written"
                 self._write(_encode(record, told))
                 self._dropped = 0
             self._write(line)
@@ -179,7 +215,8 @@ class DailyFile(logging.Handler):
         self._close_file()
         self._retry_at = time.monotonic() + self._retry_s
         if not self._dropped:
-            _say(f"mhfd: the log in {self._folder} cannot be written ({error}); entries are dropped until it can.")
+            told = f"mhfd: the log in {self._folder} cannot be written ({error}); entries are dropped until it can."
+            _say(visible(told))
         self._dropped += 1
 
     def _close_file(self) -> None:
@@ -211,20 +248,40 @@ def _encode(record: logging.LogRecord, message: str, trace: str | None = None) -
     }
     if trace:
         entry["traceback"] = redact(trace)
-    return json.dumps(entry).encode() + b"\n"
+    return json_text(entry).encode() + b"\n"
 
 
 class _Console(logging.Handler):
-    """Warnings on the current sys.stderr, which a live display on the terminal replaces."""
+    """Warnings on the current sys.stderr, which a live display on the terminal replaces.
 
-    def __init__(self) -> None:
+    A record with `on_screen` is left out: the program says the same there itself.
+
+    Parameters
+    ----------
+    traces : write tracebacks too, where no file has them
+    """
+
+    def __init__(self, *, traces: bool = False) -> None:
         super().__init__(logging.WARNING)
+        self._traces = traces
 
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "on_screen", False):
+            return
         try:
-            _say(f"{record.levelname.capitalize()}: {redact(record.getMessage())}")
+            _say(visible(f"{record.levelname.capitalize()}: {redact(record.getMessage())}"))
+            if self._traces and record.exc_info:
+                trace = "".join(traceback.format_exception(*record.exc_info))
+                _say("\n".join(map(visible, redact(trace).splitlines())))
         except Exception:  # as above; the file has it
             return
+
+
+class _FirstRun(logging.Handler):
+    """That the kernel is compiled, for people: programs and files need not wait to know."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(record.getMessage())
 
 
 def _say(text: str) -> None:

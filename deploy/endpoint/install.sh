@@ -9,7 +9,8 @@ usage: sudo deploy/endpoint/install.sh [options]
 
   --dry-run         print what would be done, do nothing
   --config NAME     folder of endpoint_configs to install [dgx-a100]
-  --data DIR        folder where tiles lie and results may be written beside them; can be repeated
+  --data DIR        folder where tiles lie and results may be written beside them; can be repeated. Without any,
+                    tasks read no file by path (MHFD_ROOTS in user_environment.yaml)
   --extras LIST     extras of mhfd to install besides endpoint and globus [codecs,gpu12]
   --python PROGRAM  Python 3.10 to 3.13 [python3]
   --no-start        neither sign in, register functions nor start the service
@@ -122,6 +123,8 @@ install_files() {
     { # quoted for systemd: a space separates paths, % starts a specifier
         printf '# Written by install.sh --data\n[Service]\n'
         printf 'ReadWritePaths="%s"\n' "${data[@]//%/%%}"
+        local IFS=: # what tasks may read and write; user_environment.yaml overrides it
+        printf 'Environment="MHFD_ROOTS=%s" "MHFD_OUT_ROOTS=%s"\n' "${data[*]//%/%%}" "${data[*]//%/%%}"
     } >"$drop_in"
     overwrite "$drop_in" "$units/$unit.d/data.conf"
     rm -f "$drop_in"
@@ -205,7 +208,7 @@ main() {
         die 2 "there is no endpoint_configs/$config; there are: $(cd "$checkout/endpoint_configs" && echo */ | tr -d /)"
     local dir
     for dir in ${data[@]+"${data[@]}"}; do
-        [[ $dir == /* && $dir != *[\"\\$'\n']* ]] || die 2 "--data $dir: an absolute path without quotes and backslashes is needed."
+        [[ $dir == /* && $dir != *[\"\\:$'\n']* ]] || die 2 "--data $dir: an absolute path without quotes, backslashes and colons is needed."
     done
 
     check_machine

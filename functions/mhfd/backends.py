@@ -14,6 +14,7 @@ from typing import Any, Protocol, get_args
 from numpy.typing import NDArray
 
 from mhfd.contract import BackendError, BackendName, FocusParams, ParamsError, Partition
+from mhfd.extras import install_hint
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
 
@@ -147,7 +148,7 @@ def _fastest() -> str:
         return "numba"
     _warn_once(
         "numba is not installed, so tiles are scored by the NumPy path, which gives the same numbers more slowly; "
-        'to speed up: pip install "mhfd[cpu]"'
+        f"to speed up: {install_hint('cpu')}"
     )
     return "numpy"
 
@@ -159,7 +160,7 @@ def _warn_once(text: str) -> None:
 
 def _numba(parts: int, partition: str, threads: int) -> Backend:
     if not importlib.util.find_spec("numba"):
-        raise BackendError('the backend "numba" needs numba: pip install "mhfd[cpu]", or choose "numpy"')
+        raise BackendError(f'the backend "numba" needs numba: {install_hint("cpu")}; or choose "numpy"')
     from mhfd.kernel import compiled
     from mhfd.kernel.partition import scale_ranges
 

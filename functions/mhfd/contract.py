@@ -17,12 +17,15 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Any, Literal, TypeVar, get_args
 
+from mhfd.text import visible
+
 T = TypeVar("T")
 
 SCHEMA = 1
 
-MEASURE = 1
-"""Version of the measure: raised when the same pixels get other numbers. Scores of different ones are not compared."""
+MEASURE = 2
+"""Version of the measure: raised when the same pixels get other numbers (2: data bars are left out). Scores of
+different ones are not compared."""
 
 Polarity = Literal["dark", "bright", "both"]
 Mode = Literal["robust", "paper"]
@@ -33,6 +36,7 @@ BackendName = Literal["auto", "numpy", "numba", "cupy", "cupy-fft"]
 Partition = Literal["auto", "scales", "strips"]
 
 MAX_SCALES = 1024
+MAX_EXCLUDED_PX = 2**31
 MIN_T_PX, MAX_T_PX = 0.1, 4096.0  # below, one pixel holds the whole Gaussian; above, no tile is as large
 
 ErrorCode = Literal[
@@ -61,6 +65,14 @@ ErrorCode = Literal[
     "internal",  # a bug in mhfd; the message asks for a report
 ]
 
+RemarkCode = Literal[
+    "data_bar",  # a data bar was left out
+    "constant_rows",  # the first or the last rows are constant, as after a scan that was broken off
+    "repeated_rows",  # rows repeat earlier ones
+    "saturated",  # many pixels at the tile's darkest or lightest value
+    "lossy",  # the pixels went through JPEG or the like
+    "identical_frame",  # an earlier tile has the same pixels, as when a camera hands out an old frame again
+]
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".jpg", ".jpeg"})
 """Suffixes, in lower case, of the files in a folder that are tiles."""
@@ -141,6 +153,8 @@ class FocusParams:
     max_gpu_bytes : memory one tile may take on a GPU; None means all that is free
     max_host_bytes : working memory one tile may take on the processor, beside its own pixels; None means 2 GiB.
         Larger tiles are done in strips, with the same result.
+    exclude_top_px, exclude_bottom_px : rows that are left out at the top and at the bottom. At the bottom, None (the
+        default) leaves out the microscope's data bar where one is found, 0 nothing.
     """
 
     n_scales: int = 16
@@ -153,6 +167,8 @@ class FocusParams:
     unit: Unit = "px"
     max_gpu_bytes: int | None = None
     max_host_bytes: int | None = None
+    exclude_top_px: int = 0
+    exclude_bottom_px: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("min_t", "max_t", "saturate", "k_noise"):
@@ -166,6 +182,12 @@ class FocusParams:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ParamsError(f"{name} must be a whole number of at least 1, not {value!r}")
+        for name in ("exclude_top_px", "exclude_bottom_px"):
+            value = getattr(self, name)
+            if name == "exclude_bottom_px" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_EXCLUDED_PX:
+                raise ParamsError(f"{name} must be a whole number from 0 to {MAX_EXCLUDED_PX}, not {value!r}")
         if self.n_scales > MAX_SCALES:
             raise ParamsError(f"n_scales must be at most {MAX_SCALES}, not {self.n_scales}")
         if not 0 < self.min_t < self.max_t:
@@ -213,7 +235,10 @@ class FocusParams:
         return [self.min_t + i * delta for i in range(self.n_scales)] + [self.max_t]
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """A JSON object; keys that 0.1.0 did not have only where they differ from their default: it refuses them."""
+        defaults = {each.name: each.default for each in fields(self)}
+        first = _FIRST_KEYS | _LIMITS
+        return {key: value for key, value in asdict(self).items() if key in first or value != defaults[key]}
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> FocusParams:
@@ -224,17 +249,12 @@ class FocusParams:
     @property
     def sha256(self) -> str:
         """Identity of the measure: hex SHA-256 of the keys that can change the result, as canonical JSON."""
-        defaults = {each.name: each.default for each in fields(self)}
-        measure = {
-            key: value
-            for key, value in self.to_dict().items()
-            if key in _FIRST_KEYS or (key not in _LIMITS and value != defaults[key])
-        }
+        measure = {key: value for key, value in self.to_dict().items() if key not in _LIMITS}
         return hashlib.sha256(json.dumps(measure, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-# Keys of 0.1.0 that can change a result are always in `sha256`; later keys only when they differ from their default, so
-# that a new version does not take the same parameters for others.
+# Keys of 0.1.0 that can change a result are always in `to_dict` and `sha256`, later keys only when they differ from
+# their default: so an older worker takes them, and a new version does not take the same parameters for others.
 _FIRST_KEYS = frozenset(("n_scales", "min_t", "max_t", "saturate", "k_noise", "polarity", "mode", "unit"))
 _LIMITS = frozenset(("max_gpu_bytes", "max_host_bytes"))  # of memory: they change no result
 
@@ -279,6 +299,14 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Remark:
+    """Something about a tile that a person should know: a stable code (docs/results.md) and a sentence."""
+
+    code: RemarkCode
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Enough to reproduce a result's numbers."""
 
@@ -307,8 +335,10 @@ class FocusResult:
     Attributes
     ----------
     path : the file, "" for an array; page k of several is "stack.tif#page=k", counted from 0
+    shape, dtype : of the whole page
+    picture : (top, left, rows, cols) of the part that was scored; None: the whole page
     features : number of local maxima of the difference of Gaussians above the noise (paper, section 3)
-    features_per_mpx : features per 10^6 pixels
+    features_per_mpx : features per 10^6 pixels scored
     features_by_scale, scales_px : (n_scales,) counts, and the scale t_i in pixels of each
     focus_score : robust sharpness; higher is sharper; comparable between the tiles of a run
     characteristic_scale_px : mean scale of the features; None without features
@@ -317,6 +347,7 @@ class FocusResult:
     anisotropy : 0 for equally fine structure in all directions, towards 1 for one-axis blur; None on noise
     saturated : fraction of the pixels at the detector's limits
     vollath_f4 : Vollath's F4 on the normalised tile (Vollath 1987)
+    remarks : what a person should know of the tile
     verdict, confidence, defocus_um : filled in by the client, which knows the tile's run
     """
 
@@ -326,6 +357,7 @@ class FocusResult:
     error: Failure | None = None
     shape: tuple[int, int] | None = None
     dtype: str | None = None
+    picture: tuple[int, int, int, int] | None = None
     pixel_size_nm: float | None = None
     features: int | None = None
     features_per_mpx: float | None = None
@@ -342,6 +374,7 @@ class FocusResult:
     confidence: float | None = None
     defocus_um: float | None = None
     acquisition: Acquisition = field(default_factory=Acquisition)
+    remarks: tuple[Remark, ...] = ()
     timing_ms: Timing = field(default_factory=Timing)
 
     @classmethod
@@ -395,7 +428,7 @@ class FocusResult:
             ]  # fmt: skip
         cells = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            f"<td style='text-align:left'>{html.escape(visible(value))}</td></tr>"
             for name, value in rows
         )
         return f"<table>{cells}</table>"
@@ -434,6 +467,7 @@ def read_result(given: object) -> FocusResult:
         error=_failure(row, status),
         shape=_shape(row),
         dtype=_text(row, "dtype"),
+        picture=_picture(row),
         pixel_size_nm=_number(row, "pixel_size_nm"),
         features=_count(row, "features"),
         features_per_mpx=_number(row, "features_per_mpx"),
@@ -449,7 +483,8 @@ def read_result(given: object) -> FocusResult:
         verdict=_verdict(row),
         confidence=_number(row, "confidence"),
         defocus_um=_number(row, "defocus_um"),
-        acquisition=_acquisition(row),
+        acquisition=read_acquisition(row.get("acquisition")),
+        remarks=_list(row, "remarks", _remark) or (),
         timing_ms=_timing(row),
     )
 
@@ -464,16 +499,17 @@ def _failure(row: dict[str, Any], status: Status) -> Failure | None:
     return Failure(code=code, message=_text(error, "message") or "")
 
 
-def _acquisition(row: dict[str, Any]) -> Acquisition:
-    given = _object(row.get("acquisition") or {}, "acquisition")
-    if not isinstance(lossy := given.get("lossy", False), bool):
+def read_acquisition(told: object) -> Acquisition:
+    """The settings in a JSON object or null; missing keys are null, unknown ones are ignored; or `ResultError`."""
+    given = _object({} if told is None else told, "acquisition")
+    if not isinstance(lossy := given.get("lossy"), bool | None):
         raise ResultError(f"lossy must be true or false, not {lossy!r:.40}")
     stage_um = _list(given, "stage_um", _number)
     if stage_um is not None and len(stage_um) != 3:
         raise ResultError(f"stage_um must be three numbers, not {given['stage_um']!r:.40}")
     return Acquisition(
         format=_text(given, "format"),
-        lossy=lossy,
+        lossy=bool(lossy),
         vendor=_text(given, "vendor"),
         working_distance_mm=_number(given, "working_distance_mm"),
         dwell_us=_number(given, "dwell_us"),
@@ -563,6 +599,23 @@ def _shape(row: dict[str, Any]) -> tuple[int, int] | None:
     return shape[0], shape[1]
 
 
+def _picture(row: dict[str, Any]) -> tuple[int, int, int, int] | None:
+    picture = _list(row, "picture", _count)
+    if picture is None:
+        return None
+    if len(picture) != 4:
+        raise ResultError(f"picture must be four whole numbers, not {row['picture']!r:.40}")
+    return picture[0], picture[1], picture[2], picture[3]
+
+
+def _remark(given: dict[str, Any], key: str) -> Remark | None:
+    if given[key] is None:
+        return None
+    remark = _object(given[key], "a remark")
+    code: Any = _needed(remark, "code")  # a newer worker may have codes that this version does not know
+    return Remark(code=code, message=_text(remark, "message") or "")
+
+
 def _verdict(row: dict[str, Any]) -> Verdict | None:
     """None for one that this version does not know: verdicts are made anew from the measures."""
     verdict: Any = _text(row, "verdict")
@@ -578,7 +631,7 @@ def _one_of(row: dict[str, Any], key: str, allowed: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """Dataclasses to dicts, tuples to lists, non-finite numbers to None (JSON has none)."""
-    if isinstance(value, Acquisition | Failure | Provenance | Timing):
+    if isinstance(value, Acquisition | Failure | Provenance | Remark | Timing):
         return {key: _plain(inner) for key, inner in asdict(value).items()}
     if isinstance(value, tuple | list):
         return [_plain(inner) for inner in value]

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mhfd.contract import BackendError, FocusParams, TileError
+from mhfd.extras import install_hint
 from mhfd.kernel import fourier
 from mhfd.kernel.fused import Fused
 from mhfd.kernel.fused.device import Device, Memory
@@ -32,7 +33,9 @@ LEAST_CAPABILITY = 7, 0
 OUT_OF_MEMORY = 2
 """cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY."""
 
-INSTALL = 'pip install "mhfd[gpu13]" (driver 580 or newer) or "mhfd[gpu12]"'
+
+def _install() -> str:
+    return f"{install_hint('gpu13')} (driver 580 or newer) or {install_hint('gpu12')}"
 
 
 # --- Is there a GPU? ----------------------------------------------------------------------------------------------
@@ -56,11 +59,11 @@ def unavailable() -> str | None:
     try:
         cupy = import_module("cupy")
     except ImportError as error:
-        return f"CuPy cannot be imported ({error}): {INSTALL}"
+        return f"CuPy cannot be imported ({error}): {_install()}"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"no GPU answers ({error}): run nvidia-smi; if the driver is older than CuPy's CUDA, {INSTALL}"
+        return f"no GPU answers ({error}): run nvidia-smi; if the driver is older than CuPy's CUDA, {_install()}"
     return None if count else "the NVIDIA driver finds no GPU; check CUDA_VISIBLE_DEVICES and nvidia-smi"
 
 
@@ -206,8 +209,8 @@ class CupyDevice:
             ) from error
         except cuda.compiler.CompileException as error:
             raise BackendError(
-                f"the kernels could not be compiled for GPU {self.number} ({str(error)[:500]}): reinstall, {INSTALL}, "
-                "so that the CUDA headers match"
+                f"the kernels could not be compiled for GPU {self.number} ({str(error)[:500]}): reinstall, "
+                f"{_install()}, so that the CUDA headers match"
             ) from error
 
     def free_bytes(self) -> int:

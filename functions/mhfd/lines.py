@@ -42,13 +42,22 @@ def append(path: Path, values: Iterable[Row]) -> None:
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[Row]:
     """The objects of a file of lines, in order; logs a warning for each line skipped."""
+    for number, value in numbered_lines(path):
+        if value is None:
+            log.warning("%s: line %d is torn and skipped", path, number)
+        else:
+            yield value
+
+
+def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, Row | None]]:
+    """Each line's number, from 1, and object; None where it has none. Empty lines are left out."""
     with Path(path).open("rb") as file:
         for number, text in enumerate(file, 1):
             try:
                 value = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 value = None
             if isinstance(value, dict):
-                yield value
+                yield number, value
             elif text.strip():
-                log.warning("%s: line %d is torn and skipped", path, number)
+                yield number, None

@@ -25,6 +25,7 @@ from uuid import UUID
 from mhfd import remote
 from mhfd._version import __version__
 from mhfd.contract import MhfdError
+from mhfd.extras import install_hint
 
 SCHEMA = 1
 
@@ -308,7 +309,5 @@ def _sdk_client() -> Any:
     try:
         sdk = import_module("globus_compute_sdk")  # 0.7 s and a thread, so only when it is needed
     except ImportError as error:
-        raise RegistryError(
-            f"registering needs globus-compute-sdk ({error}): pip install globus-compute-sdk"
-        ) from error
+        raise RegistryError(f"registering needs globus-compute-sdk ({error}): {install_hint('globus')}") from error
     return sdk.Client()

@@ -1,4 +1,4 @@
-"""The benchmark scripts run as their README says, and tell the truth on tiles whose truth is known."""
+"""The benchmark scripts run as their README says, and are right on tiles of known truth."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from mhfd import registry
 from mhfd_client.cli import main
 from mhfd_client.config import parse_config
-from mhfd_client.doctor import Check, examine, worst
+from mhfd_client.doctor import Check, _roots, examine, worst
 
 UUID = "11111111-1111-4111-8111-111111111111"
 
@@ -64,6 +64,19 @@ def test_functions_from_another_source_are_told_of(tmp_path: Path) -> None:
     assert checks["functions"].level == "WARN"  # not all are registered
     assert checks["functions.json"].level == "WARN"
     assert "mhfd register" in checks["functions.json"].remedy
+
+
+@pytest.mark.parametrize("about", [{}, {"roots": {"read": None, "write": None}}], ids=["0.1.0", "not set"])
+def test_an_endpoint_that_limits_no_paths_is_warned_of(about: dict[str, object]) -> None:
+    checks = list(_roots(about))
+    assert [check.level for check in checks] == ["WARN", "WARN"]
+    assert "MHFD_ROOTS" in checks[0].remedy and "MHFD_OUT_ROOTS" in checks[1].remedy
+
+
+def test_an_endpoint_that_limits_paths_passes() -> None:
+    read, write = _roots({"roots": {"read": ["/data", "/scratch"], "write": []}})
+    assert (read.level, read.found) == ("PASS", "/data, /scratch")
+    assert (write.level, write.found) == ("PASS", "none")
 
 
 def test_the_worst_check_decides() -> None:

@@ -53,7 +53,9 @@ def allow(config: Path, printed: str, *, check: bool = True) -> subprocess.Compl
 
 
 def test_shellcheck_finds_nothing() -> None:
-    subprocess.run([need("shellcheck", "shellcheck"), str(INSTALL)], check=True)
+    command = [need("shellcheck", "shellcheck"), str(INSTALL)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_the_script_can_be_executed() -> None:
@@ -194,6 +196,14 @@ def test_systemd_takes_the_unit(data: tuple[str, ...], tmp_path: Path) -> None:
     assert (unit.parent / f"{unit.name}.d" / "data.conf").exists() == bool(data)
     result = subprocess.run([analyze, "verify", str(unit)], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout + result.stderr == ""  # it also prints what it merely ignores
+
+
+def test_tasks_may_reach_the_folders_of_the_data_only(tmp_path: Path) -> None:
+    install("--root", tmp_path, "--data", "/data/em tiles", "--data", "/mnt/100%")
+    drop_in = (tmp_path / "etc/systemd/system" / f"{UNIT.name}.d" / "data.conf").read_text()
+    folders = "/data/em tiles:/mnt/100%%"
+    assert f'Environment="MHFD_ROOTS={folders}" "MHFD_OUT_ROOTS={folders}"' in drop_in.splitlines()
+    assert install("--root", tmp_path, "--data", "/a:b", check=False).returncode == 2
 
 
 def test_a_mistake_in_a_drop_in_would_be_seen(tmp_path: Path) -> None:

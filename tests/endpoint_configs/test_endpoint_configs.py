@@ -24,6 +24,7 @@ from needs import give_up
 FOLDERS = Path(__file__).parents[2] / "endpoint_configs"
 NAMES = ("cpu", "dgx-a100", "pbs", "slurm", "workstation")
 CLUSTERS = {"pbs": "queue", "slurm": "qos"}
+MANY_USERS = ("dgx-a100", *CLUSTERS)
 OPTIONS = sorted(FOLDERS.glob("*/options/*.json"))
 HOSTILE = (
     "a\n", "a b", "a;b", "a$(b)", "a`b`", "a'b", 'a"b', "a\\b", "-a", "#a", "a\r", "a\u2028", "\u00e9", "", "a:", "a/b",
@@ -430,6 +431,22 @@ def test_the_endpoints_settings_reach_workers_whose_job_inherits_nothing(
         monkeypatch.setenv(key, value)
     after = started(load(name, least(name)).engine.executor.provider, machine)
     assert {key: after[key] for key in settings} == settings
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_many_send_tasks_none_reads_or_writes_files_unless_folders_are_listed(
+    name: str, load: Callable[..., Any], machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = ("MHFD_ROOTS", "MHFD_OUT_ROOTS")
+    after = started(load(name, least(name)).engine.executor.provider, machine)
+    assert [after.get(limit) for limit in limits] == ([""] * 2 if name in MANY_USERS else [None] * 2)
+    listed = {"MHFD_ROOTS": "/data/it's em:/scratch", "MHFD_OUT_ROOTS": "/data/$HOME", "MHFD_MAX_PIXELS": "1000"}
+    for key, value in listed.items():
+        monkeypatch.setenv(key, value)
+    after = started(load(name, least(name)).engine.executor.provider, machine)
+    assert {key: after[key] for key in listed} == listed
+    monkeypatch.setenv("MHFD_ROOTS", "")  # which means none, in every folder
+    assert started(load(name, least(name)).engine.executor.provider, machine)["MHFD_ROOTS"] == ""
 
 
 def test_a_worker_runs_in_the_environment_of_the_endpoint(

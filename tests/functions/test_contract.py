@@ -20,6 +20,7 @@ from mhfd.contract import (
     MhfdError,
     ParamsError,
     Provenance,
+    Remark,
     ResultError,
     TileError,
     Timing,
@@ -35,6 +36,7 @@ SCORED = FocusResult(
     provenance=PROVENANCE,
     shape=(1024, 768),
     dtype="uint8",
+    picture=(0, 0, 960, 768),
     pixel_size_nm=4.6,
     features=1452,
     features_per_mpx=1846.3,
@@ -50,6 +52,7 @@ SCORED = FocusResult(
     verdict="in_focus",
     confidence=0.99,
     acquisition=Acquisition(format="tiff", vendor="zeiss", working_distance_mm=5.2, stage_um=(1.0, 2.0, 3.0)),
+    remarks=(Remark(code="data_bar", message="64 rows are left out"),),
     timing_ms=Timing(read=0.9, kernel=31.0, total=31.9),
 )
 
@@ -64,11 +67,11 @@ FAILED = FocusResult(
 PARAMS_SHA256_OF_0_1_0 = "71e58bc0988016829e99dd3609d4401e117a276b52531d7969ba9427d08a8402"
 
 KEYS_OF_SCHEMA_1 = [
-    "schema", "path", "status", "provenance", "error", "shape", "dtype", "pixel_size_nm",
+    "schema", "path", "status", "provenance", "error", "shape", "dtype", "picture", "pixel_size_nm",
     "features", "features_per_mpx", "features_by_scale", "scales_px",
     "focus_score", "characteristic_scale_px", "noise", "content", "anisotropy",
     "saturated", "vollath_f4", "verdict", "confidence", "defocus_um",
-    "acquisition", "timing_ms",
+    "acquisition", "remarks", "timing_ms",
 ]  # fmt: skip
 
 
@@ -93,6 +96,21 @@ def test_defaults_are_those_of_the_contract() -> None:
         "max_gpu_bytes": None,
         "max_host_bytes": None,
     }
+
+
+def test_rows_to_leave_out_are_parameters_that_change_the_measure_only_when_given() -> None:
+    assert FocusParams(exclude_top_px=0, exclude_bottom_px=None).sha256 == PARAMS_SHA256_OF_0_1_0
+    given = FocusParams(exclude_top_px=3, exclude_bottom_px=0)
+    assert given.to_dict() == {**FocusParams().to_dict(), "exclude_top_px": 3, "exclude_bottom_px": 0}
+    assert FocusParams.from_dict(through_json(given.to_dict())) == given
+    assert len({params.sha256 for params in (FocusParams(), given, replace(given, exclude_bottom_px=9))}) == 3
+
+
+@pytest.mark.parametrize("key", ["exclude_top_px", "exclude_bottom_px"])
+@pytest.mark.parametrize("value", [-1, 1.5, True, "3", 2**40])
+def test_rows_to_leave_out_are_whole_numbers(key: str, value: Any) -> None:
+    with pytest.raises(ParamsError, match=key):
+        FocusParams(**{key: value})
 
 
 def test_parameters_come_back_from_json() -> None:
@@ -249,7 +267,7 @@ def test_keys_of_the_parts_are_those_of_the_contract() -> None:
 
 def test_a_failed_result_has_no_measures() -> None:
     plain = FAILED.to_dict()
-    assert {plain[key] for key in KEYS_OF_SCHEMA_1[5:19]} == {None}
+    assert {plain[key] for key in KEYS_OF_SCHEMA_1[5:20]} == {None}
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mhfd.extras import install_hint
 from needs import give_up
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ SDK_LEAVES = "unclosed (<socket|database)"  # it closes neither its clients' con
 def missing() -> str | None:
     """The software this machine lacks for the loopback, and how to get it; None: nothing."""
     if lacking := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
-        return f"The loopback needs {', '.join(lacking)}. Install them with: pip install 'mhfd[loopback]'"
+        return f"The loopback needs {', '.join(lacking)}. Install them with: {install_hint('loopback')}"
     from loopback.broker import server_command
 
     if server_command() is None:
@@ -68,7 +69,7 @@ def transfer_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trans
     if sys.platform != "linux":
         pytest.skip("What guards the processes of the loopback is for Linux only.")
     if lacking := [name for name in TRANSFER_PACKAGES if importlib.util.find_spec(name) is None]:
-        give_up(f"Globus Transfer here needs {', '.join(lacking)}. Install them with: pip install 'mhfd[loopback]'")
+        give_up(f"Globus Transfer here needs {', '.join(lacking)}. Install them with: {install_hint('loopback')}")
     from loopback.transfer import Transfer
 
     service = Transfer(tmp_path_factory.mktemp("transfer"))

@@ -246,8 +246,11 @@ def test_stream_that_stays_away_is_done_without(open_client: Open, loopback: Loo
 
 def test_task_of_a_killed_user_endpoint_is_sent_again(open_client: Open, loopback: Loopback, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
-    mark = f"    from pathlib import Path\n    Path({str(begun)!r}).touch()\n"
-    client, given = open_client(with_lines(mark + SLOW), limits={"first_deadline_s": 4}), tiles(2)
+    stay_once = (
+        f"    import pathlib, time\n    begun = pathlib.Path({str(begun)!r})\n    first = not begun.exists()\n"
+        "    begun.touch()\n    time.sleep(600 if first else 0)\n"
+    )
+    client, given = open_client(with_lines(stay_once), limits={"first_deadline_s": 4}), tiles(2)
     futures = [client.submit(pixels, PARAMS) for pixels in given]
     poll(begun.exists, RESULT_S)
     loopback.endpoint.kill_part("user")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mhfd import score
 from mhfd.backends import Backend, select_backend
 from mhfd.contract import BackendError, BackendName, FocusParams
+from mhfd.extras import install_hint
 from mhfd.kernel import fourier
 from mhfd_client.bench import paper, phases, rivals
 from mhfd_client.bench.plan import BACKENDS
@@ -272,7 +273,7 @@ def _gpu_rival(
 def _cupy() -> Any:
     """The module if a GPU answers, else the reason why not."""
     if (cupy := _installed("cupy")) is None:
-        return 'CuPy is not installed (pip install "mhfd[gpu12]")'
+        return f"CuPy is not installed ({install_hint('gpu12')})"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except RuntimeError as error:  # CUDA's errors are

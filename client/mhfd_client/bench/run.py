@@ -12,11 +12,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
+from mhfd.extras import install_hint
 from mhfd_client.bench import machine, plots, tables
 from mhfd_client.bench.contestants import Contestant, Field, Trial, gather, gather_shared
 from mhfd_client.bench.plan import BenchPlan, Figure
 from mhfd_client.bench.race import Sample, Summary, race, summarise
 from mhfd_client.bench.tile import cut, picture
+from mhfd_client.files.whole import write_whole
 from mhfd_client.views import terminal
 
 
@@ -110,8 +112,8 @@ def _file(pixels: NDArray[Any], folder: Path) -> Path:
 def _keep(report: tables.Report, out: Path) -> None:
     tables.write_csv(out / "raw.csv", report.samples, Sample)
     tables.write_csv(out / "summary.csv", report.summaries, Summary)
-    (out / "tables.md").write_text(tables.as_markdown(report), encoding="utf-8")
+    write_whole(out / "tables.md", tables.as_markdown(report))
     try:
         plots.draw(report, out)
     except ImportError:
-        sys.stderr.write('No pictures: matplotlib is not installed (pip install "mhfd[bench]").\n')
+        sys.stderr.write(f"No pictures: matplotlib is not installed ({install_hint('bench')}).\n")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from mhfd.contract import FocusParams
+from mhfd.text import cell, json_text, visible
 from mhfd_client.bench.contestants import Contestant
 from mhfd_client.bench.plan import FIGURES, Figure
 from mhfd_client.bench.race import Sample, Summary
+from mhfd_client.files.whole import as_text, written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +43,14 @@ class Report:
 
 
 def write_csv(path: Path, rows: Sequence[Sample] | Sequence[Summary], kind: type[Sample] | type[Summary]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(kind)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+    with written(path) as out, as_text(out) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([field.name for field in fields(kind)])
+        writer.writerows(map(cell, astuple(row)) for row in rows)
 
 
 def as_json(report: Report) -> str:
-    return json.dumps(
+    return json_text(
         {
             "machine": report.machine,
             "tile": report.tile,
@@ -69,8 +70,8 @@ def as_markdown(report: Report) -> str:
         "4": _phases,
         "rivals": _rivals,
     }
-    lines = [f"- {what}: {said}" for what, said in report.machine.items()]
-    lines.append(f"- tile: {report.tile}")
+    lines = [visible(f"- {what}: {said}") for what, said in report.machine.items()]
+    lines.append(visible(f"- tile: {report.tile}"))
     lines.append(
         f"- times: medians of {report.repeats - 1} rounds, in each of which every contestant ran once; "
         "an extra first round is not counted"
@@ -78,7 +79,7 @@ def as_markdown(report: Report) -> str:
     sections = ["\n".join(lines)]
     sections += [texts[figure](report) for figure in FIGURES if report.of(figure)]
     if report.left_out:
-        sections.append("\n".join(["Left out:", "", *(f"- {sentence}" for sentence in report.left_out)]))
+        sections.append("\n".join(["Left out:", "", *(visible(f"- {sentence}") for sentence in report.left_out)]))
     return "\n\n".join(sections) + "\n"
 
 

@@ -6,6 +6,10 @@ answers at once.
 
 from __future__ import annotations
 
+import io
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +17,7 @@ import click
 
 from mhfd._version import __version__
 from mhfd.contract import MhfdError, ParamsError
+from mhfd.text import visible
 from mhfd_client.cli.options import FileTrouble, Refusal
 
 COMMANDS = {  # name -> module in this package, what `mhfd --help` says
@@ -20,7 +25,7 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "watch": ("watch", "Score a microscope's folder as it fills."),
     "status": ("tiles", "Show the state of a run: scored, waiting, stalled, missing."),
     "export": ("tiles", "Write the results as a table."),
-    "retry": ("tiles", "Score failed or stalled tiles again."),
+    "retry": ("tiles", "Take up failed or stalled tiles again."),
     "recover": ("tiles", "Store results from an endpoint's spool."),
     "score": ("score", "Score image files, folders and patterns."),
     "demo": ("simulate", "Simulate a run, score it, compare with the truth."),
@@ -51,7 +56,15 @@ class _Group(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _one_line_errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
+        with _one_line_errors(), _readable_output():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except ParamsError as error:
@@ -64,6 +77,28 @@ class _Group(click.Group):
             if error.filename is None:  # a closed pipe, say: click knows what to do
                 raise
             raise FileTrouble(f"{error.filename} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _one_line_errors() -> Generator[None, None, None]:
+    """Make the messages of errors visible: they quote arguments and names of files."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = visible(error.message)
+        raise
+
+
+@contextmanager
+def _readable_output() -> Generator[None, None, None]:
+    r"""Have a letter that the console cannot write appear as "\u5207", and warnings in the log made visible."""
+    from mhfd_client.logs import first_run_on_screen, warnings_on_screen
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # there is none without a console: pythonw
+            stream.reconfigure(errors="backslashreplace")
+    with warnings_on_screen(), first_run_on_screen():
+        yield
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

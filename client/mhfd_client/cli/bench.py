@@ -23,7 +23,7 @@ from mhfd_client.cli.options import FILE, FOLDER
 @click.option("--out", type=FOLDER, help="Keep every time, the tables and pictures in this folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def bench(out: Path | None, as_json: bool, **plan: Any) -> None:
-    """Measure the speed of mhfd and other programs on this machine, and the figures of the paper again."""
+    """Measure the speed of mhfd and other programs on this machine, and reproduce the paper's figures."""
     from mhfd_client.bench.plan import make_plan
     from mhfd_client.bench.run import run_bench
 

@@ -13,12 +13,13 @@ from mhfd_client.cli.options import (
     Refusal,
     config_option,
     endpoint_option,
+    say,
 )
 
 
 @click.command()
 @click.option(
-    "--file", "path", type=FILE, default=Path("functions.json"), show_default=True, help="Their names and UUIDs."
+    "--file", "path", type=FILE, default=Path("functions.json"), show_default=True, help="File of names and UUIDs."
 )
 @click.option("--group", help="UUID of a Globus group whose members may call them.")
 @click.option("--public", is_flag=True, help="Let anyone call them, on endpoints that allow it.")
@@ -31,9 +32,9 @@ def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None
     plan = report.plan
     for what, names in (("new", plan.new), ("changed", plan.changed), ("unchanged", plan.unchanged)):
         if names:
-            click.echo(f"{what}: {', '.join(names)}", err=True)
+            say(f"{what}: {', '.join(names)}", err=True)
     if plan.gone:
-        click.echo(f"no longer functions of mhfd: {', '.join(plan.gone)}", err=True)
+        say(f"no longer functions of mhfd: {', '.join(plan.gone)}", err=True)
     if dry_run:
         click.echo("Nothing was registered: this is a dry run.", err=True)
     click.echo(report.allowed_functions, nl=False)
@@ -68,7 +69,7 @@ def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | 
 @click.option("--deadline-s", type=float, default=600.0, show_default=True, help="Longest wait.")
 @config_option
 def warmup(endpoint: str, deadline_s: float, config_file: Path | None) -> None:
-    """Score a probe tile, so that the next tiles need not wait for workers and compilers."""
+    """Score a probe tile with a known answer, so that the next tiles need not wait for workers and compilers."""
     from mhfd_client.compute.opening import open_compute
     from mhfd_client.config import load_config
 
@@ -77,14 +78,14 @@ def warmup(endpoint: str, deadline_s: float, config_file: Path | None) -> None:
         compute.connect()
         answer = compute.submit("warmup", {}).result(deadline_s)
     except TimeoutError:
-        click.echo(f"Error: no answer from '{endpoint}' within {deadline_s:g} s; try `mhfd doctor`.", err=True)
+        say(f"Error: no answer from '{endpoint}' within {deadline_s:g} s; try `mhfd doctor`.", err=True)
         sys.exit(ExitCode.TEMPORARY)
     finally:
         compute.close()
     if error := answer.get("error"):
         raise Refusal(str(error["message"]))
     where = f"{answer['worker']['backend']} on {answer['worker']['device']}"
-    click.echo(
+    say(
         f"{endpoint} is warm: {answer['features']} of {answer['expected']} features, {answer['warm_ms']:.0f} ms a "
         f"tile, the first {answer['first_ms'] / 1e3:.1f} s ({where})"
     )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import IO, Any, ClassVar, TypeVar, get_args
 
 import click
 
 from mhfd.contract import ExitCode, FocusParams, Mode, Polarity, Unit
+from mhfd.text import visible
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+OUT_FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+STDOUT = Path("-")
 
 
 class Bytes(click.ParamType):
@@ -58,6 +62,23 @@ class FileTrouble(click.ClickException):
     exit_code = ExitCode.TEMPORARY
 
 
+@contextmanager
+def out_file(path: Path) -> Generator[IO[bytes], None, None]:
+    """A file that appears when it is complete; or standard output."""
+    from mhfd_client.files.whole import written
+
+    if path == STDOUT:
+        yield click.get_binary_stream("stdout")
+        return
+    with written(path) as file:
+        yield file
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print one line; names and messages in it may come from anywhere."""
+    click.echo(visible(text), err=err)
+
+
 def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
     for option in reversed(options):  # the decorator nearest to the function is listed last
         command = option(command)
@@ -80,6 +101,8 @@ def measure_options(command: Command) -> Command:
         option("--k-noise", float, "Noise threshold in standard deviations.", d.k_noise),
         option("--polarity", click.Choice(get_args(Polarity)), "Blobs to count.", d.polarity),
         option("--mode", click.Choice(get_args(Mode)), "'paper' counts noise: for reproduction only.", d.mode),
+        option("--exclude-top-px", int, "Rows left out at the top.", d.exclude_top_px),
+        click.option("--exclude-bottom-px", type=int, help="The same at the bottom.  [default: a data bar, if found]"),
         click.option("--max-host-bytes", type=Bytes(), help="Working memory for one tile.  [default: 2GiB]"),
         click.option("--max-gpu-bytes", type=Bytes(), help="The same on a GPU.  [default: what is free]"),
     ]

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from mhfd.contract import ExitCode
-from mhfd_client.cli.options import FILE, FOLDER
+from mhfd_client.cli.options import FILE, FOLDER, say
 
 
 class Speed(click.ParamType):
@@ -75,7 +75,7 @@ def replay(
     again = sum(entry["reacquired"] for entry in tiles)
     left = sum(entry["state"] == "unfinished" for entry in tiles)
     others = len(told["files"]) - len(tiles)
-    click.echo(
+    say(
         f"Tiles in {into}: {whole} of {plan.n_tiles}, {again} of them taken again; {left} left unfinished. "
         f"Other files: {others}. Manifest: {manifest or manifest_path(into)}"
     )

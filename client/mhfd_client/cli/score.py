@@ -11,12 +11,16 @@ from typing import Any, get_args
 import click
 
 from mhfd.contract import BackendName, ExitCode, FocusParams, FocusResult
+from mhfd.text import counted
 from mhfd_client.cli.options import (
-    FILE,
+    OUT_FILE,
+    STDOUT,
     Numbers,
     config_option,
     endpoint_option,
     measure_options,
+    out_file,
+    say,
 )
 
 
@@ -24,8 +28,8 @@ from mhfd_client.cli.options import (
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @endpoint_option
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of results (schema 1) and nothing else.")
-@click.option("--csv", "csv_file", type=FILE, help="Write a table to this file too.")
-@click.option("--html", "html_file", type=FILE, help="Write a report with pictures too.")
+@click.option("--csv", "csv_file", type=OUT_FILE, help="Write a table to this file too; - is standard output.")
+@click.option("--html", "html_file", type=OUT_FILE, help="Write a report with pictures too; - is standard output.")
 @click.option("--all", "show_all", is_flag=True, help="List every tile on a terminal, not only those to look at.")
 @click.option("--fail-on-oof", is_flag=True, help="Exit with 1 when a tile is out of focus or astigmatic.")
 @click.option("--pixel-size-nm", type=click.FloatRange(min=0, min_open=True), help="Instead of the files' values.")
@@ -58,13 +62,22 @@ def score(
     written, 77 somebody has to sign in, 78 no such endpoint, 130 interrupted (what is done is printed).
     """
     params = FocusParams.from_dict(measure)
+    _refuse_mixed_output(as_json=as_json, csv_file=csv_file, html_file=html_file)
     from mhfd.judge import judge
-    from mhfd_client.files.find import find_tiles
+    from mhfd_client.files.find import Search
+    from mhfd_client.files.whole import check_writable
+    from mhfd_client.judge.identical import with_identical_frames
     from mhfd_client.views import terminal
 
-    files = find_tiles(paths)
+    search = Search(paths)
+    files = search.tiles
+    for sentence in search.left_out:
+        say(sentence, err=True)
     if not files:
         raise click.UsageError(f"no image files in {', '.join(paths)}")
+    for file in (csv_file, html_file):
+        if file not in (None, STDOUT):
+            check_writable(file)
     if endpoint == "local":
         from mhfd import iter_scores
         from mhfd.images import DEFAULT_MAX_PIXELS
@@ -87,23 +100,52 @@ def score(
             raise click.UsageError("--backend and --devices are for this machine; an endpoint has its own")
         from mhfd_client import Client
 
-        with Client(endpoint, config=config_file, on_notice=partial(click.echo, err=True)) as client:
+        with Client(endpoint, config=config_file, on_notice=partial(say, err=True)) as client:
             results, interrupted = terminal.collect(client.map(files, params), len(files))
-    results = judge(results)
-    if as_json:
-        terminal.print_json(results)
-    else:
-        terminal.print_table(results, show_all=show_all)
-    if csv_file:
-        terminal.write_csv(results, csv_file)
-    if html_file:
-        from mhfd_client.views.report import write_report
-
-        write_report(results, html_file, title=" ".join(paths), params=params)
+    results = with_identical_frames(judge(results))
+    try:
+        # Files first: a closed pipe ends the command when it prints.
+        _write_files(results, csv_file, html_file, title=" ".join(paths), params=params)
+    finally:
+        if as_json:
+            terminal.print_json(results)
+        elif STDOUT not in (csv_file, html_file):
+            terminal.print_table(results, show_all=show_all)
     if interrupted:
-        click.echo(f"Interrupted: {len(results)} tiles are done, the others were not scored.", err=True)
+        done = counted(len(results), "tile is", "tiles are")
+        say(f"Interrupted: {done} done, the others were not scored.", err=True)
         sys.exit(ExitCode.INTERRUPTED)
     sys.exit(_exit_code(results, fail_on_oof))
+
+
+def _refuse_mixed_output(*, as_json: bool, csv_file: Path | None, html_file: Path | None) -> None:
+    wanted = {"--json": as_json, "--csv -": csv_file == STDOUT, "--html -": html_file == STDOUT}
+    to_stdout = [flag for flag, given in wanted.items() if given]
+    if len(to_stdout) > 1:
+        raise click.UsageError(f"{' and '.join(to_stdout)} would mix on standard output: name a file for all but one")
+    if csv_file is not None and csv_file == html_file:
+        raise click.UsageError(f"--csv and --html both name {csv_file}: give each a file of its own")
+    if html_file == STDOUT and sys.stdout.isatty():
+        raise click.UsageError("a report is not for a terminal: name a file, or send standard output to one")
+
+
+def _write_files(
+    results: Sequence[FocusResult], csv_file: Path | None, html_file: Path | None, *, title: str, params: FocusParams
+) -> None:
+    """Write the table and the report; the second also when the first cannot be written."""
+    from mhfd_client.views import terminal
+
+    try:
+        if csv_file is not None:
+            with out_file(csv_file) as out:
+                terminal.write_csv(results, out)
+    finally:
+        if html_file is not None:
+            from mhfd_client.views.report import render_report
+
+            page = render_report(results, title=title, params=params)
+            with out_file(html_file) as out:
+                out.write(page.encode())
 
 
 def _exit_code(results: Sequence[FocusResult], fail_on_oof: bool) -> ExitCode:

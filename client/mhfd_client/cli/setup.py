@@ -11,7 +11,7 @@ from typing import TypeVar
 import click
 
 from mhfd.contract import ExitCode
-from mhfd_client.cli.options import FILE, config_option
+from mhfd_client.cli.options import FILE, config_option, say
 
 T = TypeVar("T")
 
@@ -60,12 +60,12 @@ def init(
         answers = replace(answers, functions_file=str(understand_path(functions)))
     backup = writing.write(file, writing.configuration(answers), force=force)
     if backup:
-        click.echo(f"The former file is kept as {backup}.", err=True)
+        say(f"The former file is kept as {backup}.", err=True)
     if not answers.folder.is_dir():
-        click.echo(f"There is no folder {answers.folder} yet.", err=True)
-    click.echo(f"Written: {file}. Next:")
+        say(f"There is no folder {answers.folder} yet.", err=True)
+    say(f"Written: {file}. Next:")
     for command in writing.next_commands(answers, file):
-        click.echo(f"  {command}")
+        say(f"  {command}")
 
 
 def _refuse_silence(given: dict[str, str | None], *, yes: bool) -> None:
@@ -109,7 +109,7 @@ def config() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: key -> value and origin.")
 @config_option
 def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
-    """Show each value in effect, and where it is set: flag, environment, file or default."""
+    """Show each value in effect, and where it is set. That is a flag, the environment, the file or the default."""
     from mhfd_client.config import load_config, resolve
     from mhfd_client.config.show import effective
     from mhfd_client.config.toml import toml
@@ -118,7 +118,7 @@ def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
     whole = load_config(config_file)
     settings = resolve(whole, profile, {"config": config_file})
     for notice in settings.notices:
-        click.echo(f"Warning: {notice}", err=True)
+        say(f"Warning: {notice}", err=True)
     values = list(effective(whole, settings))
     if as_json:
         terminal.print_plain({each.key: {"value": each.value, "origin": each.origin} for each in values})
@@ -126,13 +126,13 @@ def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
     width = max(len(each.key) for each in values)
     for each in values:
         value = "-" if each.value is None else toml(each.value)
-        click.echo(f"{each.key:{width}}  {value}  ({each.origin})")
+        say(f"{each.key:{width}}  {value}  ({each.origin})")
 
 
 @config.command()
 @click.argument("file", type=FILE, required=False)
 def validate(file: Path | None) -> None:
-    """Print "ok", or what is wrong, line by line, with FILE or with your configuration.
+    """Print "ok", or what is wrong, line by line. FILE is by default your configuration.
 
     Exit code: 0 ok, though there may be warnings; 78 it cannot be used.
     """
@@ -143,11 +143,11 @@ def validate(file: Path | None) -> None:
         whole = load_config(file)
     except ConfigError as error:
         for line in error.problems or (error,):
-            click.echo(f"error: {line}", err=True)
+            say(f"error: {line}", err=True)
         sys.exit(error.exit_code)
     findings = examine(whole)
     for each in findings:
-        click.echo(f"{'error' if each.fatal else 'warning'}: {each.problem}", err=True)
+        say(f"{'error' if each.fatal else 'warning'}: {each.problem}", err=True)
     if any(each.fatal for each in findings):
         sys.exit(ConfigError.exit_code)
     click.echo("ok" if whole.source else "ok: there is no file, the defaults apply")
@@ -156,7 +156,7 @@ def validate(file: Path | None) -> None:
 
 @config.command()
 def schema() -> None:
-    """Print the file's JSON Schema, for editors that complete and check TOML."""
+    """Print the file's JSON Schema. Editors use it to complete and check TOML."""
     import json
 
     from mhfd_client.config.describe import json_schema

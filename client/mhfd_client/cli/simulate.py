@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from mhfd_client.cli.options import FOLDER, Command, option, with_options
+from mhfd.text import counted
+from mhfd_client.cli.options import FOLDER, Command, option, say, with_options
 
 
 def _plan_options(command: Command) -> Command:
@@ -36,7 +37,7 @@ def simulate(out: Path, **plan: Any) -> None:
 
     with terminal.progress("simulating") as advance:
         truth = simulate_run(out, RunPlan(**plan), advance)
-    click.echo(f"{len(truth)} tiles and truth.csv in {out}. Score them: mhfd score {out}")
+    say(f"{counted(len(truth), 'tile')} and truth.csv in {out}. Score them: mhfd score {out}")
 
 
 @click.command()

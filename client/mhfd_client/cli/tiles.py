@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from mhfd.contract import ExitCode
-from mhfd_client.cli.options import FOLDER, Command, config_option, with_options
+from mhfd.text import counted
+from mhfd_client.cli.options import FOLDER, OUT_FILE, STDOUT, Command, config_option, out_file, say, with_options
 from mhfd_client.ledger.model import State
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _print(found: Json) -> None:
 @click.command()
 @run_options
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True)
-@click.option("--out", default="-", show_default=True, help="File to write; - is standard output.")
+@click.option("--out", type=OUT_FILE, default="-", show_default=True, help="File to write; - is standard output.")
 @click.option("--where", "states", multiple=True, type=click.Choice(get_args(State)), help="Only tiles in this state.")
 @click.option("--since", type=Since(), help="Only results since a time, like 2026-01-31T14:30, or since 2h ago.")
 def export(
@@ -140,30 +141,29 @@ def export(
     where: str | None,
     config_file: Path | None,
     form: Any,
-    out: str,
+    out: Path,
     states: tuple[Any, ...],
     since: float | None,
 ) -> None:
-    """Write the results of the run in folder DIR as a table with verdicts.
+    """Write the results of the run in folder DIR as a table with verdicts, by default of all tiles that have one.
 
     "jsonl" is one result a line, as `mhfd score --json` prints them. Exit code: 0; 69 the ledger is out of reach, 75
     the file cannot be written, 78 there is no ledger, or no such run.
     """
-    from mhfd_client.views.export import HAVE_RESULTS, written
+    from mhfd_client.views.export import HAVE_RESULTS
     from mhfd_client.views.export import export as write
 
     lacking = sorted(set(states) - set(HAVE_RESULTS))
     if form == "jsonl" and lacking:
         raise click.UsageError(f"jsonl holds results, and tiles that are {lacking[0]} have none; use --format csv")
+    if form == "parquet" and out == STDOUT and sys.stdout.isatty():
+        raise click.UsageError("parquet is binary, not for a terminal: name a file with --out, or use --format csv")
     with _opened(where, config_file, readonly=True) as ledger:
         run = _run(ledger, folder)
-        options: Any = {"states": states or HAVE_RESULTS, "since": since}
-        if out == "-":
-            write(ledger, run, click.get_binary_stream("stdout"), form, **options)
-            return
-        with written(Path(out)) as file:
-            n = write(ledger, run, file, form, **options)
-    click.echo(f"{n} tiles in {out}", err=True)
+        with out_file(out) as file:
+            n = write(ledger, run, file, form, states=states or HAVE_RESULTS, since=since)
+    if out != STDOUT:
+        say(f"{counted(n, 'tile')} in {out}", err=True)
 
 
 @click.command()
@@ -181,7 +181,7 @@ def retry(
     codes: tuple[str, ...],
     paths: tuple[str, ...],
 ) -> None:
-    """Score tiles of the run in folder DIR again: in the running watch, or in the next one.
+    """Take up tiles of the run in folder DIR again: in the running watch, or in the next one.
 
     Exit code: 0, also when there is nothing to do; 69 the ledger is out of reach, 78 there is no such run.
     """
@@ -190,7 +190,7 @@ def retry(
     with _opened(where, config_file, readonly=False) as ledger:
         run = _run(ledger, folder)
         n = ledger.retry(run.run_id, failed=failed, stalled=stalled, codes=codes or None, paths=paths or None)
-    click.echo(f"{n} tiles of {run.root} will be taken up again", err=True)
+    say(f"{counted(n, 'tile')} of {run.root} will be taken up again", err=True)
 
 
 @click.command()
@@ -217,9 +217,10 @@ def recover(
     if as_json:
         terminal.print_plain(asdict(report))
         return
-    click.echo(
-        f"{report.stored} results stored, {report.known} were known, {report.unmatched} belong to no tile of "
-        f"{run.root}, {report.failed} are failures, {report.unreadable} cannot be read"
+    say(
+        f"{counted(report.stored, 'result')} stored, {counted(report.known, 'was', 'were')} known, "
+        f"{counted(report.unmatched, 'belongs', 'belong')} to no tile of {run.root}, "
+        f"{counted(report.failed, 'is a failure', 'are failures')}, {report.unreadable} cannot be read"
     )
 
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from mhfd.contract import ExitCode, MhfdError
-from mhfd_client.cli.options import FOLDER, config_option
+from mhfd.text import counted, is_unicode
+from mhfd_client.cli.options import FOLDER, config_option, say
 from mhfd_client.files.order import Order
 from mhfd_client.naming.protocol import LayoutName
 
 if TYPE_CHECKING:
-    from mhfd.contract import FocusResult
     from mhfd_client.config import Config, Settings
+    from mhfd_client.judge.alerts import Alert
     from mhfd_client.ledger import Summary
     from mhfd_client.pipeline import Pipeline, Results
 
@@ -57,8 +58,8 @@ def watch(
     The folder is only read. Start again after any failure: nothing is lost, nothing is stored twice. Ctrl-C ends when
     tiles under way are stored, a second one at once.
 
-    Exit code: 0, or with --once 3 when tiles failed or are stalled; 75 another process watches this run, 77 somebody
-    has to sign in, 78 bad configuration, 130 interrupted.
+    Exit code: 0, or with --once 3 when tiles failed, are stalled or were left out; 75 another process watches this
+    run, 77 somebody has to sign in, 78 bad configuration, 130 interrupted.
     """
     from mhfd_client.config import load_config, resolve
     from mhfd_client.logs import start_logging
@@ -71,7 +72,7 @@ def watch(
     try:
         _run(config, settings, once=once, wait=wait_for_folder, dry_run=dry_run, quiet=quiet)
     except MhfdError as error:
-        log.error("%s", error)  # nobody reads the screen of a watch that the system started
+        log.error("%s", error, extra={"on_screen": True})  # nobody reads that of a watch that the system started
         raise
 
 
@@ -89,6 +90,8 @@ def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run:
             assembly.wait_for_folder(chosen, _tell, lambda: stop.asked)
         if not stop.asked and not chosen.is_dir():
             raise click.UsageError(f"{chosen}: no such folder; --wait-for-folder waits until it exists")
+        if not is_unicode(str(chosen.resolve())):
+            raise click.UsageError(f"{chosen}: its name is not valid UTF-8, so no ledger can hold it; rename the folder")
         if dry_run:
             _print_plan(assembly.plan_watch(chosen, config, settings))
             return
@@ -101,19 +104,24 @@ def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, onc
     from mhfd_client.ledger import LedgerGoneError
     from mhfd_client.pipeline.assembly import open_watch
 
-    alerts = Alerts()
+    alerts: Alerts | None = None
 
     def on_results(results: Results) -> None:
-        if not quiet:
-            _print_alerts(alerts.add(result for _, result in results))
+        if alerts is not None:
+            _print_alerts(alerts.add(results))
 
     def watch_one_ledger() -> Summary | None:
         """The run in numbers; None when the ledger is gone, and the profile asks for a new one."""
+        nonlocal alerts
         try:
             with open_watch(folder, config, settings, once=once, tell=_tell, on_results=on_results) as pipeline:
                 _tell(f"watching {folder}; scoring on {settings.profile.endpoint}; ledger {settings.ledger}")
+                alerts = None if quiet else Alerts(pipeline.ledger, pipeline.run_id)
                 stop.then(pipeline)
-                return pipeline.run()
+                summary = pipeline.run()
+                if alerts is not None:
+                    _print_alerts(alerts.settle())
+                return summary
         except LedgerGoneError as error:
             if settings.profile.ledger_gone == "end" or stop.asked:
                 raise
@@ -168,23 +176,19 @@ class _Stop:
 def _exit_code(summary: Summary | None, stop: _Stop, *, once: bool) -> ExitCode:
     if stop.interrupted:
         return ExitCode.INTERRUPTED
-    if once and summary is not None and (summary.counts.get("failed") or summary.stalled):
+    if once and summary is not None and (summary.counts.get("failed") or summary.stalled or summary.left_out):
         return ExitCode.FAILED_TILES
     return ExitCode.OK
 
 
 def _tell(sentence: str) -> None:
     log.info("%s", sentence)
-    click.echo(sentence, err=True)
+    say(sentence, err=True)
 
 
-def _print_alerts(rows: Iterable[FocusResult]) -> None:
-    for row in rows:
-        if row.error is not None:
-            click.echo(f"failed: {row.path}: {row.error.message}")
-        else:
-            assert row.verdict is not None
-            click.echo(f"{row.verdict.replace('_', ' ')}: {row.path} (focus score {row.focus_score:.3g})")
+def _print_alerts(alerts: Iterable[Alert]) -> None:
+    for alert in alerts:
+        say(str(alert))
 
 
 def _print_plan(plan: Any) -> None:
@@ -198,18 +202,19 @@ def _print_plan(plan: Any) -> None:
         ("ledger", plan.ledger),
     )
     for name, value in lines:
-        click.echo(f"{name + ':':26}{value}")
+        say(f"{name + ':':26}{value}")
 
 
 def _in_words(summary: Summary) -> str:
     counts = summary.counts
     waiting = sum(counts.get(state, 0) for state in ("seen", "ready", "staged", "submitted")) - summary.stalled
-    parts = [f"{counts.get('scored', 0)} tiles scored"]
+    parts = [f"{counted(counts.get('scored', 0), 'tile')} scored"]
     for count, what in (
         (counts.get("failed", 0), "failed"),
         (summary.stalled, "stalled"),
         (waiting, "to be done"),
         (summary.missing, "missing"),
+        (summary.left_out, "left out"),
     ):
         if count:
             parts.append(f"{count} {what}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from mhfd.contract import FocusResult, ParamsError, ResultError, split_page
+from mhfd.text import counted
 from mhfd_client.compute.protocol import Json, NotInstalledError, ResultTooLargeError, TaskFailedError
 from mhfd_client.dispatch.pack import Tile, failed_row, not_measured
 
@@ -56,7 +57,7 @@ def rows(answer: object, tiles: Sequence[Tile], endpoint: str) -> list[FocusResu
     given = check(answer, endpoint)
     if given.get("rows") is None:
         raise ResultTooLargeError(
-            f"the rows of {len(tiles)} tiles were too large for an answer; '{endpoint}' keeps them in "
+            f"the rows of {counted(len(tiles), 'tile')} were too large for an answer; '{endpoint}' keeps them in "
             f"{given.get('rows_file')}"
         )
     if not isinstance(given["rows"], list):
@@ -90,7 +91,8 @@ def _by_name(found: list[FocusResult], tiles: Sequence[Tile], endpoint: str) -> 
         if len(own) == 1:
             yield own[0]
         elif own:
-            message = f"{tile.name} holds {len(own)} tiles; name one, as in {own[0].path}"
+            message = f"{tile.name} holds {counted(len(own), 'tile')}; name one, as in {own[0].path}"
             yield failed_row(tile, "several_tiles", message, endpoint)
         else:
-            raise TaskFailedError(f"'{endpoint}' sent {len(found)} rows for {len(tiles)} tiles, none for {tile.name}")
+            sent = f"{counted(len(found), 'row')} for {counted(len(tiles), 'tile')}"
+            raise TaskFailedError(f"'{endpoint}' sent {sent}, none for {tile.name}")

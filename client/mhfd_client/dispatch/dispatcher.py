@@ -31,6 +31,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from mhfd.contract import ErrorCode, FocusResult, MhfdError, ParamsError
+from mhfd.text import counted
 from mhfd_client.compute.protocol import (
     Compute,
     EndpointUnavailableError,
@@ -277,7 +278,7 @@ class Dispatcher:
 
     def _on_lost(self, parcel: Parcel, error: TaskLostError) -> None:
         if error.sent:
-            log.warning("%s; %d tiles are sent again", error, len(parcel.tiles))
+            log.warning("%s; %s sent again", error, counted(len(parcel.tiles), "tile is", "tiles are"))
             parcel.losses += 1
             if parcel.losses >= (LOSSES_TO_HALVE if len(parcel.tiles) > 1 else LOSSES_OF_A_LONE_TILE):
                 self._divide(parcel, "worker_lost", str(error))
@@ -316,7 +317,7 @@ class Dispatcher:
             self._backlog.parcels.appendleft(parcel)
             return
         code: ErrorCode = "worker_lost" if isinstance(error, WorkerDiedError) else "internal"
-        log.warning("a task of %d tiles failed as a whole: %s", len(parcel.tiles), error)
+        log.warning("a task of %s failed as a whole: %s", counted(len(parcel.tiles), "tile"), error)
         self._divide(parcel, code, str(error))
 
     def _divide(self, parcel: Parcel, code: ErrorCode, message: str) -> None:
@@ -352,20 +353,22 @@ class Dispatcher:
                 self._notice(f"endpoint '{self._compute.name}' is online again")
             self._away = False
         elif change is Change.OFFLINE and self._overflow is None:
-            self._notice(f"endpoint '{self._compute.name}' is {self._health.status}; {self._tiles_open()} tiles wait")
+            waiting = counted(self._tiles_open(), "tile waits", "tiles wait")
+            self._notice(f"endpoint '{self._compute.name}' is {self._health.status}; {waiting}")
         elif change is Change.OFFLINE:
             self._hand_on(f"is {self._health.status}")
 
     def _hand_on(self, why: str) -> None:
-        """Give all that waits to the overflow, until the endpoint is online again.
+        """Give all open tiles to the overflow, until the endpoint is online again.
 
-        The endpoint may still do what it has; its answers are ignored.
+        The endpoint may still score what it has; its answers are ignored.
         """
         assert self._overflow is not None
         tiles = [tile for parcel in self._flights.clear() for tile in parcel.tiles] + self._backlog.clear()
         self._health.forget_trouble()
         if not self._away:
-            self._notice(f"endpoint '{self._compute.name}' {why}; {len(tiles)} tiles are scored on this machine")
+            scored_here = counted(len(tiles), "tile is", "tiles are")
+            self._notice(f"endpoint '{self._compute.name}' {why}; {scored_here} scored on this machine")
         self._away = True
         for tile in tiles:
             tile.packed = None  # it travels another way there
@@ -378,7 +381,7 @@ class Dispatcher:
         reason = f"is {self._health.status}" if self._health.offline else "cannot be reached"
         self._fail_all(
             EndpointUnavailableError(
-                f"endpoint '{name}' {reason}, and {self._tiles_open()} tiles have waited for {self._patience_s:.0f} s; "
+                f"endpoint '{name}' {reason}, and {counted(self._tiles_open(), 'tile has', 'tiles have')} waited for {self._patience_s:.0f} s; "
                 f"look at `mhfd doctor --endpoint {name}`, raise limits.patience_s, or score on local"
             )
         )

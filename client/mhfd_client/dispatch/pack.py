@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from mhfd._version import __version__
 from mhfd.contract import (
-    Acquisition,
     ErrorCode,
     FocusParams,
     FocusResult,
@@ -31,6 +30,7 @@ from mhfd.contract import (
     page_path,
     split_page,
 )
+from mhfd.images import Tile as TileRead
 from mhfd.images import count_tiles, read_tile
 from mhfd.images.grey import grey_tile
 from mhfd.images.inline import best_codec, encode_tile
@@ -224,7 +224,7 @@ class Packer:
         if tile.place is not None and not self.everywhere:
             return _by_path({**tile.place, "page": tile.page, "name": tile.name})
         if isinstance(tile.source, np.ndarray):
-            return self._inline(tile, grey_tile(tile.source, "the array"), None, None, squeeze)
+            return self._inline(tile, grey_tile(tile.source, "the array"), None, squeeze)
         if (path := self._path(tile, tile.source)) is not None:
             return path
         if tile.page is None and (count := count_tiles(tile.source)) != 1:
@@ -235,7 +235,7 @@ class Packer:
         read = read_tile(tile.source, tile.page or 0)
         if not isinstance(read.pixels, np.ndarray):  # so large that it stays in its file
             raise self._too_large(tile, read.pixels.size * read.pixels.dtype.itemsize)
-        return self._inline(tile, read.pixels, read.pixel_size_nm, read.acquisition, squeeze)
+        return self._inline(tile, read.pixels, read, squeeze)
 
     def _path(self, tile: Tile, file: str) -> Packed | None:
         if self.everywhere:
@@ -253,8 +253,7 @@ class Packer:
         self,
         tile: Tile,
         pixels: NDArray[Any],
-        pixel_size_nm: float | None,
-        acquisition: Acquisition | None,
+        read: TileRead | None,
         squeeze: bool,
     ) -> Packed:
         if not self._may_fit(pixels.nbytes):
@@ -264,8 +263,9 @@ class Packer:
             pixels,
             self._codec_for(pixels, squeeze),
             name=tile.name,
-            pixel_size_nm=pixel_size_nm,
-            acquisition=acquisition,
+            pixel_size_nm=read.pixel_size_nm if read else None,
+            acquisition=read.acquisition if read else None,
+            picture=read.picture if read else None,
         )
         size = encoded_bytes(item)
         if ENVELOPE_BYTES + size > self.limits.max_task_bytes:

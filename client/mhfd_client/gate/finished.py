@@ -6,19 +6,17 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from mhfd.contract import ErrorCode, TileError
 from mhfd.images import DEFAULT_MAX_PIXELS
 from mhfd_client.files.markers import check_marker, marker_of
 from mhfd_client.files.names import for_system, is_away
-from mhfd_client.gate.pages import BlankEndError, PageFacts, ends_in_zeros, read_pages
+from mhfd_client.gate.pages import BadPage, Page, ends_in_zeros, read_pages
 from mhfd_client.gate.writers import is_locked, refuse_writers
-
-if TYPE_CHECKING:
-    from mhfd_client.ledger.model import SeenFile
+from mhfd_client.ledger.model import SeenFile, unchanged
 
 Reason = Literal[
     "growing",  # its size or time is not what the scan saw
@@ -41,6 +39,8 @@ AWAY_S = 5.0
 AGAIN_S = 60.0
 SHORT_BYTES = 512  # a shorter file lacks even its header
 DOUBTFUL = 3  # times settle_s, until a file that does not decode counts as damaged
+
+OPEN_ENDED: tuple[Reason, ...] = ("truncated", "locked", "growing", "away", "gone", "denied")  # more is to come
 
 _NOT_THE_FILE: dict[ErrorCode, Reason] = {"not_found": "gone", "permission_denied": "denied", "read_failed": "away"}
 _MORE_BYTES: dict[ErrorCode, Reason] = {
@@ -71,9 +71,9 @@ class GateRules:
 
 @dataclass(frozen=True)
 class Finished:
-    """No program writes the file now, and all of it was read."""
+    """No program writes the file now, and all of it was read. Of several pages some may be bad."""
 
-    pages: tuple[PageFacts, ...]
+    pages: tuple[Page, ...]
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,14 @@ class NotYet:
     ----------
     again_s : look again after these seconds, or when it has changed
     unchanged_s : seconds without a change that this process saw; 0 for a file out of reach
+    pages : of a file that ends where it should, if one of several can be scored: to be taken when the wait is given up
     """
 
     reason: Reason
     message: str
     again_s: float
     unchanged_s: float = 0.0
+    pages: tuple[Page, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,14 +100,6 @@ class Unreadable:
 
     code: ErrorCode
     message: str
-
-
-@dataclass(frozen=True)
-class _State:
-    """A file's facts that change with a write."""
-
-    size: int
-    mtime_ns: int
 
 
 class Gate:
@@ -127,13 +121,13 @@ class Gate:
         refuse_writers: Callable[[Path], None] = refuse_writers,
     ) -> None:
         self._rules, self._clock, self._refuse_writers = rules, clock, refuse_writers
-        self._since: OrderedDict[Path, tuple[_State, float]] = OrderedDict()
+        self._since: OrderedDict[Path, tuple[SeenFile, float]] = OrderedDict()
         self._told: OrderedDict[Path, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def note(self, file: Path, seen: SeenFile) -> None:
         """Count what a scan saw as the first look; `examine` then has to wait less, or not at all."""
-        self._unchanged_s(file, _State(seen.size, seen.mtime_ns))
+        self._unchanged_s(file, seen)
 
     def told(self, file: Path) -> None:
         """Note the microscope's report that a file is finished: it need not settle, but must be whole."""
@@ -157,7 +151,7 @@ class Gate:
             answer = self._still_written(
                 system_file, state, seen, unchanged_s, accepted, file in self._told
             ) or self._read(system_file, unchanged_s, accepted)
-            if _state(system_file) != state:
+            if not unchanged(state, _state(system_file)):
                 answer = self._wait("growing", f"{file} changed while it was read", 0.0)
         except OSError as error:
             return self._out_of_reach(file, error)
@@ -167,20 +161,21 @@ class Gate:
                 self._told.pop(file, None)
         return answer
 
-    def _unchanged_s(self, file: Path, state: _State) -> float:
+    def _unchanged_s(self, file: Path, state: SeenFile) -> float:
         now = self._clock()
         with self._lock:
             known, since = self._since.pop(file, (state, now))
-            self._since[file] = state, since if known == state else now
+            same = unchanged(known, state)
+            self._since[file] = state, since if same else now
             if len(self._since) > REMEMBERED:
                 self._since.popitem(last=False)
-        return now - since if known == state else 0.0
+        return now - since if same else 0.0
 
     def _still_written(
-        self, file: Path, state: _State, seen: SeenFile, unchanged_s: float, accepted: bool, told: bool
+        self, file: Path, state: SeenFile, seen: SeenFile, unchanged_s: float, accepted: bool, told: bool
     ) -> NotYet | Unreadable | None:
         """The reason not to read it yet, or None."""
-        if state != _State(seen.size, seen.mtime_ns):
+        if not unchanged(seen, state):
             return self._wait("growing", f"{file} has changed since the last scan", unchanged_s)
         settled = unchanged_s >= self._rules.settle_s or told
         if self._rules.marker and not accepted:
@@ -201,9 +196,8 @@ class Gate:
     def _read(self, file: Path, unchanged_s: float, accepted: bool) -> Finished | NotYet | Unreadable:
         try:
             self._refuse_writers(file)
-            return Finished(read_pages(file, self._rules.max_pixels, blank_ok=accepted))
-        except BlankEndError as error:
-            return self._wait("zero_tail", str(error), unchanged_s)
+            pages = read_pages(file, self._rules.max_pixels, blank_ok=accepted)
+            return self._judge(file, pages, unchanged_s, accepted)
         except TileError as error:
             reason = self._why_wait(file, error, unchanged_s, accepted)
             return self._wait(reason, error.message, unchanged_s) if reason else Unreadable(error.code, error.message)
@@ -211,6 +205,30 @@ class Gate:
             if not is_locked(error):
                 raise
             return self._wait("locked", f"{file} is open in the program that writes it", unchanged_s)
+
+    def _judge(
+        self, file: Path, pages: tuple[Page, ...], unchanged_s: float, accepted: bool
+    ) -> Finished | NotYet | Unreadable:
+        """Each page by itself: a bad one does not fail the others, but may show that the file is still written."""
+        bad = [page for page in pages if isinstance(page, BadPage)]
+        for page in bad:
+            reason: Reason | None
+            if not page.blank_end:
+                reason = self._why_wait(file, page.error, unchanged_s, accepted)
+            elif page is pages[-1] or self._is_doubtful(unchanged_s):
+                reason = "zero_tail"
+            else:  # files are filled in order, and a later page is there: this one is dark
+                reason = None
+            if reason:
+                rest = () if reason in OPEN_ENDED or len(bad) == len(pages) else pages
+                return replace(self._wait(reason, page.error.message, unchanged_s), pages=rest)
+        if len(pages) == 1 and bad:
+            return Unreadable(bad[0].error.code, bad[0].error.message)
+        return Finished(pages)
+
+    def _is_doubtful(self, unchanged_s: float) -> bool:
+        """True if the file was written so recently that it may yet become better."""
+        return unchanged_s < DOUBTFUL * self._rules.settle_s
 
     def _why_wait(self, file: Path, error: TileError, unchanged_s: float, accepted: bool) -> Reason | None:
         """The reason to wait; None if it is not a tile."""
@@ -229,7 +247,7 @@ class Gate:
             return "truncated"
         if ends_in_zeros(file):
             return "zero_tail"
-        return "unreadable" if unchanged_s < DOUBTFUL * self._rules.settle_s else None
+        return "unreadable" if self._is_doubtful(unchanged_s) else None
 
     def _wait(self, reason: Reason, message: str, unchanged_s: float) -> NotYet:
         """Wait longer before the next look the longer it is unchanged."""
@@ -248,6 +266,6 @@ class Gate:
         return NotYet("away", f"{file} cannot be looked at ({error.strerror or error})", AWAY_S)
 
 
-def _state(file: Path) -> _State:
+def _state(file: Path) -> SeenFile:
     told = file.stat()
-    return _State(told.st_size, told.st_mtime_ns)
+    return SeenFile(file.name, told.st_size, told.st_mtime_ns, told.st_ctime_ns)

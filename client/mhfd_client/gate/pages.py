@@ -5,39 +5,63 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import tifffile
 
-from mhfd.contract import MhfdError
+from mhfd.contract import ErrorCode, TileError
 from mhfd.images import Tile, count_tiles, read_tile
+from mhfd.kernel.pixels import Pixels, row_blocks
 from mhfd.scoring.tile import tile_sha256
 
 BLANK_BYTES = 512  # zeros at the end by which a file that does not decode counts as not filled
+OF_THE_FILE: tuple[ErrorCode, ...] = ("not_found", "permission_denied", "read_failed", "empty_file", "not_an_image")
 JPEG_PADDING = 65_536  # zeros that some writers put after the end, to fill up the last block of the disk
 
 
 @dataclass(frozen=True)
 class PageFacts:
-    """One tile of a finished file: its identity (`mhfd.scoring.tile.tile_sha256`) and (rows, cols)."""
+    """One tile of a finished file.
+
+    Attributes
+    ----------
+    tile_sha256 : its identity (`mhfd.scoring.tile.tile_sha256`)
+    shape : (rows, cols)
+    constant : all its pixels are the same
+    """
 
     tile_sha256: str
     shape: tuple[int, int]
+    constant: bool = False
 
 
-class BlankEndError(MhfdError):
-    """A page ends in rows of exact zeros: a camera never writes them, a file created at its full size has them."""
+@dataclass(frozen=True)
+class BadPage:
+    """A page that is not a tile, or cannot be read.
+
+    Attributes
+    ----------
+    blank_end : it was read, and is not filled to its end
+    """
+
+    error: TileError
+    blank_end: bool = False
 
 
-def read_pages(file: Path, max_pixels: int, *, blank_ok: bool = False) -> tuple[PageFacts, ...]:
+Page: TypeAlias = PageFacts | BadPage
+
+
+def read_pages(file: Path, max_pixels: int, *, blank_ok: bool = False) -> tuple[Page, ...]:
     """Decode each page of a file, one at a time; large ones by rows, in constant memory.
+
+    A page that ends in rows of exact zeros is bad, unless `blank_ok`: a camera never writes them, and a file created
+    at its full size has them.
 
     Raises
     ------
-    BlankEndError
-        A page is not filled to its end, unless `blank_ok`.
     TileError
-        A page cannot be read, or is not a tile.
+        The file as a whole cannot be read now, or is not an image.
     """
     return tuple(_read_page(file, page, max_pixels, blank_ok) for page in range(count_tiles(file)))
 
@@ -47,11 +71,22 @@ def ends_in_zeros(file: Path) -> bool:
     return not any(_last_bytes(file, max(1, min(BLANK_BYTES, file.stat().st_size // 8))))
 
 
-def _read_page(file: Path, page: int, max_pixels: int, blank_ok: bool) -> PageFacts:
-    tile = read_tile(file, page, max_pixels=max_pixels)
-    if not blank_ok and _is_blank_at_end(file, tile):
-        raise BlankEndError(f"{tile.path} ends in rows of zeros, like a file that is not filled yet")
-    return PageFacts(tile_sha256(tile.pixels), tile.pixels.shape)
+def _read_page(file: Path, page: int, max_pixels: int, blank_ok: bool) -> Page:
+    try:
+        tile = read_tile(file, page, max_pixels=max_pixels)
+        if not blank_ok and _is_blank_at_end(file, tile):
+            message = f"{tile.path} ends in rows of zeros, like a file that is not filled yet; `mhfd retry` accepts it"
+            return BadPage(TileError("truncated", message), blank_end=True)
+        return PageFacts(tile_sha256(tile.pixels), tile.pixels.shape, _is_constant(tile.pixels))
+    except TileError as error:
+        if error.code in OF_THE_FILE:
+            raise
+        return BadPage(error)
+
+
+def _is_constant(pixels: Pixels) -> bool:
+    first = pixels[0:1][0, 0]
+    return all(bool(np.all(block == first)) for _, block in row_blocks(pixels))
 
 
 def _is_blank_at_end(file: Path, tile: Tile) -> bool:

@@ -20,7 +20,7 @@ TILE_ROWS = f"""
     SELECT t.tile_id, t.run_id, f.path, t.name, t.page, t.pages, t.generation, t.state, t.reason, t.accepted, t.size,
         t.mtime_ns, t.tile_sha256, t.height, t.width, {", ".join(f"t.{each}" for each in POSITION)}, t.seen_at,
         t.changed_at, t.state_at, t.gone_at, t.stalled_at, t.superseded_by, t.attempts, t.ticket, t.place, a.task_id,
-        t.error_code, t.error_message, r.scored_at, r.json
+        t.error_code, t.error_message, r.scored_at, r.json, t.ctime_ns, t.identical_to
     FROM tile AS t
     LEFT JOIN folder AS f ON f.folder_id = t.folder_id
     LEFT JOIN attempt AS a ON a.tile_id = t.tile_id AND a.attempt = t.attempts
@@ -105,7 +105,7 @@ def tile_row(record: Record) -> TileRow:
     """A row of `TILE_ROWS`."""
     (tile_id, run_id, folder, name, page, pages, generation, state, reason, accepted, size, mtime_ns, sha256,
      height, width, section, grid, row, col, tile, seen_at, changed_at, state_at, gone_at, stalled_at, superseded_by,
-     attempts, ticket, place, task_id, code, message, scored_at, result) = record  # fmt: skip
+     attempts, ticket, place, task_id, code, message, scored_at, result, ctime_ns, identical_to) = record  # fmt: skip
     return TileRow(
         tile_id=tile_id,
         run_id=run_id,
@@ -135,6 +135,8 @@ def tile_row(record: Record) -> TileRow:
         error_message=message,
         scored_at=scored_at,
         result=None if result is None else json.loads(result),
+        ctime_ns=ctime_ns,
+        identical_to=identical_to,
     )
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mhfd_client.ledger.core import POSITION, Core, joined, listed, numbers_of, parted
 from mhfd_client.ledger.database import Record
-from mhfd_client.ledger.model import Known, SeenFile
+from mhfd_client.ledger.model import Known, SeenFile, unchanged
 from mhfd_client.naming.position import Position
 
 Found = tuple[SeenFile, Position | None]
 
 _NEW = (
-    f"INSERT INTO tile (run_id, folder_id, name, generation, size, mtime_ns, seen_at, changed_at, state_at, "
-    f"{', '.join(POSITION)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO tile (run_id, folder_id, name, generation, size, mtime_ns, ctime_ns, seen_at, changed_at, state_at, "
+    f"{', '.join(POSITION)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 # The newest of one file: not superseded, or by a file of another name.
@@ -29,12 +29,15 @@ class Files(Core):
     def folder(self, run_id: int, folder: str) -> dict[str, Known]:
         """The files directly in a folder ("" is the root) by name, each in its newest generation."""
         found = self._ask(
-            "SELECT t.name, t.size, t.mtime_ns, t.state, t.gone_at FROM folder AS f "
+            "SELECT t.name, t.size, t.mtime_ns, t.ctime_ns, t.state, t.gone_at FROM folder AS f "
             "JOIN tile AS t ON t.folder_id = f.folder_id "
             f"WHERE f.run_id = ? AND f.path = ? AND t.page = 0 AND {_NEWEST}",
             run_id, folder,
         )  # fmt: skip
-        return {name: Known(size, mtime_ns, state, gone is not None) for name, size, mtime_ns, state, gone in found}
+        return {
+            name: Known(size, mtime_ns, state, gone is not None, ctime_ns)
+            for name, size, mtime_ns, ctime_ns, state, gone in found
+        }
 
     def folders(self, run_id: int) -> list[str]:
         """All folders that hold a file, as far as the ledger knows."""
@@ -105,7 +108,7 @@ class Files(Core):
         known = {
             name: record
             for name, *record in self._ask(
-                "SELECT t.name, t.tile_id, t.generation, t.state, t.size, t.mtime_ns FROM tile AS t "
+                "SELECT t.name, t.tile_id, t.generation, t.state, t.size, t.mtime_ns, t.ctime_ns FROM tile AS t "
                 f"WHERE t.folder_id = ? AND t.name IN @texts AND t.page = 0 AND {_NEWEST}",
                 folder_id, listed(named),
             )
@@ -113,12 +116,12 @@ class Files(Core):
         new, touched, back = [], [], []
         again: list[Record] = []
         for name, (file, position) in named.items():
-            tile_id, generation, state, size, mtime_ns = known.get(name, (None, 0, None, None, None))
-            row = (run_id, folder_id, name, generation + 1, file.size, file.mtime_ns, now, now, now)
-            if (size, mtime_ns) == (file.size, file.mtime_ns):
+            tile_id, generation, state, *times = known.get(name, (None, 0, None))
+            row = (run_id, folder_id, name, generation + 1, file.size, file.mtime_ns, file.ctime_ns, now, now, now)
+            if times and unchanged(SeenFile(file.path, *times), file):
                 back.append(name)
             elif state == "seen":
-                touched.append((file.size, file.mtime_ns, now, *numbers_of(position), tile_id))
+                touched.append((file.size, file.mtime_ns, file.ctime_ns, now, *numbers_of(position), tile_id))
             else:
                 new.append((*row, *numbers_of(position)))
                 if generation:
@@ -130,8 +133,8 @@ class Files(Core):
             again,
         )
         self._many(
-            "UPDATE tile SET size = ?, mtime_ns = ?, changed_at = ?, gone_at = NULL, stalled_at = NULL, accepted = 0, "
-            f"{', '.join(f'{each} = ?' for each in POSITION)} WHERE tile_id = ?",
+            "UPDATE tile SET size = ?, mtime_ns = ?, ctime_ns = ?, changed_at = ?, gone_at = NULL, stalled_at = NULL, "
+            f"accepted = 0, {', '.join(f'{each} = ?' for each in POSITION)} WHERE tile_id = ?",
             touched,
         )
         self._many(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from mhfd.contract import ExitCode, FocusParams, MhfdError, page_path
 from mhfd_client.files.order import Order as Order
@@ -54,11 +54,18 @@ class LedgerFullError(LedgerError):
 
 @dataclass(frozen=True)
 class SeenFile:
-    """A file as a scan found it; `path` is relative to the run's root, with "/" on every platform."""
+    """A file as a scan found it.
+
+    Attributes
+    ----------
+    path : relative to the run's root, with "/" on every platform
+    ctime_ns : when the file or its attributes last changed; on Windows, when it was made. None where that is not known
+    """
 
     path: str
     size: int
     mtime_ns: int
+    ctime_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,30 @@ class Known:
     mtime_ns: int
     state: State
     gone: bool
+    ctime_ns: int | None = None
+
+
+class FileTimes(Protocol):
+    """What a scan sees of a file's contents; `SeenFile` and `Known` have it."""
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def mtime_ns(self) -> int: ...
+
+    @property
+    def ctime_ns(self) -> int | None: ...
+
+
+def unchanged(was: FileTimes, now: FileTimes) -> bool:
+    """True if nothing shows that a file was written in between.
+
+    A copy may have size and modification time of the file that it replaces; its change time nobody can set. The number
+    of its inode does not count: on shares and memory cards it changes by itself.
+    """
+    known = was.ctime_ns is not None and now.ctime_ns is not None
+    return (was.size, was.mtime_ns) == (now.size, now.mtime_ns) and (not known or was.ctime_ns == now.ctime_ns)
 
 
 @dataclass(frozen=True)
@@ -117,6 +148,7 @@ class TileRow:
     gone_at : when the file was found gone
     stalled_at : when it was given up as unfinished
     superseded_by : tile_id of the first page of the next generation
+    identical_to : tile_id of an earlier tile of the run with the same pixels, under another name
     attempts, task_id : number of submissions, and the task of the last
     ticket, place : of the transfer, and of the copy for the endpoint
     scored_at, result : when its result came, and the result: `FocusResult.to_dict()`, failed ones too
@@ -150,6 +182,8 @@ class TileRow:
     error_message: str | None
     scored_at: float | None
     result: Json | None
+    ctime_ns: int | None = None
+    identical_to: int | None = None
 
     @property
     def name(self) -> str:
@@ -169,10 +203,12 @@ class Summary:
     stalled : of the tiles in state seen, those no longer waited for
     sending : of the tiles in state ready, those that a transfer has
     missing : tiles that should be there
+    identical : tiles with the same pixels as an earlier one of another name
     waiting_since : when the tile that has waited longest was seen
     last_scored_at : when the last result came
     recent, window_s : results of the last `window_s` seconds
     heartbeat, heartbeat_at : the pipeline's last sign of life
+    left_out : folders and files that the watch could not take; the watch knows this, the ledger does not
     """
 
     run_id: int
@@ -188,6 +224,8 @@ class Summary:
     window_s: float
     heartbeat: Json | None
     heartbeat_at: float | None
+    identical: int = 0
+    left_out: int = 0
 
     @property
     def to_do(self) -> int:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from mhfd.extras import install_hint
 from mhfd_client.ledger.database import Database, Lease, Record
 from mhfd_client.ledger.model import LedgerBusyError, LedgerError, LedgerFullError, LedgerUnavailableError
 
@@ -42,7 +43,7 @@ class PostgresDatabase:
         try:
             import psycopg
         except ImportError as error:
-            raise LedgerError('a ledger in PostgreSQL needs psycopg: pip install "mhfd[postgres]"') from error
+            raise LedgerError(f"a ledger in PostgreSQL needs psycopg: {install_hint('postgres')}") from error
         self._psycopg = psycopg
         self.url = url
         self.name = f"the ledger {_shown(url)}"

@@ -5,18 +5,41 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from mhfd_client.ledger.core import POSITION, TILE_ROWS, Core, listed, parted, position_of, tile_row
-from mhfd_client.ledger.model import Queue, State, Summary, TileRow
+from mhfd.contract import Status
+from mhfd_client.ledger.core import POSITION, TILE_ROWS, Core, joined, listed, parted, position_of, tile_row
+from mhfd_client.ledger.model import Queue, State, Summary, TileRow, public_name
 from mhfd_client.naming.position import Position
 
 Measured = tuple[float | None, float | None, float | None]
+
+AT_MOST = 20_000  # tiles of a folder that one is compared with
+_OF_A_FOLDER = (
+    "FROM folder AS f JOIN tile AS t ON t.folder_id = f.folder_id JOIN result AS r ON r.tile_id = t.tile_id "
+    "WHERE f.run_id = ? AND f.path = ? AND t.tile_id % ? = 0 AND t.superseded_by IS NULL "
+    "AND r.status = 'scored' AND r.measure = ?"
+)
 
 ROWS_AT_ONCE = 1000
 NAMES_AT_ONCE = 1000
 WINDOW_S = 300.0
 WAITING: tuple[Queue, ...] = ("seen", "ready", "sending", "staged", "submitted")
+
+
+class ScoredTile(NamedTuple):
+    """A scored tile, as far as its verdict needs it; `name` is the public one."""
+
+    name: str
+    tile_sha256: str
+    scored_at: float
+    focus_score: float | None
+    content: float | None
+    anisotropy: float | None
+
+    @property
+    def status(self) -> Status:
+        return "scored"
 
 
 class Reading(Core):
@@ -59,6 +82,10 @@ class Reading(Core):
             window_s=window_s,
             heartbeat=heartbeat,
             heartbeat_at=heartbeat_at,
+            identical=self._count(
+                "SELECT COUNT(*) FROM tile WHERE run_id = ? AND identical_to IS NOT NULL AND superseded_by IS NULL",
+                run_id,
+            ),
         )
 
     def _waiting_since(self, run_id: int) -> float | None:
@@ -116,24 +143,45 @@ class Reading(Core):
                 left -= n
                 last = (page[-1].scored_at, page[-1].tile_id) if by_time else (page[-1].tile_id,)
 
-    def measures(self, run_id: int, folder: str, measure: int, at_most: int = 20_000) -> list[Measured]:
+    def measures(self, run_id: int, folder: str, measure: int, at_most: int = AT_MOST) -> list[Measured]:
         """(focus_score, content, anisotropy) of the scored tiles of a folder, each in its newest generation.
 
         Of a folder with more than `at_most` files, a sample spread evenly over its time.
         """
+        found = self._ask(
+            f"SELECT r.focus_score, r.content, r.anisotropy {_OF_A_FOLDER}",
+            run_id, folder, self._every(run_id, folder, at_most), measure,
+        )  # fmt: skip
+        return [(score, content, anisotropy) for score, content, anisotropy in found]
+
+    def scored_tiles(self, run_id: int, folder: str, measure: int, at_most: int = AT_MOST) -> list[ScoredTile]:
+        """The tiles of `measures`, with their names."""
+        found = self._ask(
+            "SELECT t.name, t.page, t.pages, t.tile_sha256, r.scored_at, r.focus_score, r.content, r.anisotropy "
+            f"{_OF_A_FOLDER}",
+            run_id, folder, self._every(run_id, folder, at_most), measure,
+        )  # fmt: skip
+        return [ScoredTile(public_name(joined(folder, name), page, pages), *rest) for name, page, pages, *rest in found]
+
+    def failed_before(self, tile_ids: Collection[int]) -> set[int]:
+        """Those of the tiles that failed earlier: in their last generation, or in an earlier attempt."""
+        found = self._ask(
+            "SELECT t.tile_id FROM tile AS t WHERE t.tile_id IN @ids AND (EXISTS (SELECT 1 FROM tile AS o "
+            "WHERE o.folder_id = t.folder_id AND o.name = t.name AND o.page IN (0, t.page) "
+            "AND o.generation = t.generation - 1 AND o.state = 'failed') OR EXISTS (SELECT 1 FROM attempt AS a "
+            "WHERE a.tile_id = t.tile_id AND a.attempt < t.attempts AND a.outcome = 'failed'))",
+            listed(tile_ids),
+        )
+        return {tile_id for (tile_id,) in found}
+
+    def _every(self, run_id: int, folder: str, at_most: int) -> int:
+        """k, where each k-th tile of a folder makes a sample of `at_most`."""
         n = self._count(
             "SELECT COUNT(*) FROM folder AS f JOIN tile AS t ON t.folder_id = f.folder_id "
             "WHERE f.run_id = ? AND f.path = ?",
             run_id, folder,
         )  # fmt: skip
-        found = self._ask(
-            "SELECT r.focus_score, r.content, r.anisotropy FROM folder AS f "
-            "JOIN tile AS t ON t.folder_id = f.folder_id JOIN result AS r ON r.tile_id = t.tile_id "
-            "WHERE f.run_id = ? AND f.path = ? AND t.tile_id % ? = 0 AND t.superseded_by IS NULL "
-            "AND r.status = 'scored' AND r.measure = ?",
-            run_id, folder, -(-n // at_most) or 1, measure,
-        )  # fmt: skip
-        return [(score, content, anisotropy) for score, content, anisotropy in found]
+        return -(-n // at_most) or 1
 
     def positions(self, run_id: int) -> Iterator[Position]:
         """The positions of all tiles seen so far, gone ones included."""

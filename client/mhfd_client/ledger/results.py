@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Literal, TypeVar
@@ -15,6 +15,7 @@ from mhfd_client.ledger.steps import Steps
 
 T = TypeVar("T")
 Scored = tuple[int, FocusResult]
+Page = tuple[str, tuple[int, int]] | FocusResult
 
 REPLACED_TIMES = 3
 """Attempts after which a tile that the endpoint sees with other pixels is given up: it reads another file."""
@@ -33,6 +34,22 @@ _STORE = (
 
 class Results(Steps):
     """The part of `Ledger` that keeps results."""
+
+    def finish(self, tile_id: int, pages: Sequence[Page], now: float, *, constant: Collection[int] = ()) -> None:
+        """seen -> ready or failed, page by page: the file is complete and has these pages.
+
+        A page that had the same pixels in an earlier generation, scored by this version of mhfd, is scored at once.
+        A page with the pixels of an earlier tile of another name is marked so (`TileRow.identical_to`).
+
+        Parameters
+        ----------
+        pages : of each its `tile_sha256` and shape, or its failed result
+        constant : numbers of the pages whose pixels are all the same: those may well be alike
+        """
+        with self.transaction():
+            pixels = [(None, (None, None)) if isinstance(page, FocusResult) else page for page in pages]
+            ids = self._finish(tile_id, pixels, constant, now)
+            self.store([(i, page) for i, page in zip(ids, pages, strict=False) if isinstance(page, FocusResult)], now)
 
     def store(self, results: Sequence[Scored], now: float) -> list[int]:
         """-> scored or failed; the ids of the tiles that changed.

@@ -216,6 +216,15 @@ MIGRATIONS: tuple[Step, ...] = (
         ("postgres", _view("to_timestamp(?)", "CAST(? AS jsonb)")),
     ),
     (("all", "ALTER TABLE result ADD COLUMN measure INTEGER NOT NULL DEFAULT 1"),),
+    (
+        ("all", "ALTER TABLE tile ADD COLUMN ctime_ns INTEGER"),
+        ("all", "ALTER TABLE tile ADD COLUMN identical_to INTEGER"),
+        ("all", "CREATE INDEX tile_pixels ON tile (run_id, tile_sha256, tile_id) WHERE tile_sha256 IS NOT NULL"),
+        ("all", "CREATE INDEX tile_identical ON tile (run_id) WHERE identical_to IS NOT NULL"),
+        # A copy is noted with every page that is sent, and the first page of a file need not be one of them.
+        ("all", "DROP INDEX tile_copy"),
+        ("all", "CREATE INDEX tile_place ON tile (run_id) WHERE place IS NOT NULL"),
+    ),
 )
 
 

@@ -16,10 +16,15 @@ from mhfd._version import __version__
 from mhfd_client.ledger.core import POSITION, Core, dumps, listed
 from mhfd_client.ledger.model import Json, Order, Queue, TileRow
 
+PagePixels = tuple[str | None, tuple[int | None, int | None]]  # tile_sha256 and shape; None for an unreadable page
+
 # Reset when a tile is looked at again. Its attempts are kept.
-_FORGET = "tile_sha256 = NULL, pages = 1, height = NULL, width = NULL, ticket = NULL, place = NULL, stalled_at = NULL"
+_FORGET = (
+    "tile_sha256 = NULL, pages = 1, height = NULL, width = NULL, identical_to = NULL, ticket = NULL, place = NULL, "
+    "stalled_at = NULL"
+)
 _SAME_FOR_ALL_PAGES = (
-    "run_id, folder_id, name, pages, generation, state, accepted, size, mtime_ns, "
+    "run_id, folder_id, name, pages, generation, state, accepted, size, mtime_ns, ctime_ns, "
     f"{', '.join(POSITION)}, seen_at, changed_at, state_at, gone_at"
 )
 _COPIED = "status, features, features_per_mpx, focus_score, noise, content, anisotropy, mhfd, measure, device, json"
@@ -93,19 +98,16 @@ class Steps(Core):
             reason, now, listed(tile_ids),
         )  # fmt: skip
 
-    def finish(self, tile_id: int, pages: Sequence[tuple[str, tuple[int, int]]], now: float) -> None:
-        """seen -> ready: the file is complete and has these pages, each with its `tile_sha256` and shape.
-
-        A page that had the same pixels in an earlier generation, scored by this version of mhfd, is scored at once.
-        """
+    def _finish(self, tile_id: int, pages: Sequence[PagePixels], constant: Collection[int], now: float) -> list[int]:
+        """`Ledger.finish` without the failed pages' results; the ids of the pages, none if the tile is not waiting."""
         with self.transaction():
             found = self._ask(
-                "SELECT folder_id, name, generation FROM tile "
+                "SELECT run_id, folder_id, name, generation FROM tile "
                 "WHERE tile_id = ? AND state = 'seen' AND superseded_by IS NULL",
                 tile_id,
             )
             if not found:
-                return
+                return []
             (first, shape), *others = pages
             self._do(
                 "UPDATE tile SET state = 'ready', reason = NULL, stalled_at = NULL, state_at = ?, pages = ?, "
@@ -117,9 +119,41 @@ class Steps(Core):
                 f"SELECT ?, ?, ?, ?, {_SAME_FOR_ALL_PAGES} FROM tile WHERE tile_id = ?",
                 [(k, sha256, *shape, tile_id) for k, (sha256, shape) in enumerate(others, 1)],
             )
-            ((folder_id, name, generation),) = found
+            ((run_id, folder_id, name, generation),) = found
+            ids = [
+                page_id
+                for (page_id,) in self._ask(
+                    "SELECT tile_id FROM tile WHERE folder_id = ? AND name = ? AND generation = ? ORDER BY page",
+                    folder_id, name, generation,
+                )
+            ]  # fmt: skip
+            for page, (sha256, _) in enumerate(pages):
+                if sha256 is not None and page not in constant:
+                    self._note_identical(ids[page], sha256, (run_id, folder_id, name, page, generation))
             if generation > 1:
                 self._copy_known(folder_id, name, generation, now)
+            return ids
+
+    def _note_identical(self, tile_id: int, sha256: str, about: tuple[int, int, str, int, int]) -> None:
+        """Note with the later of two tiles of different names that they have the same pixels."""
+        run_id, folder_id, name, page, generation = about
+        before = self._ask(
+            "SELECT identical_to FROM tile WHERE folder_id = ? AND name = ? AND page = ? AND generation < ? "
+            "AND tile_sha256 = ? ORDER BY generation DESC LIMIT 1",
+            folder_id, name, page, generation, sha256,
+        ) if generation > 1 else []  # fmt: skip
+        if before:  # the file was only touched
+            self._do("UPDATE tile SET identical_to = ? WHERE tile_id = ?", before[0][0], tile_id)
+            return
+        for other_id, known in self._ask(
+            "SELECT tile_id, identical_to FROM tile WHERE run_id = ? AND tile_sha256 = ? AND gone_at IS NULL "
+            "AND NOT (folder_id = ? AND name = ? AND page = ?) ORDER BY tile_id LIMIT 1",
+            run_id, sha256, folder_id, name, page,
+        ):  # fmt: skip
+            if other_id < tile_id:
+                self._do("UPDATE tile SET identical_to = ? WHERE tile_id = ?", other_id, tile_id)
+            elif known is None:
+                self._do("UPDATE tile SET identical_to = ? WHERE tile_id = ?", tile_id, other_id)
 
     def _copy_known(self, folder_id: int, name: str, generation: int, now: float) -> None:
         copied = ", ".join(f"r.{each}" for each in _COPIED.split(", "))
@@ -207,9 +241,10 @@ class Steps(Core):
         """
         done = "({0}.state IN ('scored', 'failed') OR ({0}.state <> 'submitted' AND {0}.superseded_by IS NOT NULL))"
         found = self._ask(
-            f"SELECT t.tile_id, t.place FROM tile AS t WHERE t.run_id = ? AND t.place IS NOT NULL AND t.page = 0 "
+            f"SELECT t.tile_id, t.place FROM tile AS t WHERE t.run_id = ? AND t.place IS NOT NULL "
             f"AND {done.format('t')} AND NOT EXISTS (SELECT 1 FROM tile AS o WHERE o.folder_id = t.folder_id "
-            f"AND o.name = t.name AND o.generation = t.generation AND o.page > 0 AND NOT {done.format('o')}) LIMIT ?",
+            "AND o.name = t.name AND o.generation = t.generation AND o.page <> t.page "
+            f"AND (NOT {done.format('o')} OR (o.page < t.page AND o.place IS NOT NULL))) LIMIT ?",
             run_id, limit,
         )  # fmt: skip
         return [(tile_id, json.loads(place)) for tile_id, place in found]
@@ -247,7 +282,9 @@ class Steps(Core):
                 for queue, wanted in (("failed", failed), ("stalled", stalled))
                 if wanted
             }
-            ids = listed(chosen.get("failed", []))
+            unread = self._unread_pages(chosen.get("failed", []))
+            self._look_again(unread, "taken up again", now, accepted=True)
+            ids = listed(sorted(set(chosen.get("failed", [])) - set(unread)))
             # Only as far back as needed: a page whose hash is known need not be read again.
             self._do(
                 "UPDATE tile SET state = CASE WHEN tile_sha256 IS NULL THEN 'seen' ELSE 'ready' END, state_at = ?, "
@@ -261,6 +298,13 @@ class Steps(Core):
                 now, listed(chosen.get("stalled", [])),
             )  # fmt: skip
         return sum(map(len, chosen.values()))
+
+    def _unread_pages(self, tile_ids: Collection[int]) -> list[int]:
+        """Those that are pages of a file with several which the gate could not read."""
+        found = self._ask(
+            "SELECT tile_id FROM tile WHERE tile_id IN @ids AND pages > 1 AND tile_sha256 IS NULL", listed(tile_ids)
+        )
+        return [tile_id for (tile_id,) in found]
 
     def _matching(
         self, run_id: int, queue: str, codes: Collection[str] | None, paths: Collection[str] | None
@@ -281,8 +325,13 @@ class Steps(Core):
             [(now, outcome, device, tile_id) for tile_id, outcome, device in ended],
         )
 
-    def _look_again(self, tile_ids: Collection[int], why: str, now: float) -> None:
-        """Back to seen. A file with several pages, some maybe with results, gets a new generation as a whole."""
+    def _look_again(self, tile_ids: Collection[int], why: str, now: float, *, accepted: bool = False) -> None:
+        """Back to seen. A file with several pages, some maybe with results, gets a new generation as a whole.
+
+        Parameters
+        ----------
+        accepted : take such a file as it is
+        """
         ids = listed(tile_ids)
         # Their attempts have ended, also those of tiles superseded already or below.
         self._do("UPDATE tile SET state = 'staged' WHERE tile_id IN @ids AND state = 'submitted'", ids)
@@ -296,11 +345,11 @@ class Steps(Core):
         where = ", ".join(POSITION)
         for row in {row.path: row for row in rows if row.tile_id not in single}.values():
             ((new_id, folder_id, name),) = self._ask(
-                f"INSERT INTO tile (run_id, folder_id, name, generation, reason, size, mtime_ns, {where}, seen_at, "
-                f"changed_at, state_at) SELECT run_id, folder_id, name, generation + 1, ?, size, mtime_ns, {where}, "
-                "seen_at, ?, ? FROM tile WHERE tile_id = ? "
+                "INSERT INTO tile (run_id, folder_id, name, generation, reason, accepted, size, mtime_ns, ctime_ns, "
+                f"{where}, seen_at, changed_at, state_at) SELECT run_id, folder_id, name, generation + 1, ?, ?, size, "
+                f"mtime_ns, ctime_ns, {where}, seen_at, ?, ? FROM tile WHERE tile_id = ? "
                 "RETURNING tile_id, folder_id, name",
-                why, now, now, row.tile_id,
+                why, int(accepted), now, now, row.tile_id,
             )  # fmt: skip
             self._do(
                 "UPDATE tile SET superseded_by = ? WHERE folder_id = ? AND name = ? AND generation = ?",

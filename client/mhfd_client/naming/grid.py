@@ -1,13 +1,15 @@
 """Find missing tiles: those that the neighbouring sections have and a section lacks.
 
 A grid may change during a run: tiles are added or dropped, some grids are taken in every tenth section only. So a
-cell is expected if more than half of the nearest sections of its grid (two on either side) have it, and a section is
-expected if the numbers before or after the gap are consecutive.
+cell is expected if more than half of the nearest sections of its grid (two on either side) have it, one before among
+them; and a section is expected if the numbers before or after the gap are consecutive. Before the first section there
+is none: there a few cells that the next ones have are missing, but not those of a plan that grew.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -144,16 +146,43 @@ class _Series:
         """The cells that most neighbours have, as bits; a cell that an unfinished one lacks may still come."""
         order = self._order
         near = order[max(at - _EACH_SIDE, 0) : at] + order[at + 1 : at + 1 + _EACH_SIDE]
-        anywhere = 0
-        for section in near:
-            anywhere |= self.have[section]
+        before = 0
+        for section in order[max(at - _EACH_SIDE, 0) : at]:
+            before |= self.have[section]
+        after = 0
+        for section in order[at + 1 : at + 1 + _EACH_SIDE]:
+            after |= self.have[section]
         expected = 0
-        for bit in _ones(anywhere & ~self.have[order[at]]):  # usually none
+        for bit in _ones((before if at else after) & ~self.have[order[at]]):  # usually none
             votes = [self.have[section] >> bit & 1 for section in near]
             against = sum(not vote and section not in unfinished for vote, section in zip(votes, near, strict=True))
             if sum(votes) > against:
                 expected |= 1 << bit
-        return expected
+        return expected if at else expected & ~self._grown(self.have[order[at]], expected)
+
+    def _grown(self, have: int, expected: int) -> int:
+        """Of the cells that later sections have and the first lacks, those that look added to the plan, as bits.
+
+        All of them if they are more than it has; else whole rows and columns of several cells, and several numbers
+        beyond its last.
+        """
+        places = list(self.bits)
+        had = [places[bit] for bit in _ones(have)]
+        lacking = {bit: places[bit] for bit in _ones(expected & ~have)}
+        if len(lacking) > len(had):
+            return expected
+        rows, cols = {row for row, _, _ in had}, {col for _, col, _ in had}
+        last = max((tile for _, _, tile in had if tile is not None), default=-1)
+        lines: dict[tuple[str, int | None], set[int]] = defaultdict(set)
+        for bit, (row, col, tile) in lacking.items():
+            if row not in rows:
+                lines["row", row].add(bit)
+            if col not in cols:
+                lines["col", col].add(bit)
+            if row is None and col is None and tile is not None and tile > last:
+                lines["tiles", None].add(bit)
+        grown = set().union(*(bits for bits in lines.values() if len(bits) > 1))
+        return sum(1 << bit for bit in grown)
 
 
 def _ones(bits: int) -> list[int]:

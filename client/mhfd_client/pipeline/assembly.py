@@ -16,8 +16,7 @@ from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, Settings
 from mhfd_client.files.names import is_image_name
 from mhfd_client.ledger import Json, Ledger, LedgerError, Run, open_ledger
 from mhfd_client.naming import Layout, open_layout
-from mhfd_client.pipeline.context import Options
-from mhfd_client.pipeline.dispatch import Results
+from mhfd_client.pipeline.context import Options, Results
 from mhfd_client.pipeline.notices import Board
 from mhfd_client.pipeline.pipeline import Pipeline
 from mhfd_client.transfer.opening import open_transfer

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
+from mhfd.contract import FocusResult
 from mhfd_client.files.order import Order
 from mhfd_client.ledger import Ledger, Queue, Run, TileRow
 from mhfd_client.pipeline.notices import Board
 
+Result: TypeAlias = "tuple[TileRow, FocusResult]"
+Results: TypeAlias = "Sequence[Result]"
 Stage = Literal["watch", "gate", "transfer", "dispatch"]
 
 

@@ -18,7 +18,7 @@ from mhfd_client.compute.protocol import ComputeError
 from mhfd_client.dispatch.pack import Tile, not_measured
 from mhfd_client.files.names import for_system, to_local
 from mhfd_client.ledger import LedgerError, TileRow
-from mhfd_client.pipeline.context import Context
+from mhfd_client.pipeline.context import Context, Result, Results
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,6 @@ NOT_THE_TILE: tuple[ErrorCode, ...] = ("not_found", "permission_denied", "read_f
 
 ATTEMPTS = 5
 
-Result: TypeAlias = "tuple[TileRow, FocusResult]"
-Results: TypeAlias = "Sequence[Result]"
 Again: TypeAlias = "tuple[TileRow, str, Literal['ready', 'staged']]"  # the reason, the new state
 
 
@@ -164,7 +162,7 @@ class DispatchStep:
             batch = self._unstored[:AT_ONCE]
             results, again, errors = self._sorted(batch)
             stored = self._write(results, again)
-            for tile_id in batch:  # only now: had the ledger been full, they would be asked again
+            for tile_id in batch:  # only now: if the ledger was full, they are stored later
                 del self._under_way[tile_id]
             del self._unstored[: len(batch)]
             for error in errors:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeAlias
 
 from mhfd.contract import ErrorCode, FocusResult
 from mhfd_client.dispatch.pack import not_measured
 from mhfd_client.files.names import to_local
-from mhfd_client.gate import Finished, Gate, NotYet, Unreadable
+from mhfd_client.gate import BadPage, Finished, Gate, NotYet, Page, PageFacts, Unreadable
 from mhfd_client.ledger import Run, SeenFile, TileRow
-from mhfd_client.pipeline.context import Context
+from mhfd_client.pipeline.context import Context, Result, Results
 
 Outcome: TypeAlias = Finished | NotYet | Unreadable
 
@@ -22,7 +24,12 @@ BRIEF_S = 10.0
 
 
 class GateStep:
-    """Runs the finished-file gate in a few threads: each file is read whole, once."""
+    """Runs the finished-file gate in a few threads: each file is read whole, once.
+
+    Parameters
+    ----------
+    on_results : called with the failed rows of what cannot be scored, as they are stored
+    """
 
     name = "gate"
 
@@ -30,7 +37,10 @@ class GateStep:
         self,
         context: Context,
         gate: Gate,
+        *,
+        on_results: Callable[[Results], None] = lambda _: None,
     ) -> None:
+        self._on_results = on_results
         self._context = context
         self._run = context.run
         self._ledger = context.ledger
@@ -63,35 +73,61 @@ class GateStep:
 
     def _examine(self, row: TileRow) -> Outcome:
         file = to_local(self._context.root, row.path)
-        return self._gate.examine(file, SeenFile(row.path, row.size, row.mtime_ns), accepted=row.accepted)
+        return self._gate.examine(file, SeenFile(row.path, row.size, row.mtime_ns, row.ctime_ns), accepted=row.accepted)
 
     def _take_outcomes(self) -> None:
         done = [(row, future.result()) for row, future in self._open.values() if future.done()]
         if not done:
             return
         now = time.time()
-        telling = [(row, outcome) for row, outcome in done if not _is_brief(outcome)]
+        telling = [(row, self._given_up(outcome)) for row, outcome in done if not _is_brief(outcome)]
+        failed: list[Result] = []
         if telling:
             with self._ledger.transaction():
                 for row, outcome in telling:
-                    self._note(row, outcome, now)
+                    failed += self._note(row, outcome, now)
         for row, outcome in done:  # only now: if the ledger was full, they are noted later
             del self._open[row.tile_id]
             if isinstance(outcome, NotYet):
                 self._later[row.tile_id] = time.monotonic() + outcome.again_s
-        if any(isinstance(outcome, Finished) for _, outcome in done):
+        if any(isinstance(outcome, Finished) for _, outcome in telling):
             self._context.wake("transfer")
+        if failed:
+            self._on_results(failed)
 
-    def _note(self, row: TileRow, outcome: Outcome, now: float) -> None:
+    def _given_up(self, outcome: Outcome) -> Outcome:
+        """The outcome, or the pages of a file that is not waited for any longer."""
+        if isinstance(outcome, NotYet) and outcome.pages and outcome.unchanged_s >= self._context.options.stall_s:
+            return Finished(outcome.pages)
+        return outcome
+
+    def _note(self, row: TileRow, outcome: Outcome, now: float) -> list[Result]:
+        """Store what is known of a tile; the failed rows."""
         if isinstance(outcome, Finished):
-            pages = [(page.tile_sha256, page.shape) for page in outcome.pages]
-            self._ledger.finish(row.tile_id, pages, now)
-        elif isinstance(outcome, Unreadable):
-            self._ledger.store([(row.tile_id, unreadable(row, outcome.code, outcome.message, self._run))], now)
-        elif outcome.reason != "away" and outcome.unchanged_s >= self._context.options.stall_s:
+            return self._finish(row, outcome.pages, now)
+        if isinstance(outcome, Unreadable):
+            result = unreadable(row, outcome.code, outcome.message, self._run)
+            self._ledger.store([(row.tile_id, result)], now)
+            return [(row, result)]
+        if outcome.reason != "away" and outcome.unchanged_s >= self._context.options.stall_s:
             self._ledger.stalled([row.tile_id], outcome.reason, now)
         elif outcome.reason != row.reason:
             self._ledger.waiting([row.tile_id], outcome.reason, now)
+        return []
+
+    def _finish(self, row: TileRow, pages: Sequence[Page], now: float) -> list[Result]:
+        rows = [replace(row, page=k, pages=len(pages)) for k in range(len(pages))]
+        failed = {
+            k: unreadable(rows[k], page.error.code, page.error.message, self._run)
+            for k, page in enumerate(pages)
+            if isinstance(page, BadPage)
+        }
+        found = [
+            (page.tile_sha256, page.shape) if isinstance(page, PageFacts) else failed[k] for k, page in enumerate(pages)
+        ]
+        constant = [k for k, page in enumerate(pages) if isinstance(page, PageFacts) and page.constant]
+        self._ledger.finish(row.tile_id, found, now, constant=constant)
+        return [(rows[k], result) for k, result in failed.items()]
 
 
 def _is_brief(outcome: Outcome) -> bool:

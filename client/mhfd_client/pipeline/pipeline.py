@@ -15,16 +15,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mhfd.contract import ExitCode, MhfdError
+from mhfd.text import counted
 from mhfd_client.client import Client
 from mhfd_client.files.names import to_local, to_relative
 from mhfd_client.gate import Gate, GateRules
 from mhfd_client.ledger import Json, Ledger, LedgerBusyError, LedgerGoneError, Run, State, Summary
 from mhfd_client.naming import Layout
-from mhfd_client.pipeline.context import Bell, Bells, Context, Options, Stage
-from mhfd_client.pipeline.dispatch import DispatchStep, Results
+from mhfd_client.pipeline.context import Bell, Bells, Context, Options, Results, Stage
+from mhfd_client.pipeline.dispatch import DispatchStep
 from mhfd_client.pipeline.gate import GateStep
 from mhfd_client.pipeline.heart import Heart
 from mhfd_client.pipeline.notices import Board
@@ -74,7 +76,7 @@ class Pipeline:
         self._client = client
         self._gate = Gate(GateRules(settle_s=options.settle_s, marker=options.marker))
         self.watch = WatchStep(context, _scanner(context, layout), self._gate, layout)
-        self.gate = GateStep(context, self._gate)
+        self.gate = GateStep(context, self._gate, on_results=on_results)
         self.transfer = TransferStep(context, transfer)
         self.dispatch = DispatchStep(context, client, on_trouble=self._on_trouble, on_results=on_results)
         self._runners: dict[Stage, Runner] = {
@@ -113,6 +115,14 @@ class Pipeline:
         self._leave.set()
         self._stop.set()
 
+    @property
+    def ledger(self) -> Ledger:
+        return self._context.ledger
+
+    @property
+    def run_id(self) -> int:
+        return self._context.run.run_id
+
     # --- The thread that waits --------------------------------------------------------------------------------------
 
     def run(self) -> Summary:
@@ -136,7 +146,9 @@ class Pipeline:
             self._end()
         if self._trouble is not None and (once or isinstance(self._trouble, LedgerBusyError | LedgerGoneError)):
             raise self._trouble
-        return ledger.summary(run_id)
+        summary = ledger.summary(run_id)
+        foreign = 0 if any(summary.counts.values()) or summary.gone else self.watch.foreign
+        return replace(summary, left_out=len(self.watch.left_out) + foreign)
 
     def _is_over(self, summary: Summary) -> bool:
         """True if all is done, or if no more can be done now."""
@@ -147,7 +159,7 @@ class Pipeline:
         if self._standstill.lasts_s(summary.counts) > patience_s:
             notices = "; ".join(notice.text for notice in self._context.board.notices())
             self._trouble = StandstillError(
-                f"{summary.to_do} tiles are left, and none has moved for {patience_s:.0f} s: "
+                f"{counted(summary.to_do, 'tile is', 'tiles are')} left, and none has moved for {patience_s:.0f} s: "
                 f"{notices or 'see `mhfd status` and `mhfd doctor`'}. Start the watch again to go on with them"
             )
         return self._trouble is not None

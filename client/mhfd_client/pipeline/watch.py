@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from mhfd_client.files.foreign import in_words
 from mhfd_client.files.names import to_local
 from mhfd_client.gate import Gate
 from mhfd_client.ledger import Missing, SeenFile
 from mhfd_client.naming import Grid, Layout
 from mhfd_client.pipeline.context import Context
-from mhfd_client.watch import Folder, Pace, Scanner, ShareAwayError, Unlisted, compare
+from mhfd_client.watch import Folder, NotFollowed, Pace, Scanner, ShareAwayError, Unlisted, compare
 
 BATCH = 2000  # files in one transaction
 LISTS_EVERY_S = 60.0  # without changes, the microscope's own lists are read this often
 MISSING_SHOWN = 10_000
+LINKS_TOLD = 3
 
 
 class WatchStep:
@@ -26,6 +29,8 @@ class WatchStep:
     scans : number completed
     changes : found by the last scan
     last_s : end of the last scan, monotonic
+    left_out : what the last scan could not take, by path: a sentence for each folder or file
+    foreign : number of files of formats that mhfd does not read, in the last scan
     """
 
     name = "watch"
@@ -51,6 +56,8 @@ class WatchStep:
         self.scans = 0
         self.changes = 0
         self.last_s = 0.0
+        self.left_out: dict[str, str] = {}
+        self.foreign = 0
 
     def step(self) -> float:
         if (early_s := self._pace.due_in_s(rung=True)) > 0:  # woken again right after a scan
@@ -74,20 +81,37 @@ class WatchStep:
         """Scan once; the number of files that differ from the ledger."""
         changes = 0
         met: set[str] = set()
-        unlisted: list[str] = []
+        left_out: dict[str, str] = {}
+        links: list[str] = []
+        foreign: Counter[str] = Counter()
         for folder in self._scanner.scan():
+            if isinstance(folder, NotFollowed):
+                links.append(folder.message)
+                continue
             met.add(folder.path)
             if isinstance(folder, Unlisted):
-                unlisted.append(folder.path)
-                self._board.put(f"folder {folder.path}", f"{folder.path} cannot be listed: {folder.message}")
+                left_out[folder.path] = folder.message
+                self._board.put(f"left out {folder.path}", folder.message)
             else:
-                self._board.clear(f"folder {folder.path}")
+                foreign.update(folder.foreign)
                 changes += self._reconcile(folder) if folder.fresh else 0
+        for path in self.left_out.keys() - left_out.keys():
+            self._board.clear(f"left out {path}", f"{self._run.root}/{path} is no longer left out")
+        self.left_out, self.foreign = left_out, foreign.total()
+        self._tell("links", links)
+        self._tell("formats", [in_words(foreign)] if foreign else [])
         gone = [known for known in self._ledger.folders(self._run.run_id) if known not in met]
         for path in gone:
-            if not any(_inside(path, away) for away in unlisted):
+            if not any(_inside(path, away) for away in left_out):
                 changes += self._reconcile(Folder(path, (), fresh=True))
         return changes
+
+    def _tell(self, matter: str, sentences: Sequence[str]) -> None:
+        if not sentences:
+            self._board.clear(matter)
+            return
+        more = f"; and {len(sentences) - LINKS_TOLD} more" if len(sentences) > LINKS_TOLD else ""
+        self._board.put(matter, f"left out: {'; '.join(sentences[:LINKS_TOLD])}{more}")
 
     def _reconcile(self, folder: Folder) -> int:
         found = compare(folder, self._ledger.folder(self._run.run_id, folder.path))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from mhfd.text import json_text
+from mhfd_client.files.whole import check_writable, write_whole
 from mhfd_client.replay.plan import ReplayPlan
 from mhfd_client.replay.writing import Step, hash_file, replay
 
@@ -97,6 +98,8 @@ def run_replay(
     -------
     The manifest; "interrupted" is true after Ctrl-C.
     """
+    file = manifest or manifest_path(into)
+    check_writable(file)
     account, interrupted = Manifest(plan, into), True
     steps, tiles, total = replay(plan, into), 0, plan.n_tiles
     try:
@@ -112,7 +115,5 @@ def run_replay(
         steps.close()
         told = account.to_dict(interrupted=interrupted)
         if account.entries:  # not if it was refused at the start
-            file = manifest or manifest_path(into)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            write_whole(file, json_text(told, indent=1) + "\n")
     return told

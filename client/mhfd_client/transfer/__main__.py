@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from mhfd.contract import MhfdError
+from mhfd.text import visible
 from mhfd_client.config import load_config
 from mhfd_client.transfer.opening import open_transfer
 
@@ -23,9 +24,9 @@ def main() -> int:
         transfer.connect(interactive=True)
         transfer.close()
     except MhfdError as error:
-        print(error, file=sys.stderr)
+        print(visible(str(error)), file=sys.stderr)
         return error.exit_code
-    print(f"Ready: tiles go to {given.endpoint} by '{transfer.name}'.")
+    print(visible(f"Ready: tiles go to {given.endpoint} by '{transfer.name}'."))
     return 0
 
 

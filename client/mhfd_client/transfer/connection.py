@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from mhfd.extras import install_hint
 from mhfd_client.service.attended import somebody_is_there
 from mhfd_client.service.pacing import TokenBucket
 from mhfd_client.transfer.protocol import TransferRefusedError
@@ -59,7 +60,7 @@ class Connection:
                 from mhfd_client.transfer.service import Service
             except ImportError as error:
                 raise TransferRefusedError(
-                    f'Globus Transfer needs the Globus SDKs, which are missing ({error}): pip install "mhfd[globus]"'
+                    f"Globus Transfer needs the Globus SDKs, which are missing ({error}): {install_hint('globus')}"
                 ) from error
             self._service = Service(self._endpoint, self.bucket, interactive=interactive)
         elif self.expired:

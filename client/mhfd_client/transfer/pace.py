@@ -6,6 +6,7 @@ import logging
 import time
 from datetime import datetime
 
+from mhfd.text import counted
 from mhfd_client.backoff import Backoff
 from mhfd_client.transfer.protocol import TransferUnreachableError
 
@@ -106,7 +107,8 @@ class Patience:
         if self._trouble is None:
             return ""
         since, why = self._trouble
-        return f"no answer from Globus since {_local(since)}, {n_files} files are on their way: {why}"
+        files = counted(n_files, "file is on its way", "files are on their way")
+        return f"no answer from Globus since {_local(since)}, {files}: {why}"
 
     def resting(self) -> str:
         """A notice while nothing is sent, else ""."""

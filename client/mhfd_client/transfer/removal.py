@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from mhfd.text import counted
 from mhfd_client.transfer.protocol import TransferError
 from mhfd_client.transfer.task import ENDED
 
@@ -58,7 +59,8 @@ class Removal:
             while self._copies:
                 self._submit(service, about)
         except TransferError as error:
-            log.warning("%d copies of scored tiles stay where they are: %s", len(self._copies), error)
+            kept = counted(len(self._copies), "copy of a scored tile stays", "copies of scored tiles stay")
+            log.warning("%s in place: %s", kept, error)
 
     def _submit(self, service: Service, about: Submission) -> None:
         copies = self._copies[:FILES]
@@ -76,7 +78,8 @@ class Removal:
             document = {"status": "FAILED", "fatal_error": {"description": str(error)}}
         if document["status"] == "FAILED":
             said = (document.get("fatal_error") or {}).get("description", "no reason was given")
-            self.notice = f"{files} copies of scored tiles were not removed: {said}; remove them when the run is done"
+            kept = counted(files, "copy of a scored tile was", "copies of scored tiles were")
+            self.notice = f"{kept} not removed: {said}; remove what is left when the run is done"
             log.warning("deletion %s: %s", task_id, self.notice)
         if document["status"] in ENDED:
             self._task = None

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mhfd.text import counted
 from mhfd_client.transfer.protocol import Json, Outgoing
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class TransferTask:
 
     def notice(self) -> str:
         """The reason why it does not end; "" if all is well."""
-        files = f"{len(self.files)} files"
+        files = counted(len(self.files), "file")
         if self.task_id is None:
             return f"{files} wait: {self.reason}" if self.reason else ""
         if self.ended:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
-import io
-import json
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import asdict
 from datetime import datetime, timezone
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 from typing import IO, Any, Literal
 
 from mhfd.contract import ExitCode, MhfdError
-from mhfd.judge import Group, Measured, Peers, describe, group_of, judge_one
+from mhfd.extras import install_hint
+from mhfd.judge import Group, Measured, Peers, group_of, judge_one
+from mhfd.text import cell, json_text
+from mhfd_client.files.whole import as_text
+from mhfd_client.judge.identical import identical_frame
+from mhfd_client.judge.peers import read_peers
 from mhfd_client.ledger import Json, Ledger, Run, State, TileRow
 from mhfd_client.naming.position import Position
 
@@ -65,24 +67,16 @@ def export(
     return counted.n
 
 
-@contextmanager
-def written(path: Path) -> Generator[IO[bytes], None, None]:
-    """A file that appears under its name when it is complete."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def judged_rows(ledger: Ledger, run: Run, rows: Iterable[TileRow]) -> Iterator[Judged]:
     """Each row with its result, the verdict filled in; None where there is no result yet."""
 
     @lru_cache(maxsize=FOLDERS_REMEMBERED)
     def peers(group: Group) -> Peers | None:
-        return describe(Measured("scored", *each) for each in ledger.measures(run.run_id, *group))
+        return read_peers(ledger, run.run_id, group)
+
+    @lru_cache(maxsize=FOLDERS_REMEMBERED)
+    def name(tile_id: int) -> str:
+        return next((row.name for row in ledger.get([tile_id])), "an earlier tile")
 
     for row in rows:
         if (result := row.result) is None:
@@ -90,7 +84,13 @@ def judged_rows(ledger: Ledger, run: Run, rows: Iterable[TileRow]) -> Iterator[J
             continue
         measured = Measured(result["status"], result["focus_score"], result["content"], result["anisotropy"])
         verdict, confidence = judge_one(measured, peers(group_of(row.path, result["provenance"].get("measure", 1))))
-        yield row, {**result, "path": row.name, "verdict": verdict, "confidence": confidence}
+        remarks = list(result.get("remarks") or [])
+        if row.identical_to is not None and row.state == "scored":
+            remarks.append(asdict(identical_frame(name(row.identical_to))))
+        yield (
+            row,
+            {**result, "path": row.name, "verdict": verdict, "confidence": confidence, "remarks": remarks},
+        )
 
 
 def flat(row: TileRow, result: Json | None) -> dict[str, Any]:
@@ -124,19 +124,18 @@ def flat(row: TileRow, result: Json | None) -> dict[str, Any]:
 
 
 def _write_csv(rows: Iterable[Judged], out: IO[bytes]) -> None:
-    with _text(out) as file:
+    with as_text(out) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row, result in rows:
-            values = flat(row, result).values()
-            writer.writerow([each.isoformat() if isinstance(each, datetime) else each for each in values])
+            writer.writerow(map(cell, flat(row, result).values()))
 
 
 def _write_jsonl(rows: Iterable[Judged], out: IO[bytes]) -> None:
-    with _text(out) as file:
+    with as_text(out) as file:
         for _, result in rows:
             if result is not None:
-                file.write(json.dumps(result, allow_nan=False) + "\n")
+                file.write(json_text(result) + "\n")
 
 
 def _write_parquet(rows: Iterable[Judged], out: IO[bytes]) -> None:
@@ -144,7 +143,7 @@ def _write_parquet(rows: Iterable[Judged], out: IO[bytes]) -> None:
         import pyarrow  # type: ignore[import-untyped]
         import pyarrow.parquet  # type: ignore[import-untyped]
     except ImportError as error:
-        raise ExportError('Parquet needs pyarrow: pip install "mhfd[parquet]"') from error
+        raise ExportError(f"Parquet needs pyarrow: {install_hint('parquet')}") from error
     types = {"time": pyarrow.timestamp("us", "UTC"), "int64": pyarrow.int64(), "double": pyarrow.float64()}
     schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in COLUMNS.items()])
     rest = (flat(row, result) for row, result in rows)
@@ -171,17 +170,6 @@ class _Counted:
         for each in self._rows:
             self.n += 1
             yield each
-
-
-@contextmanager
-def _text(out: IO[bytes]) -> Generator[io.TextIOWrapper, None, None]:
-    """UTF-8 that keeps line ends as written, on Windows too; `out` stays open."""
-    file = io.TextIOWrapper(out, encoding="utf-8", newline="")
-    try:
-        yield file
-        file.flush()
-    finally:
-        file.detach()
 
 
 def _time(at: float | None) -> datetime | None:

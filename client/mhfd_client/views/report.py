@@ -1,18 +1,25 @@
-"""Results -> one HTML file that needs nothing else: no network, no scripts, pictures inside."""
+"""Results -> one HTML file that needs nothing else: no network, no scripts, pictures inside.
+
+Names, messages and what files' headers say come from outside. Jinja2 escapes every value, in text and in attributes,
+and each is made `visible` first; the page's own policy lets a browser run no script and fetch nothing.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,6 +27,8 @@ from mhfd import find_features
 from mhfd.contract import FocusParams, FocusResult, TileError, Verdict, split_page
 from mhfd.images import read_tile
 from mhfd.kernel.pixels import row_blocks
+from mhfd.text import visible
+from mhfd_client.files.whole import write_whole
 
 THUMBNAIL_PX = 220
 CROP_PX = 256
@@ -67,28 +76,35 @@ def write_report(
     params: FocusParams | None = None,
     truth: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the report of one scoring.
+    """Write `render_report` to an HTML file."""
+    write_whole(path, render_report(results, title=title, params=params, truth=truth))
+
+
+def render_report(
+    results: Sequence[FocusResult],
+    *,
+    title: str,
+    params: FocusParams | None = None,
+    truth: Mapping[str, str] | None = None,
+) -> str:
+    """The report of one scoring, as HTML.
 
     Parameters
     ----------
     results : judged results; the files they name are read again for the pictures, where they still can be
-    path : the HTML file
     title : shown on top
     params : the features drawn over the pictures are those of these parameters
     truth : kind of each tile ("good", "bad", "blank") by path, when it is known
     """
     alarms = _worst_first(results)
-    environment = Environment(
-        loader=PackageLoader("mhfd_client.views"),
-        autoescape=select_autoescape(),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters["number"] = _number
-    page = environment.get_template("report.html.j2").render(
+    environment = _environment()
+    style = Markup(environment.get_template("report.css.j2").render(colours=COLOURS))
+    return environment.get_template("report.html.j2").render(
         title=title,
+        style=style,
+        style_hash=_source_hash(style),
         results=results,
-        counts=Counter(row.verdict or "cannot_tell" for row in results),
+        counts=Counter(_kind(row.verdict) for row in results),
         colours=COLOURS,
         dots=_dots(results),
         ticks=_ticks(results),
@@ -98,8 +114,19 @@ def write_report(
         truth=truth,
         confusion=confusion(results, truth) if truth else None,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mhfd_client.views"),
+        autoescape=True,
+        finalize=_printed,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {"number": _number, "kind": _kind}
+    return environment
 
 
 def confusion(results: Sequence[FocusResult], truth: Mapping[str, str]) -> dict[str, Counter[str]]:
@@ -107,7 +134,7 @@ def confusion(results: Sequence[FocusResult], truth: Mapping[str, str]) -> dict[
     table: dict[str, Counter[str]] = {}
     for row in results:
         if row.path in truth:
-            table.setdefault(truth[row.path], Counter())[row.verdict or "cannot_tell"] += 1
+            table.setdefault(truth[row.path], Counter())[_kind(row.verdict)] += 1
     return table
 
 
@@ -195,6 +222,20 @@ def _ticks(results: Sequence[FocusResult]) -> list[tuple[float, float]]:
 def _range(results: Sequence[FocusResult]) -> tuple[float, float]:
     scores = [row.focus_score for row in results if row.focus_score]
     return max(0.05, 0.8 * min(scores, default=0.1)), max(1.25 * max(scores, default=10.0), 0.1)
+
+
+def _printed(value: object) -> object:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _kind(verdict: str | None) -> str:
+    """The class in the style sheet for a verdict."""
+    return verdict if verdict is not None and verdict in COLOURS else "cannot_tell"
+
+
+def _source_hash(text: str) -> str:
+    """The text of an element as a Content-Security-Policy names it."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
 
 
 def _number(value: float | None, spec: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, get_args
 
+from mhfd.text import counted, visible
 from mhfd_client.ledger import Json, Ledger, Missing, Run, State, TileRow
 from mhfd_client.naming.position import Position
 
@@ -47,6 +48,7 @@ def read_status(ledger: Ledger, run: Run, now: float, limit: int | None = 20) ->
         "gone": found.gone,
         "superseded": found.superseded,
         "missing": found.missing,
+        "identical_frames": found.identical,
         "per_minute": round(found.recent / found.window_s * 60, 2),
         "waiting_since": utc(found.waiting_since),
         "last_scored_at": utc(found.last_scored_at),
@@ -87,41 +89,48 @@ def _missing(each: Missing) -> Json:
 
 def lines(status: Json) -> Iterator[Text]:
     """The status for people, in local time."""
-    from rich.text import Text
-
     run, counts = status["run"], status["counts"]
-    yield Text(f"{run['folder']}, scored on {run['endpoint']}", "bold")
+    yield _text(f"{run['folder']}, scored on {run['endpoint']}", "bold")
     yield from _watcher_lines(status["watcher"], status["time"])
     for state, n in counts.items():
         if n or state == "scored":
-            yield Text(f"  {state:10}{n:>10}{_remark(state, status)}", "yellow" if state == "failed" else "")
+            yield _text(f"  {state:10}{n:>10}{_remark(state, status)}", "yellow" if state == "failed" else "")
     for name, what in (("gone", "vanished before they were scored"), ("superseded", "taken again since")):
         if status[name]:
-            yield Text(f"  {name:10}{status[name]:>10}  ({what})", "dim")
+            yield _text(f"  {name:10}{status[name]:>10}  ({what})", "dim")
+    if status["identical_frames"]:
+        tiles = counted(status["identical_frames"], "tile has", "tiles have")
+        yield _text(f"{tiles} exactly the pixels of an earlier one; `mhfd export` says which", "yellow")
     if status["per_minute"]:
-        yield Text(f"{status['per_minute']:g} tiles a minute in the last minutes")
+        yield _text(
+            f"{status['per_minute']:g} {'tile' if status['per_minute'] == 1 else 'tiles'} a minute in the last minutes"
+        )
     if status["to_do"]:
-        yield Text(f"{status['to_do']} to be done; the oldest was seen {local(status['waiting_since'])}")
+        yield _text(f"{status['to_do']} to be done; the oldest was seen {local(status['waiting_since'])}")
     elif status["last_scored_at"]:
-        yield Text(f"nothing to be done; the last result came {local(status['last_scored_at'])}")
+        yield _text(f"nothing to be done; the last result came {local(status['last_scored_at'])}")
     yield from _list("stalled", status, lambda each: f"{each['reason']}, unchanged since {local(each['changed_at'])}")
     yield from _list("missing", status, lambda each: f"{each['why']}, since {local(each['since'])}")
     yield from _list("failed", status, lambda each: f"{each['message']} ({each['code']})")
 
 
 def _watcher_lines(watcher: Json | None, now: str) -> Iterator[Text]:
-    from rich.text import Text
-
     if watcher is None or not watcher["alive"]:
         seen = f"; the last sign of one was {local(watcher['last_sign_at'])}" if watcher else ""
-        yield Text(f"no watcher is running{seen}", "bold yellow")
+        yield _text(f"no watcher is running{seen}", "bold yellow")
         return
     scan = watcher["last_scan_at"]
     ago = f"{max(0.0, (_read(now) - _read(scan)).total_seconds()):.0f} s ago" if scan else "not yet"
     who = f"process {watcher['pid']} on {watcher['host']}"
-    yield Text(f"watching since {local(watcher['since'])} ({who}); last scan {ago}", "green")
+    yield _text(f"watching since {local(watcher['since'])} ({who}); last scan {ago}", "green")
     for notice in watcher["notices"]:
-        yield Text(f"! {notice['text']} (since {local(notice['since'])})", "bold yellow")
+        yield _text(f"! {notice['text']} (since {local(notice['since'])})", "bold yellow")
+
+
+def _text(line: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(visible(line), style)
 
 
 def _remark(state: str, status: Json) -> str:
@@ -131,17 +140,15 @@ def _remark(state: str, status: Json) -> str:
 
 
 def _list(kind: str, status: Json, tell: Any) -> Iterator[Text]:
-    from rich.text import Text
-
     listed = status[f"{kind}_tiles"]
     total = status["counts"]["failed"] if kind == "failed" else status[kind]
     if not total:
         return
-    yield Text(f"{kind}: {total}", "bold yellow")
+    yield _text(f"{kind}: {total}", "bold yellow")
     for each in listed:
-        yield Text(f"  {each['tile'] or place_name(each['position'])}: {tell(each)}")
+        yield _text(f"  {each['tile'] or place_name(each['position'])}: {tell(each)}")
     if total > len(listed):
-        yield Text(f"  and {total - len(listed)} more: --all lists them", "dim")
+        yield _text(f"  and {total - len(listed)} more: --all lists them", "dim")
 
 
 def place_name(position: Json | Position | None) -> str:

@@ -1,16 +1,17 @@
-"""Output of the commands: progress while waiting, then a table, JSON or CSV."""
+"""Output of the commands: progress while waiting, then a table, JSON or CSV.
+
+Names of files and messages come from outside: each is made `visible` where it is printed.
+"""
 
 from __future__ import annotations
 
 import csv
-import json
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,6 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mhfd.contract import FocusResult, Verdict, split_page
+from mhfd.text import cell, counted, json_text, visible
+from mhfd_client.files.whole import as_text
 
 if TYPE_CHECKING:
     from mhfd_client.doctor import Check
@@ -66,31 +69,31 @@ def collect(stream: Iterator[FocusResult], n_files: int) -> tuple[list[FocusResu
 
 def print_plain(value: object) -> None:
     """Print plain JSON types on standard output, and nothing else."""
-    json.dump(value, sys.stdout, allow_nan=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(json_text(value) + "\n")
 
 
 def print_check(check: Check) -> None:
     """Print one line of `mhfd doctor`, and a second with the remedy."""
     console = Console()
     styles = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red"}
-    console.print(Text(check.level, styles[check.level]), Text(f"{check.name}: {check.found}"), soft_wrap=True)
+    said = Text(visible(f"{check.name}: {check.found}"))
+    console.print(Text(check.level, styles[check.level]), said, soft_wrap=True)
     if check.remedy:
-        console.print(Text(f"     {check.remedy}", "dim"), soft_wrap=True)
+        console.print(Text(f"     {visible(check.remedy)}", "dim"), soft_wrap=True)
 
 
 def print_json(results: Sequence[FocusResult]) -> None:
     print_plain([row.to_dict() for row in results])
 
 
-def write_csv(results: Sequence[FocusResult], path: Path) -> None:
+def write_csv(results: Sequence[FocusResult], out: IO[bytes]) -> None:
     """Write one line per tile: the scalar measures, then the error's code and message."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with as_text(out) as file:
         writer = csv.writer(file)
         writer.writerow((*CSV_COLUMNS, "error_code", "error_message"))
         for row in results:
             error = (row.error.code, row.error.message) if row.error else ("", "")
-            writer.writerow((*(getattr(row, name) for name in CSV_COLUMNS), *error))
+            writer.writerow(map(cell, (*(getattr(row, name) for name in CSV_COLUMNS), *error)))
 
 
 def print_table(results: Sequence[FocusResult], *, show_all: bool) -> None:
@@ -101,21 +104,22 @@ def print_table(results: Sequence[FocusResult], *, show_all: bool) -> None:
         if not show_all and len(rows) > ROWS_ON_A_TERMINAL:
             rows = [row for row in rows if row.verdict != "in_focus"][:ROWS_ON_A_TERMINAL]
     else:
-        console = Console(width=max([100, *(len(row.path) + 100 for row in rows)]))  # a pipe has no width: never wrap
+        widest = max((len(visible(row.path)) for row in rows), default=0)
+        console = Console(width=widest + 100)  # a pipe has no width: never wrap
     folder = common_folder([row.path for row in rows])
     if rows:
         if folder:
-            console.print(f"in {folder}", style="dim", highlight=False, markup=False, soft_wrap=True)
+            console.print(Text(f"in {visible(folder)}", "dim"), soft_wrap=True)
         console.print(_table(rows, folder, narrow=console.width < 110))
         for row in rows:
             if row.error:
                 where = "" if row.path in row.error.message else f"{row.path}: "
                 why = f"failed: {where}{row.error.message} ({row.error.code})"
-                console.print(why, style=VERDICT_STYLES["failed"], highlight=False, markup=False, soft_wrap=True)
+                console.print(Text(visible(why), VERDICT_STYLES["failed"]), soft_wrap=True)
     if len(rows) < len(results):
-        hidden = f"{len(results) - len(rows)} tiles not shown; --all lists every one, --csv writes them to a file."
-        console.print(hidden, highlight=False, soft_wrap=True)
-    console.print(summary(results), highlight=False, soft_wrap=True)
+        hidden = counted(len(results) - len(rows), "tile")
+        console.print(Text(f"{hidden} not shown; --all lists every one, --csv writes them to a file."), soft_wrap=True)
+    console.print(Text(summary(results)), soft_wrap=True)
 
 
 def common_folder(paths: Sequence[str]) -> str:
@@ -146,7 +150,7 @@ def _table(rows: Sequence[FocusResult], folder: str, *, narrow: bool) -> Table:
     for row in rows:
         verdict = Text(row.verdict or "cannot_tell", style=VERDICT_STYLES[row.verdict or "cannot_tell"])
         table.add_row(
-            Text(row.path[len(folder) :]), verdict, *(_number(getattr(row, n), spec) for _, n, spec in columns)
+            Text(visible(row.path[len(folder) :])), verdict, *(_number(getattr(row, n), spec) for _, n, spec in columns)
         )
     return table
 
@@ -156,7 +160,7 @@ def summary(results: Sequence[FocusResult]) -> str:
     counts = Counter(row.verdict or "cannot_tell" for row in results)
     parts = [f"{counts[verdict]} {verdict.replace('_', ' ')}" for verdict in VERDICT_STYLES if counts[verdict]]
     with_what = sorted({f"{row.provenance.backend}, {row.provenance.device}" for row in results})
-    return f"{len(results)} tiles: {', '.join(parts)} ({'; '.join(with_what)})"
+    return visible(f"{counted(len(results), 'tile')}: {', '.join(parts)} ({'; '.join(with_what)})")
 
 
 def _number(value: float | None, spec: str) -> str:

@@ -1,7 +1,7 @@
 """A folder that a microscope writes to -> its new files. Scans find them; events only make the next scan sooner."""
 
 from mhfd_client.watch.pace import Pace
-from mhfd_client.watch.scan import Changes, Folder, Scanner, ShareAwayError, Unlisted, compare
+from mhfd_client.watch.scan import Changes, Folder, NotFollowed, Scanner, ShareAwayError, Unlisted, compare
 from mhfd_client.watch.wake import Waker
 
-__all__ = ["Changes", "Folder", "Pace", "Scanner", "ShareAwayError", "Unlisted", "Waker", "compare"]
+__all__ = ["Changes", "Folder", "NotFollowed", "Pace", "Scanner", "ShareAwayError", "Unlisted", "Waker", "compare"]

@@ -12,13 +12,17 @@ import os
 import re
 import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mhfd.contract import ExitCode, MhfdError
+from mhfd.text import is_unicode
+from mhfd_client.files.foreign import foreign_suffix
+from mhfd_client.files.links import Folders
 from mhfd_client.files.names import for_system, is_away, is_image_name, natural_order
-from mhfd_client.ledger.model import Known, SeenFile
+from mhfd_client.ledger.model import Known, SeenFile, unchanged
 
 LANDMARKS = 64  # names by which a root is recognised
 
@@ -39,12 +43,14 @@ class Folder:
     files : the tiles directly in it, in no particular order; none when not `fresh`
     fresh : False when the listing is that of the last scan: nothing to compare
     complete : False when a file could not be looked at, or vanished meanwhile: files not listed may yet be there
+    foreign : how many files of formats that mhfd does not read are in it, by suffix; also when not `fresh`
     """
 
     path: str
     files: tuple[SeenFile, ...]
     fresh: bool
     complete: bool = True
+    foreign: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,20 @@ class Unlisted:
 
 
 @dataclass(frozen=True)
+class NotFollowed:
+    """A link to a folder that is looked into under another name; `message` says which."""
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Changes:
     """The differences of a folder from the ledger; files in natural order, names relative to the root.
 
     Attributes
     ----------
-    changed : known with another size or time, gone meanwhile or not
+    changed : known, and written since (`ledger.model.unchanged`), gone meanwhile or not
     back : gone before, here again unchanged
     """
 
@@ -88,7 +102,7 @@ def compare(folder: Folder, known: Mapping[str, Known]) -> Changes:
         was = known.get(name)
         if was is None:
             new.append(file)
-        elif (was.size, was.mtime_ns) != (file.size, file.mtime_ns):
+        elif not unchanged(was, file):
             changed.append(file)
         elif was.gone:
             back.append(file)
@@ -99,10 +113,11 @@ def compare(folder: Folder, known: Mapping[str, Known]) -> Changes:
 
 @dataclass
 class _Listing:
-    """One folder as read, not yet filtered for tiles; `found` has (name, size, mtime_ns) of each image."""
+    """One folder as read, not yet filtered for tiles; `found` has (name, size, mtime_ns, ctime_ns) of each image."""
 
-    found: list[tuple[str, int, int]] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
+    found: list[tuple[str, int, int, int]] = field(default_factory=list)
+    folders: list[os.DirEntry[str]] = field(default_factory=list)
+    foreign: Counter[str] = field(default_factory=Counter)
     nameless: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     error: OSError | None = None
@@ -139,8 +154,10 @@ class Scanner:
         self._device: int | None = None
         self._landmarks: frozenset[str] = frozenset()
 
-    def scan(self) -> Iterator[Folder | Unlisted]:
+    def scan(self) -> Iterator[Folder | Unlisted | NotFollowed]:
         """One pass: the root, then each folder before those in it, in natural order.
+
+        Links to folders are followed; each folder is looked into once, under its own name if it lies below the root.
 
         A folder counts as reported when the next one is asked for: if the caller fails in between, the next scan
         reports it whole again. A folder that is gone is reported once, at the end, without files. Those gone before
@@ -153,9 +170,10 @@ class Scanner:
         """
         visited: set[str] = set()
         unread: list[str] = []
-        waiting = [""]
+        folders = Folders(str(self._root), self._is_walked)
+        waiting = [("", folders.root)]
         while waiting:
-            path = waiting.pop()
+            path, real = waiting.pop()
             try:
                 listing = self._list(path)
             except FileNotFoundError:  # since its parent was listed; the next scan shows if it is gone
@@ -172,7 +190,15 @@ class Scanner:
             if not listing.complete:  # what could not be looked at may be a folder
                 unread.append(path)
             yield from self._tell(path, listing)
-            waiting += [_join(path, name) for name in sorted(listing.folders, key=natural_order, reverse=True)]
+            below: list[tuple[str, str]] = []
+            for entry in sorted(listing.folders, key=lambda entry: natural_order(entry.name)):
+                inner = _join(path, entry.name)
+                entered, why_not = folders.enter(entry, inner, real)
+                if entered is None:
+                    yield NotFollowed(inner, why_not)
+                else:
+                    below.append((inner, entered))
+            waiting += reversed(below)
         for path in [path for path in self._signatures if path not in visited and not _is_below(path, unread)]:
             yield Folder(path, (), fresh=True)
             del self._signatures[path]
@@ -180,6 +206,12 @@ class Scanner:
     def forget(self) -> None:
         """Report every folder whole in the next scan, as in the first."""
         self._signatures = dict.fromkeys(self._signatures)
+
+    def _is_walked(self, path: str) -> bool:
+        """True if a scan looks into the folder of this relative path without following a link."""
+        parts = path.split("/")
+        names = ((name, "/".join(parts[: k + 1])) for k, name in enumerate(parts))
+        return not any(name.startswith(".") or self._exclude.covers(name, at) for name, at in names)
 
     def _tell(self, path: str, listing: _Listing) -> Iterator[Folder | Unlisted]:
         for name in listing.nameless:
@@ -190,11 +222,15 @@ class Scanner:
             yield Unlisted(path, f"some files in {self._root / path} cannot be looked at: {listing.error}")
         signature = sum(map(hash, listing.found))  # in any order: file systems are free to change it
         if listing.complete and self._signatures.get(path) == signature:
-            yield Folder(path, (), fresh=False)
+            yield Folder(path, (), fresh=False, foreign=listing.foreign)
             return
-        files = (SeenFile(_join(path, name), size, mtime_ns) for name, size, mtime_ns in listing.found)
+        files = (SeenFile(_join(path, name), *times) for name, *times in listing.found)
         yield Folder(
-            path, tuple(file for file in files if self._is_tile(file.path)), fresh=True, complete=listing.complete
+            path,
+            tuple(file for file in files if self._is_tile(file.path)),
+            fresh=True,
+            complete=listing.complete,
+            foreign=listing.foreign,
         )
         self._signatures[path] = signature if listing.complete else None
 
@@ -223,14 +259,15 @@ class Scanner:
         try:
             is_folder = entry.is_dir()
             if not (is_folder or is_image_name(name)):
+                if suffix := foreign_suffix(name):
+                    listing.foreign[suffix] += 1
                 return
-            if not _is_text(name):
+            if not is_unicode(name):
                 listing.nameless.append(os.fsencode(name).decode(errors="backslashreplace"))
             elif is_folder:
-                if not (_is_link(entry) and self._leads_back(_join(path, name))):
-                    listing.folders.append(name)
+                listing.folders.append(entry)
             elif stat.S_ISREG((state := entry.stat()).st_mode):
-                listing.found.append((name, state.st_size, state.st_mtime_ns))
+                listing.found.append((name, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
         except FileNotFoundError:
             listing.vanished |= not entry.is_symlink()  # a link that leads nowhere does not count
         except OSError as error:
@@ -262,12 +299,6 @@ class Scanner:
         except OSError as error:
             raise ShareAwayError(f"{self._root} went away ({error.strerror or error}): check the share") from error
 
-    def _leads_back(self, path: str) -> bool:
-        """True if a link leads to a folder that it lies in: following it would never end."""
-        target = Path(self._at(path)).stat()
-        real = Path(os.path.realpath(self._root)) / path
-        return any(os.path.samestat(target, parent.stat()) for parent in real.parents)
-
     def _at(self, path: str) -> str:
         return for_system(self._root / path)
 
@@ -288,13 +319,6 @@ def _compile(patterns: Sequence[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(map(fnmatch.translate, patterns)), flags) if patterns else None
 
 
-def _is_link(entry: os.DirEntry[str]) -> bool:
-    if entry.is_symlink():
-        return True
-    # Python before 3.12 does not know Windows' junctions, but like links they carry a tag.
-    return sys.platform == "win32" and bool(entry.stat(follow_symlinks=False).st_reparse_tag)
-
-
 def _in_order(files: list[SeenFile]) -> tuple[SeenFile, ...]:
     return tuple(sorted(files, key=lambda file: natural_order(file.path)))
 
@@ -305,12 +329,3 @@ def _join(folder: str, name: str) -> str:
 
 def _is_below(path: str, folders: Iterable[str]) -> bool:
     return any(not folder or path == folder or path.startswith(f"{folder}/") for folder in folders)
-
-
-def _is_text(name: str) -> bool:
-    """True if a name can be stored; not bytes other than UTF-8, or half a surrogate pair on Windows."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

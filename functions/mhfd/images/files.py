@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -25,6 +25,7 @@ from mhfd.images import metadata, tiff
 from mhfd.images.grey import (
     Array,
     check_colour,
+    check_palette,
     check_range,
     check_size,
     coloured,
@@ -37,6 +38,8 @@ from mhfd.images.grey import (
     truncated,
     with_extremes,
 )
+from mhfd.images.jpeg import take_apart
+from mhfd.images.picture import Box
 from mhfd.kernel.pixels import BLOCK_BYTES, Pixels
 
 # Twice the largest frame that electron microscopes write (32768 x 32768); 2 GiB at 8 bit, 16 GiB as float64.
@@ -65,18 +68,21 @@ class Tile:
         a large TIFF page `TileRows`
     pixel_size_nm : side of a pixel in nanometres, None where the file does not say
     acquisition : format, lossiness, and what the microscope's header says
+    picture : (top, left, rows, cols) of what the header calls picture; None: all, or it does not say
     """
 
     path: str
     pixels: Pixels
     pixel_size_nm: float | None
     acquisition: Acquisition
+    picture: Box | None = None
 
 
 def count_tiles(path: str | os.PathLike[str]) -> int:
-    """Number of tiles in an image file, from its headers alone.
+    """Number of tiles in an image file, from its headers (and a few rows, where one page may be a copy of another).
 
-    Each page of a TIFF file is a tile, except those marked as masks or as smaller copies of others.
+    Each page of a TIFF file is a tile, except those marked as masks or as smaller copies of others, and those whose
+    size and content show that they are such copies.
 
     Raises
     ------
@@ -166,6 +172,7 @@ def read_tile(
             pixels=pixels,
             pixel_size_nm=page.pixel_size_nm,
             acquisition=page.acquisition,
+            picture=page.picture,
         )
 
 
@@ -197,7 +204,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, Form
             raise TileError("read_failed", f"{path} could not be read ({reason}); check the disk or share") from exc
         if isinstance(exc, ImportError):
             raise missing_codec(str(path), "a") from exc
-        if isinstance(exc, EOFError) or "truncated" in reason.lower():
+        if isinstance(exc, EOFError) or "truncated" in reason.lower() or "not enough image data" in reason:
             raise truncated(str(path), reason) from exc
         raise corrupt(str(path), reason) from exc
 
@@ -255,26 +262,69 @@ def _read_with_pillow(file: BinaryIO, path: str, format_: Format, max_pixels: in
         image = BmpImagePlugin.BmpImageFile(file)
     else:
         image = JpegImagePlugin.JpegImageFile(file)
-    check_size(path, image.height, image.width, max_pixels)
+    rows, cols = image.height, image.width
+    check_size(path, rows, cols, max_pixels)
     size = os.fstat(file.fileno()).st_size
-    if format_ == "jpeg" and image.height * image.width > 1024 * size:  # at least a bit for each 8 x 8 block
-        raise truncated(path, f"{size} bytes cannot hold {image.height} x {image.width} pixels")
+    if format_ == "jpeg" and rows * cols > 1024 * size:  # at least a bit for each 8 x 8 block
+        raise truncated(path, f"{size} bytes cannot hold {rows} x {cols} pixels")
     if image.mode == "CMYK":
         raise TileError("colour", f"{path} is a CMYK colour image; convert it to grey")
-    image.load()
-    pixels = np.asarray(image)
-    if image.mode == "P":
-        palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        pixels = through_palette(pixels, palette, path)
-    elif image.mode == "I":  # what older Pillow makes of 16-bit PNG
-        pixels = pixels.astype(np.uint16)
     lossy = format_ == "jpeg"
-    return Tile(
-        path=path,
-        pixels=grey_tile(pixels, path, lossy=lossy),
-        pixel_size_nm=metadata.pixel_size_from_dpi(*image.info.get("dpi", (None, None))),
-        acquisition=Acquisition(format=format_, lossy=lossy),
-    )
+    pixels = _grey_bands(image, path, lossy=lossy)
+    if format_ == "png":
+        _check_png_is_full(file, path, pixels)
+    elif format_ == "jpeg":
+        _check_jpeg_is_full(file, path, pixels)
+    dpi = image.info.get("dpi", (None, None))
+    pixel_size_nm, acquisition = metadata.from_picture(path, dpi=dpi, shape=(rows, cols), format_=format_, lossy=lossy)
+    return Tile(path=path, pixels=pixels, pixel_size_nm=pixel_size_nm, acquisition=acquisition)
+
+
+def _grey_bands(image: ImageFile.ImageFile, path: str, *, lossy: bool) -> Array:
+    """The grey pixels of an image, converted in bands: beside Pillow's copy memory holds only the result."""
+    cols, rows = image.size
+    palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3) if image.mode == "P" else None
+    tile: Array | None = None
+    colours = 0
+    for here, band in _bands(image):
+        if palette is not None:
+            band, found = through_palette(band, palette, path)
+            colours += int(found.sum())
+        elif image.mode == "I":  # what older Pillow makes of 16-bit PNG
+            band = band.astype(np.uint16)
+        elif band.ndim == 3 and band.shape[2] >= 3:
+            colours += coloured(band, lossy)
+            band = grey_channel(band)
+        grey = grey_tile(band, path)
+        if tile is None:
+            tile = np.empty((rows, cols), grey.dtype)
+        tile[here] = grey
+    assert tile is not None  # `check_size` refuses images without rows
+    if palette is not None:
+        check_palette(colours, tile.shape, path)
+    else:
+        check_colour(colours, tile.shape, path, lossy)
+    return tile
+
+
+def _bands(image: ImageFile.ImageFile) -> Iterator[tuple[slice, Array]]:
+    cols, rows = image.size
+    step = max(1, BLOCK_BYTES // (4 * cols))
+    for top in range(0, rows, step):
+        bottom = min(top + step, rows)
+        yield slice(top, bottom), np.asarray(image.crop((0, top, cols, bottom)))
+
+
+def _check_jpeg_is_full(file: BinaryIO, path: str, pixels: Array) -> None:
+    """Refuse a stream that was cut: see `mhfd.images.jpeg`."""
+    file.seek(0)
+    stream = take_apart(file.read())
+    if stream.fault:
+        raise truncated(path, stream.fault)
+    for other in stream.filled():
+        for here, band in _bands(JpegImagePlugin.JpegImageFile(BytesIO(other))):
+            if not np.array_equal(grey_channel(band) if band.ndim == 3 else band, pixels[here]):
+                raise truncated(path, "its pixels end before its last row")
 
 
 def _check_png(file: BinaryIO, path: str, max_pixels: int) -> None:
@@ -301,3 +351,38 @@ def _check_png(file: BinaryIO, path: str, max_pixels: int) -> None:
             if depth == 16 and colour != 0:  # Pillow would silently keep the upper 8 bits
                 raise TileError("unsupported", f"{path} is a 16-bit PNG with colour or alpha; save it as 16-bit grey")
     file.seek(0)
+
+
+# Pixels of the seven passes of an interlaced PNG: first column and row, steps between them.
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def _check_png_is_full(file: BinaryIO, path: str, pixels: Array) -> None:
+    """Refuse a stream that ends early by the rules: Pillow leaves the rows that it lacks 0."""
+    file.seek(16)
+    cols, rows, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", file.read(13))
+    if colour != 3 and not interlaced and pixels[-1].any():  # rows come in order, and the last one is there
+        return
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    passes = _PASSES if interlaced else ((0, 0, 1, 1),)
+    sizes = ((len(range(left, cols, across)), len(range(top, rows, down))) for left, top, across, down in passes)
+    needed = sum((1 + -(-wide * bits // 8)) * high for wide, high in sizes if wide)
+    if (found := _inflated_bytes(file)) < needed:
+        raise truncated(path, f"its pixels unpack to {found} of {needed} bytes")
+
+
+def _inflated_bytes(file: BinaryIO) -> int:
+    """What the pixels of a PNG file unpack to, counted a few at a time."""
+    stream, count = zlib.decompressobj(), 0
+    file.seek(8)
+    while True:
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if kind == b"IEND":
+            return count
+        end = file.tell() + length
+        while kind == b"IDAT" and not stream.eof and file.tell() < end:
+            data = file.read(min(2**20, end - file.tell()))
+            while data and not stream.eof:
+                count += len(stream.decompress(data, 2**20))
+                data = stream.unconsumed_tail
+        file.seek(end + 4)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mhfd.contract import TileError
+from mhfd.extras import install_hint
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -106,15 +107,28 @@ def check_size(path: str, rows: int, cols: int, max_pixels: int) -> None:
         )
 
 
-def through_palette(indices: Array, palette: Array, path: str) -> Array:
-    """(rows, cols) grey values of palette indices; of the (entries, 3) palette only those in use need be grey."""
-    used = np.flatnonzero(np.bincount(indices.ravel()))
-    if used[-1] >= len(palette):
+def through_palette(indices: Array, palette: Array, path: str) -> tuple[Array, Array]:
+    """(rows, cols) grey values of palette indices, and of each row the number of coloured pixels.
+
+    The palette is (entries, 3); entries that are not in use may have any colour.
+    """
+    if indices.size and int(indices.max()) >= len(palette):
         raise TileError("corrupt", f"{path} is damaged: it uses colours that its palette lacks; copy it again")
-    if np.any(palette[used] != palette[used, :1]):
+    coloured_entries = np.any(palette != palette[:, :1], axis=1)
+    found = np.zeros(len(indices), np.int64)
+    if coloured_entries.any():
+        found = np.count_nonzero(coloured_entries[indices], axis=1)
+    grey: Array = palette[:, 1][indices]
+    return grey, found
+
+
+def check_palette(found: int, shape: tuple[int, ...], path: str) -> None:
+    """Refuse a (rows, cols) tile of which too many pixels have a coloured entry of its palette.
+
+    Microscopes draw a mark in colour on a grey picture.
+    """
+    if found > math.prod(shape) // 1000:
         raise TileError("colour", f"{path} has a colour palette; convert it to grey")
-    grey: Array = palette[:, 0][indices]
-    return grey
 
 
 def corrupt(path: str, reason: str) -> TileError:
@@ -127,5 +141,5 @@ def truncated(path: str, reason: str) -> TileError:
 
 def missing_codec(path: str, compression: str) -> TileError:
     return TileError(
-        "missing_codec", f'{path} has {compression} compression, which needs an extra: pip install "mhfd[codecs]"'
+        "missing_codec", f"{path} has {compression} compression, which needs an extra: {install_hint('codecs')}"
     )

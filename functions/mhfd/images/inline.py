@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import sys
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -29,9 +30,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mhfd.contract import Acquisition, TileError
-from mhfd.images.files import Tile
-from mhfd.images.grey import grey_tile
+from mhfd.contract import Acquisition, TileError, read_acquisition
+from mhfd.extras import install_hint
+from mhfd.images.files import DEFAULT_MAX_PIXELS, Tile
+from mhfd.images.grey import grey_tile, kernel_dtype
+from mhfd.images.picture import Box
 
 Array = NDArray[Any]
 
@@ -40,8 +43,10 @@ DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "flo
 MAX_DECODED_BYTES = 2**29
 """Limit of one tile: data that fit into a task (10 MB) must not unpack to more; send larger tiles by path."""
 
-_KEYS = {"name", "shape", "dtype", "codec", "data", "pixel_size_nm", "acquisition"}
-_EXTRA = 'pip install "mhfd[codecs]" on the endpoint, or send the tile with another codec'
+INFLATE_BYTES = 2**22
+"""Unpacked at a time, so that a tile is not held twice."""
+
+_KEYS = {"name", "shape", "dtype", "codec", "data", "pixel_size_nm", "acquisition", "picture"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ def encode_tile(
     name: str = "",
     pixel_size_nm: float | None = None,
     acquisition: Acquisition | None = None,
+    picture: Box | None = None,
 ) -> dict[str, Any]:
     """A tile as `mhfd.worker.score_inline` takes it; plain JSON types.
 
@@ -74,6 +80,8 @@ def encode_tile(
     codec : one of `available_codecs()`. If it does not make the tile smaller, "raw" is used.
     name : path of the tile's row
     pixel_size_nm : nanometres per pixel, None when unknown
+    picture : (top, left, rows, cols) of what the file's header calls picture; sent only where there is one, for workers
+        of 0.1.0 do not know it
 
     Raises
     ------
@@ -98,11 +106,15 @@ def encode_tile(
         "data": base64.b64encode(data).decode("ascii"),
         "pixel_size_nm": pixel_size_nm,
         "acquisition": None if acquisition is None else _plain(acquisition),
-    }
+    } | ({} if picture is None else {"picture": list(picture)})
 
 
-def decode_tile(given: object) -> Tile:
+def decode_tile(given: object, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Tile:
     """The tile that `encode_tile` wrote.
+
+    Parameters
+    ----------
+    max_pixels : larger tiles are refused before they are unpacked
 
     Raises
     ------
@@ -111,20 +123,39 @@ def decode_tile(given: object) -> Tile:
         cannot be decoded; and the errors of `mhfd.images.grey.grey_tile`.
     """
     if not isinstance(given, dict):
-        raise TileError("unsupported", f"an inline tile is an object with the keys {_listed(_KEYS)}, not {given!r:.40}")
-    name = given.get("name") or ""
-    what = name if isinstance(name, str) and name else "the tile"
+        keys = _listed(_KEYS)
+        raise TileError("unsupported", f"an inline tile is an object with the keys {keys}, not {shown(given)}")
+    name = "" if given.get("name") is None else given["name"]
     if not isinstance(name, str):
-        raise TileError("unsupported", f"a tile's name is a string, not {name!r:.40}")
+        raise TileError("unsupported", f"a tile's name is a string, not {shown(name)}")
+    what = name or "the tile"
     if extra := set(given) - _KEYS:
         raise TileError("unsupported", f"{what}: unknown keys {_listed(extra)}; known ones are {_listed(_KEYS)}")
     acquisition = _acquisition(given.get("acquisition"), what)
     return Tile(
         path=name,
-        pixels=grey_tile(_pixels(given, what), what, lossy=acquisition.lossy),
+        pixels=grey_tile(_pixels(given, what, max_pixels), what, lossy=acquisition.lossy),
         pixel_size_nm=_pixel_size(given.get("pixel_size_nm"), what),
         acquisition=acquisition,
+        picture=_picture(given, what),
     )
+
+
+def declared_bytes(given: object) -> int:
+    """Bytes that a tile takes unpacked, as its header says and before it is decoded; 0 where it is not valid."""
+    try:
+        shape, dtype = _checked_size(given if isinstance(given, dict) else {}, "the tile", DEFAULT_MAX_PIXELS)
+    except TileError:
+        return 0
+    return math.prod(shape) * max(dtype.itemsize, kernel_dtype(dtype).itemsize)
+
+
+def shown(value: object, most: int = 40) -> str:
+    """A value from outside in a message: cut, and safe to ask for."""
+    try:
+        return f"{value!r:.{most}}"
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists within lists
+        return f"a {type(value).__name__} too long to show"
 
 
 def available_codecs() -> tuple[str, ...]:
@@ -160,35 +191,46 @@ def _packed(pixels: Array, codec: str, what: str) -> tuple[str, bytes]:
     return (codec, data) if len(data) < len(raw) else ("raw", raw)
 
 
-def _pixels(given: dict[str, Any], what: str) -> Array:
-    shape, dtype_name, codec, text = (given.get(key) for key in ("shape", "dtype", "codec", "data"))
-    if not isinstance(shape, list | tuple) or not _is_shape(shape):
-        raise TileError("unsupported", f"{what}: shape must be two whole numbers, [rows, cols], not {shape!r:.40}")
-    if dtype_name not in DTYPES:
-        raise TileError("unsupported", f"{what}: dtype must be one of {', '.join(DTYPES)}, not {dtype_name!r:.40}")
+def _pixels(given: dict[str, Any], what: str, max_pixels: int) -> Array:
+    shape, dtype = _checked_size(given, what, max_pixels)
+    codec, text = given.get("codec"), given.get("data")
     if not isinstance(text, str):
         raise TileError("unsupported", f"{what}: data must be a base64 string, not {type(text).__name__}")
-    dtype = np.dtype(dtype_name).newbyteorder("<")
-    if (nbytes := math.prod(shape) * dtype.itemsize) > MAX_DECODED_BYTES:
-        raise TileError("too_large", f"{what} unpacks to {nbytes} bytes, the limit is {MAX_DECODED_BYTES}: send a path")
     unpack = _codec(codec, what).unpack
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise _damaged(what, f"its data is not base64 ({error})") from error
     try:
-        return unpack(data, np.empty(shape, dtype)) if nbytes else np.empty(shape, dtype)
+        return unpack(data, np.empty(shape, dtype))
     except TileError as error:
         raise TileError(error.code, f"{what}: {error.message}") from error
     except (zlib.error, ValueError, RuntimeError) as error:  # imagecodecs' errors are RuntimeErrors
         raise _damaged(what, f"it does not unpack as {codec} ({error})") from error
 
 
+def _checked_size(given: dict[str, Any], what: str, max_pixels: int) -> tuple[Sequence[int], np.dtype[Any]]:
+    """Shape and type of a tile that is not too large."""
+    shape, dtype_name = given.get("shape"), given.get("dtype")
+    if not isinstance(shape, list | tuple) or not _is_shape(shape):
+        raise TileError("unsupported", f"{what}: shape must be two whole numbers, [rows, cols], not {shown(shape)}")
+    if dtype_name not in DTYPES:
+        raise TileError("unsupported", f"{what}: dtype must be one of {', '.join(DTYPES)}, not {shown(dtype_name)}")
+    dtype, pixels = np.dtype(dtype_name).newbyteorder("<"), math.prod(shape)
+    if pixels == 0:
+        raise TileError("zero_size", f"{what} has the shape {shown(shape)}, so there are no pixels to score")
+    if pixels > max_pixels:
+        raise TileError("too_large", f"{what} has {shown(shape)} pixels, more than {max_pixels}: crop it")
+    if (nbytes := pixels * dtype.itemsize) > MAX_DECODED_BYTES:
+        raise TileError("too_large", f"{what} unpacks to {nbytes} bytes, the limit is {MAX_DECODED_BYTES}: send a path")
+    return shape, dtype
+
+
 def _damaged(what: str, reason: str) -> TileError:
     return TileError("corrupt", f"{what} was damaged on its way: {reason}; send it again")
 
 
-def _reshaped(data: bytes, empty: Array) -> Array:
+def _reshaped(data: bytes | Array, empty: Array) -> Array:
     if len(data) != empty.nbytes:
         raise TileError(
             "truncated" if len(data) < empty.nbytes else "corrupt",
@@ -197,12 +239,19 @@ def _reshaped(data: bytes, empty: Array) -> Array:
     return np.frombuffer(data, empty.dtype).reshape(empty.shape)
 
 
-def _inflate(data: bytes, nbytes: int) -> bytes:
-    stream = zlib.decompressobj()
-    unpacked = stream.decompress(data, nbytes + 1)  # one byte more shows data that are too long
-    if not stream.eof and len(unpacked) <= nbytes:
+def _inflate(data: bytes, nbytes: int) -> Array:
+    """The unpacked bytes: `nbytes`, or fewer or one more where the data are wrong; some at a time, into one array."""
+    stream, unpacked, size = zlib.decompressobj(), np.empty(nbytes + 1, np.uint8), 0
+    while not stream.eof and size <= nbytes:
+        part = stream.decompress(data, min(INFLATE_BYTES, nbytes + 1 - size))  # one byte more shows that it is too long
+        data = stream.unconsumed_tail
+        if not part and not data:
+            break
+        unpacked[size : size + len(part)] = np.frombuffer(part, np.uint8)
+        size += len(part)
+    if not stream.eof and size <= nbytes:
         raise TileError("truncated", "its compressed data ends too early; send it again")
-    return unpacked
+    return unpacked[:size]
 
 
 def _deflate_unmatched(data: bytes) -> bytes:
@@ -218,10 +267,11 @@ def _differences(pixels: Array) -> bytes:
     return np.ascontiguousarray(_bytes_of(change).T).tobytes()
 
 
-def _from_differences(data: bytes, empty: Array) -> Array:
+def _from_differences(data: bytes | Array, empty: Array) -> Array:
     planes = _reshaped(data, np.empty((empty.itemsize, empty.size), np.uint8))
     change = np.ascontiguousarray(planes.T).view(f"<u{empty.itemsize}").reshape(empty.shape)
-    return np.cumsum(change, axis=1, dtype=change.dtype).view(empty.dtype)
+    del data, planes  # a tile is held twice, not three times
+    return np.cumsum(change, axis=1, dtype=change.dtype, out=empty.view(change.dtype)).view(empty.dtype)
 
 
 def _bytes_of(values: Array) -> Array:
@@ -238,13 +288,14 @@ def _imagecodecs() -> ModuleType | None:
 
 
 def _codec(name: object, what: str) -> _Codec:
-    if name in _STANDARD:
-        return _STANDARD[str(name)]
+    if isinstance(name, str) and name in _STANDARD:
+        return _STANDARD[name]
     if name not in ("delta-zstd", "jpegls"):
         choices = ", ".join((*_STANDARD, "delta-zstd", "jpegls"))
-        raise TileError("unsupported", f"{what}: there is no codec {name!r:.40}; choose one of {choices}")
+        raise TileError("unsupported", f"{what}: there is no codec {shown(name)}; choose one of {choices}")
     if (module := _imagecodecs()) is None:
-        raise TileError("missing_codec", f'{what}: the codec "{name}" needs imagecodecs: {_EXTRA}')
+        remedy = f"{install_hint('codecs')} on the endpoint, or send the tile with another codec"
+        raise TileError("missing_codec", f'{what}: the codec "{name}" needs imagecodecs: {remedy}')
     if name == "jpegls":
         return _Codec(
             pack=lambda pixels: bytes(module.jpegls_encode(_unsigned(pixels))),
@@ -291,23 +342,34 @@ def _plain(acquisition: Acquisition) -> dict[str, Any]:
 
 
 def _acquisition(given: object, what: str) -> Acquisition:
-    if given is None:
-        return Acquisition()
     known = {field.name for field in fields(Acquisition)}
-    if not isinstance(given, dict) or set(given) - known:
-        raise TileError("unsupported", f"{what}: acquisition must be an object with keys of {_listed(known)}")
-    stage_um = given.get("stage_um")
-    if stage_um is not None and not (isinstance(stage_um, list) and len(stage_um) == 3):
-        raise TileError("unsupported", f"{what}: stage_um must be three numbers, [x, y, z], not {stage_um!r:.40}")
-    return Acquisition(**given | {"stage_um": None if stage_um is None else tuple(stage_um)})
+    if isinstance(given, dict) and (extra := set(given) - known):
+        raise TileError("unsupported", f"{what}: acquisition has the keys {_listed(known)}, not {_listed(extra)}")
+    try:
+        return read_acquisition(given)
+    except (ValueError, RecursionError) as error:  # the latter from showing the value
+        raise TileError("unsupported", f"{what}: {error}") from error
 
 
 def _pixel_size(given: object, what: str) -> float | None:
     if given is None:
         return None
-    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < math.inf:
-        raise TileError("unsupported", f"{what}: pixel_size_nm must be a positive number, not {given!r:.40}")
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= sys.float_info.max:
+        raise TileError("unsupported", f"{what}: pixel_size_nm must be a positive number, not {shown(given)}")
     return float(given)
+
+
+def _picture(given: dict[str, Any], what: str) -> Box | None:
+    picture, shape = given.get("picture"), given["shape"]
+    if picture is None:
+        return None
+    if isinstance(picture, list) and len(picture) == 4 and _is_shape(picture[:2]) and _is_shape(picture[2:]):
+        top, left, rows, cols = picture
+        if 0 < rows <= shape[0] - top and 0 < cols <= shape[1] - left:
+            return top, left, rows, cols
+    raise TileError(
+        "unsupported", f"{what}: picture must be a part of the tile, [top, left, rows, cols], not {shown(picture)}"
+    )
 
 
 def _is_shape(given: Sequence[object]) -> bool:
@@ -315,4 +377,4 @@ def _is_shape(given: Sequence[object]) -> bool:
 
 
 def _listed(names: Collection[object]) -> str:
-    return ", ".join(sorted(map(repr, names)))
+    return ", ".join(sorted(map(shown, names))[:20])

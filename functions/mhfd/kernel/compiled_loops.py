@@ -9,15 +9,21 @@ a plane by rows. A pixel's result never depends on how the rows were shared out:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 from numba import njit
+from numba.core import event
 
 from mhfd.kernel.plan import HALF_WIDTH
 
+log = logging.getLogger(__name__)
+
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+COMPILING = "compiling the kernel once, about 20 s; later runs start at once"
 
 # No "nnan" or "ninf": the running maximum starts at minus infinity.
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
@@ -34,6 +40,29 @@ def compiled_sum(function: _F) -> _F:
     """`compiled` for sums along one row, in any order: always the same order for the same row."""
     made: _F = njit(fastmath={*_EXACT, "reassoc"}, **_OPTIONS)(function)
     return made
+
+
+class _FirstRun(event.Listener):  # type: ignore[misc]
+    """Logs, once a process, that the loops are compiled since no earlier run has left their machine code on disk.
+
+    numba reports a compilation only when it found nothing in its cache. A new type of pixels compiles two loops in
+    2 s, which is not worth a word; the ones watched here are those that every tile needs, and take most of the time.
+    """
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def on_start(self, event: Any) -> None:
+        function = event.data["dispatcher"].py_func
+        if not self.told and function.__module__ == __name__ and function.__name__ in ("count_noise", "cascade"):
+            self.told = True
+            log.info(COMPILING)
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+event.register("numba:compile", _FirstRun())
 
 
 @compiled

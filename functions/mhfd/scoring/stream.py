@@ -111,7 +111,7 @@ def _batches(tiles: Iterator[Loaded | FocusResult | None]) -> Iterator[list[Load
 
 
 def _fits(tile: Loaded, batch: list[Loaded]) -> bool:
-    here, there = tile.tile.pixels, batch[0].tile.pixels
+    here, there = tile.pixels, batch[0].pixels
     alike = (here.shape, here.dtype, tile.params) == (there.shape, there.dtype, batch[0].params)
     return alike and len(batch) < BATCH_TILES and here.size * (len(batch) + 1) <= BATCH_PIXELS
 
@@ -152,7 +152,7 @@ class _Lanes:
 
     def submit(self, tiles: list[Loaded]) -> list[FocusResult] | _Batch:
         """Submit tiles to the next lane in turn; the whole backend measures a tile too large for a batch at once."""
-        pixels = [each.tile.pixels for each in tiles]
+        pixels = [each.pixels for each in tiles]
         arrays = [each for each in pixels if isinstance(each, np.ndarray)]
         if len(arrays) < len(pixels) or arrays[0].size > BATCH_PIXELS:
             measure = self._scorer.measure

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from time import perf_counter
@@ -28,8 +27,12 @@ from mhfd.contract import (
     Timing,
 )
 from mhfd.images import DEFAULT_MAX_PIXELS, Tile, count_tiles, grey_tile, read_tile
+from mhfd.images.picture import Choice, choose, part_of
 from mhfd.kernel.measures import FeatureList, Measures
-from mhfd.kernel.pixels import Pixels, row_blocks
+from mhfd.kernel.pixels import Pixels
+from mhfd.scoring.remarks import Examined, all_remarks, examine, tile_sha256
+
+__all__ = ["Job", "Loaded", "Scorer", "job", "ms_since", "tile_sha256"]
 
 Source: TypeAlias = "str | PathLike[str] | NDArray[Any]"
 T = TypeVar("T")
@@ -84,11 +87,17 @@ class Loaded:
 
     Attributes
     ----------
+    pixels : the part of the tile that is scored
     params : with the scales in this tile's pixels
+    choice : which part that is
+    examined : hash and remarks; None for a tile that stays in its file, which is examined when it is measured
     """
 
     job: Job
     tile: Tile
+    pixels: Pixels
+    choice: Choice
+    examined: Examined | None
     pixel_size_nm: float | None
     params: FocusParams
     read_ms: float
@@ -118,28 +127,47 @@ class Scorer:
         start = perf_counter()
         tile = job.read()
         pixel_size_nm = tile.pixel_size_nm if self.pixel_size_nm is None else self.pixel_size_nm
-        return Loaded(job, tile, pixel_size_nm, self.params.in_pixels(pixel_size_nm), ms_since(start))
+        params = self.params.in_pixels(pixel_size_nm)
+        lossy = tile.acquisition.lossy
+        choice = choose(tile.pixels, tile.picture, params, tile.path or "the array", lossy=lossy)
+        read_ms = ms_since(start)
+        return Loaded(
+            job=job,
+            tile=tile,
+            pixels=part_of(tile.pixels, choice.box),
+            choice=choice,
+            examined=examine(tile.pixels, choice.box) if isinstance(tile.pixels, np.ndarray) else None,
+            pixel_size_nm=pixel_size_nm,
+            params=params,
+            read_ms=read_ms,
+        )
 
     def measure(self, loaded: Loaded) -> tuple[FocusResult, FeatureList]:
         """Measure one tile with the backend as a whole: threads, or every device it has."""
         start = perf_counter()
-        measures, features = self.backend.measure(loaded.tile.pixels, loaded.params)
-        return self.row(loaded, measures, self.backend.device, kernel_ms=ms_since(start)), features
+        measures, features = self.backend.measure(loaded.pixels, loaded.params)
+        row = self.row(loaded, measures, self.backend.device, kernel_ms=ms_since(start))
+        if loaded.choice.box is not None:  # positions are those in the whole page
+            top, left, _, _ = loaded.choice.box
+            features = replace(features, rows=features.rows + top, cols=features.cols + left)
+        return row, features
 
     def row(
         self, loaded: Loaded, measures: Measures, device: str, *, copy_ms: float = 0.0, kernel_ms: float
     ) -> FocusResult:
         """The result of a tile that was measured."""
-        pixels = loaded.tile.pixels
+        pixels, acquisition = loaded.tile.pixels, loaded.tile.acquisition
         rows, cols = pixels.shape
+        examined = loaded.examined or examine(pixels, loaded.choice.box)
         return FocusResult(
             path=loaded.job.name or loaded.tile.path,
             status="scored",
             shape=(rows, cols),
             dtype=pixels.dtype.name,
+            picture=loaded.choice.box,
             pixel_size_nm=loaded.pixel_size_nm,
             features=measures.features,
-            features_per_mpx=measures.features / pixels.size * 1e6,
+            features_per_mpx=measures.features / loaded.pixels.size * 1e6,
             features_by_scale=measures.features_by_scale,
             scales_px=tuple(loaded.params.scales[:-1]),
             focus_score=measures.focus_score,
@@ -149,8 +177,9 @@ class Scorer:
             anisotropy=measures.anisotropy,
             saturated=measures.saturated,
             vollath_f4=measures.vollath_f4,
-            acquisition=loaded.tile.acquisition,
-            provenance=self._provenance(device, pixels),
+            acquisition=acquisition,
+            remarks=all_remarks(examined, loaded.choice.bar, acquisition, measures),
+            provenance=self._provenance(device, examined.sha256),
             timing_ms=Timing(
                 read=round(loaded.read_ms, 3),
                 copy=round(copy_ms, 3),
@@ -181,24 +210,14 @@ class Scorer:
     def _failed(self, job: Job, code: ErrorCode, message: str) -> FocusResult:
         return FocusResult.failed(job.name, code, message, self._provenance(self.backend.device, None))
 
-    def _provenance(self, device: str, pixels: Pixels | None) -> Provenance:
+    def _provenance(self, device: str, sha256: str | None) -> Provenance:
         return Provenance(
             mhfd=__version__,
             params_sha256=self.params.sha256,
             backend=self.backend.name,
             device=device,
-            tile_sha256=None if pixels is None else tile_sha256(pixels),
+            tile_sha256=sha256,
         )
-
-
-def tile_sha256(pixels: Pixels) -> str:
-    """Identity of a tile: hex SHA-256 of type, shape and pixels, whatever the file format."""
-    rows, cols = pixels.shape
-    dtype = pixels.dtype.newbyteorder("<")
-    digest = hashlib.sha256(f"{dtype.str} {(rows, cols)}".encode())
-    for _, block in row_blocks(pixels):
-        digest.update(np.ascontiguousarray(block, dtype).data)
-    return digest.hexdigest()
 
 
 def ms_since(start: float) -> float:

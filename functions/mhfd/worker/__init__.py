@@ -16,7 +16,10 @@ Settings of the worker, all from the environment (`user_environment.yaml` of the
 ===================  ==========================================================================
 GCS_LOCAL_MAPS       '{"<collection uuid>": "/mnt/x"}': where collections are on this machine
 MHFD_BACKEND         "auto" (default), "cupy", "cupy-fft", "numba" or "numpy"
+MHFD_MAX_PIXELS      pixels of the largest tile that is scored; 2^28 by default
+MHFD_OUT_ROOTS       folders in which tasks may write, separated as in PATH; empty: none; not set: all
 MHFD_RESULT_DIR      folder for rows too many for one answer
+MHFD_ROOTS           folders from which tasks may read, likewise; collections are limited to their folders in any case
 MHFD_SPOOL_DIR       folder in which every row is kept until someone removes it
 ===================  ==========================================================================
 """

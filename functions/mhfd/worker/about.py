@@ -24,6 +24,8 @@ from mhfd.contract import FocusParams
 from mhfd.images.inline import available_codecs
 from mhfd.scoring.tile import job, ms_since
 from mhfd.worker import device
+from mhfd.worker.limits import max_pixels, unusable_limit
+from mhfd.worker.places import READ_ROOTS, WRITE_ROOTS, roots, unusable_roots
 from mhfd.worker.tasks import SCHEMA, Answer, answered, results
 
 log = logging.getLogger(__name__)
@@ -59,9 +61,9 @@ def describe() -> Answer:
     -------
     {"schema", "mhfd", "python", "executable", "platform", "host", "pid", "cpu_count", a version or null for each of
     `PACKAGES`, "codecs", "gpus": [{"number", "name", "uuid", "free_bytes", "total_bytes"}], "scratch": {"path",
-    "free_bytes"}, "env": {"backend", "device", "device_uuid", "threads", "cuda_visible_devices", "worker_rank",
-    "worker_count"}, "problems": [sentence]}. `gpus` lists all GPUs of the node; this worker's is
-    `env["device_uuid"]`.
+    "free_bytes"}, "roots": {"read", "write"}, "max_pixels", "env": {"backend", "device", "device_uuid", "threads",
+    "cuda_visible_devices", "worker_rank", "worker_count"}, "problems": [sentence]}. `gpus` lists all GPUs of the node;
+    this worker's is `env["device_uuid"]`. `roots` are lists of folders, null where nothing is refused.
     """
     problems: list[str] = []
 
@@ -86,6 +88,11 @@ def describe() -> Answer:
         "codecs": list(told("codecs", available_codecs) or ()),
         "gpus": told("gpus", _gpus) or [],
         "scratch": told("scratch", _scratch),
+        "roots": {
+            "read": told("roots", partial(_roots, READ_ROOTS)),
+            "write": told("roots", partial(_roots, WRITE_ROOTS)),
+        },
+        "max_pixels": max_pixels(),
         "env": {
             "backend": chosen and chosen.name,
             "device": chosen and chosen.device,
@@ -95,7 +102,7 @@ def describe() -> Answer:
             "worker_rank": os.environ.get("PARSL_WORKER_RANK"),
             "worker_count": os.environ.get("PARSL_WORKER_COUNT"),
         },
-        "problems": problems + (told("gpu driver", _unused_gpu) or []),
+        "problems": problems + (told("gpu driver", _unused_gpu) or []) + (told("settings", _unusable_settings) or []),
     }
 
 
@@ -186,6 +193,16 @@ def parse_gpus(text: str) -> list[dict[str, Any]]:
 
 def _unused_gpu() -> list[str]:
     return [f"a GPU driver is installed, but {why}"] if cuda.has_driver() and (why := cuda.unavailable()) else []
+
+
+def _roots(variable: str) -> list[str] | None:
+    here = roots(variable)
+    return None if here is None else [str(folder) for folder in here.folders]
+
+
+def _unusable_settings() -> list[str]:
+    limit = unusable_limit()
+    return [*unusable_roots(), *([limit] if limit else [])]
 
 
 def _scratch() -> dict[str, Any]:

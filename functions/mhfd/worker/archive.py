@@ -19,7 +19,7 @@ import math
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
@@ -28,11 +28,14 @@ from typing import Any
 
 from mhfd._version import __version__
 from mhfd.contract import FocusParams, FocusResult, ParamsError, TileError
-from mhfd.lines import Row, append, read_lines
+from mhfd.images.inline import shown
+from mhfd.lines import Row, append, numbered_lines
 from mhfd.scoring.tile import Job
 from mhfd.worker import device
+from mhfd.worker.find import Pattern, find
 from mhfd.worker.lock import BusyError, Lock
-from mhfd.worker.places import local_path
+from mhfd.worker.places import limits, readable_path, writable_path
+from mhfd.worker.remarks import Remarks
 from mhfd.worker.tasks import SCHEMA, Answer, answered, file_jobs, parameters, refusal, results
 
 PASSING = frozenset(
@@ -42,6 +45,7 @@ PASSING = frozenset(
 
 FLUSH_ROWS, FLUSH_S = 256, 1.0
 SHOWN_FAILURES = 20
+FOREVER_S = 1e9
 
 Stamp = tuple[int, int]
 """Size in bytes and modification time in nanoseconds."""
@@ -56,7 +60,7 @@ class Manifest:
     folder : all files in it that match `pattern`; or
     paths : these files
     pattern : as in `pathlib.Path.glob`; "**/*.tif" goes into folders
-    out : results file (*.jsonl), or folder for it; by default beside the data
+    out : results file (*.jsonl), or folder for it, which is made if need be; by default beside the data
     collection : UUID of the Globus collection in which folder, paths and out are
     limit : most tiles to score in this call
     time_budget_s : seconds after which no further tile is begun
@@ -64,7 +68,7 @@ class Manifest:
 
     folder: str | None = None
     paths: tuple[str, ...] | None = None
-    pattern: str = "*.tif"
+    pattern: Pattern
     out: str | None = None
     collection: str | None = None
     limit: int | None = None
@@ -77,10 +81,12 @@ class Manifest:
             raise ParamsError(f"a manifest is an object, not {type(given).__name__}")
         known = [each.name for each in fields(cls)]
         if extra := set(given) - set(known):
-            raise ParamsError(f"a manifest has no key {sorted(map(str, extra))[0]!r}; known keys: {', '.join(known)}")
+            raise ParamsError(f"a manifest has no key {shown(min(map(str, extra)))}; known keys: {', '.join(known)}")
         for key in ("folder", "pattern", "out", "collection"):
             if not isinstance(value := given.get(key), str | None):
-                raise ParamsError(f"{key} must be a string, not {value!r:.80}")
+                raise ParamsError(f"{key} must be a string, not {shown(value)}")
+            if value == "" and key in ("folder", "out"):
+                raise ParamsError(f"{key} is empty: name a folder as the worker sees it")
         folder, paths = given.get("folder"), given.get("paths")
         if (folder is None) == (paths is None):
             raise ParamsError('a manifest names either a "folder" or "paths"')
@@ -88,13 +94,10 @@ class Manifest:
             isinstance(paths, list) and all(isinstance(each, str) and each for each in paths)
         ):
             raise ParamsError("paths must be a list of strings")
-        pattern = given.get("pattern") or "*.tif"
-        if pattern.startswith(("/", "\\")) or ".." in pattern:
-            raise ParamsError(f"pattern {pattern!r} must stay in the folder, for instance *.tif or **/*.tif")
         return cls(
             folder=folder,
             paths=None if paths is None else tuple(dict.fromkeys(paths)),
-            pattern=pattern,
+            pattern=Pattern.parse(given.get("pattern") or "*.tif"),
             out=given.get("out"),
             collection=given.get("collection") or None,
             limit=_number(given, "limit", int),
@@ -113,9 +116,11 @@ def score_run(manifest: object, params: object = None) -> Answer:
     Returns
     -------
     {"schema", "rows": null, "rows_file", "count", "worker", "scored", "failed", "skipped", "remaining", "stopped",
-    "failures", "failed_first", "by_verdict": null, "seconds"}, or {"schema", "error"}. `scored` and `failed` count the
-    tiles of this call, together `count`; `skipped` the files done before, `remaining` those left
-    when it `stopped` at "limit" or "time_budget_s": call again until it is 0. The client adds verdicts.
+    "failures", "failed_first", "remarks", "by_verdict": null, "seconds"}, or {"schema", "error"}. `scored` and `failed`
+    count the tiles of this call, together `count`; `skipped` the files done before, `remaining` those left
+    when it `stopped` at "limit" or "time_budget_s": call again until it is 0. `remarks` are {"code", "message"}, one
+    for each folder, link or line of the results file that was left out; those beyond the first ones are counted. The
+    client adds verdicts.
     """
     start = time.monotonic()
     try:
@@ -125,13 +130,16 @@ def score_run(manifest: object, params: object = None) -> Answer:
 
 
 def _run(manifest: Manifest, params: FocusParams, start: float) -> Answer:
-    if manifest.folder is not None and not (root := _local(manifest.folder, manifest.collection)).is_dir():
-        raise ParamsError(f"folder {root} does not exist on this worker; name it as the worker sees it")
+    remarks = Remarks()
+    root = None if manifest.folder is None else _existing(_readable(manifest.folder, manifest.collection))
     rows_file = _rows_file(manifest, params)
-    rows_file.parent.mkdir(parents=True, exist_ok=True)
+    if manifest.out is None:
+        _existing(rows_file.parent, ' (it is where the results would go), or name a folder with "out"')
+    else:
+        rows_file.parent.mkdir(parents=True, exist_ok=True)
     with Lock(rows_file.with_name(f"{rows_file.name}.lock")) as lock:
-        done = _read_done(rows_file, params)
-        files = list(_files(manifest))
+        done = _read_done(rows_file, params, remarks)
+        files = list(_named(manifest) if root is None else _found(manifest, root, remarks))
         todo = [file for file in files if not _complete(file, done)]
         work = _Work(manifest, todo, done, start)
         tally = _Tally()
@@ -155,6 +163,7 @@ def _run(manifest: Manifest, params: FocusParams, start: float) -> Answer:
         "stopped": work.stopped,
         "failures": dict(tally.codes),
         "failed_first": tally.first,
+        "remarks": remarks.to_list(),
         "by_verdict": None,
         "seconds": round(time.monotonic() - start, 3),
     }
@@ -172,6 +181,18 @@ class _File:
     stamp: Stamp | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Page:
+    """One line of the results file."""
+
+    name: str
+    stamp: Stamp
+    number: int
+    pages: int
+    made_with: tuple[str, str]
+    passing: bool
+
+
 @dataclass
 class _Done:
     """One file's finished pages in the results file."""
@@ -181,53 +202,66 @@ class _Done:
     have: set[int] = field(default_factory=set)
 
 
-def _files(manifest: Manifest) -> Iterator[_File]:
-    if manifest.folder is None:
-        for path in manifest.paths or ():
-            yield _File(path, path, _stamp_of(path, manifest.collection))
-        return
-    root = _local(manifest.folder, manifest.collection)
-    for found in sorted(root.glob(manifest.pattern)):
-        if found.name.startswith("mhfd-") or found.is_dir():  # our own files, when the pattern is "*"
+def _named(manifest: Manifest) -> Iterator[_File]:
+    """The files that the manifest names."""
+    for path in manifest.paths or ():
+        yield _File(path, path, _stamp_of(path, manifest.collection))
+
+
+def _found(manifest: Manifest, root: Path, remarks: Remarks) -> Iterator[_File]:
+    """The files of the manifest's folder, `root` on this machine."""
+    allowed = limits(manifest.collection)
+    for parts in find(root, manifest.pattern, allowed, remarks):
+        if parts[-1].startswith("mhfd-"):  # our own files, when the pattern is "*"
             continue
-        name = found.relative_to(root).as_posix()
-        yield _File(name, f"{manifest.folder}/{name}", _stamp(found))
+        name = "/".join(parts)
+        path = f"{manifest.folder}/{name}"
+        yield _File(name, path, _stamp_of(path, manifest.collection))
 
 
 def _stamp_of(path: str, collection: str | None) -> Stamp | None:
     try:
-        return _stamp(Path(local_path(path, collection)))
-    except TileError:
-        return None
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # scoring it will say why
+        found = Path(readable_path(path, collection)).stat()
+    except (TileError, OSError):  # scoring it will say why
         return None
     return found.st_size, found.st_mtime_ns
 
 
-def _read_done(rows_file: Path, params: FocusParams) -> dict[str, _Done]:
+def _read_done(rows_file: Path, params: FocusParams, remarks: Remarks) -> dict[str, _Done]:
     done: dict[str, _Done] = {}
     if not rows_file.exists():
         return done
     made_with = __version__, params.sha256
-    for line in read_lines(rows_file):
+    for number, line in numbered_lines(rows_file):
         try:
-            file, row = line["file"], line["row"]
-            name, stamp, page, pages = file["name"], (file["size"], file["mtime_ns"]), file["page"], file["pages"]
-            made_by = row["provenance"]["mhfd"], row["provenance"]["params_sha256"]
-            passing = row["error"] is not None and row["error"]["code"] in PASSING
-        except (KeyError, TypeError):  # a line of something else
+            page = _page_of(line)
+        except (KeyError, TypeError, ValueError):  # torn, or a line of something else
+            remarks.add("bad_line", f"line {number} of {rows_file.name} is no result and is passed over")
             continue
-        if made_by != made_with or passing:
+        if page.made_with != made_with or page.passing:
             continue
-        if name not in done or done[name].stamp != stamp:
-            done[name] = _Done(stamp, pages)
-        done[name].have.add(page)
+        if page.name not in done or done[page.name].stamp != page.stamp:
+            done[page.name] = _Done(page.stamp, page.pages)
+        done[page.name].have.add(page.number)
     return done
+
+
+def _page_of(line: Any) -> _Page:
+    """What a line of a results file says; raises KeyError, TypeError or ValueError when it is none."""
+    file, row = line["file"], line["row"]
+    number, pages = file["page"], file["pages"]
+    if type(number) is not int or type(pages) is not int or not 0 <= number < pages:
+        raise ValueError(f"page {shown(number)} of {shown(pages)}")
+    if not isinstance(name := file["name"], str):
+        raise ValueError(f"a name {shown(name)}")
+    return _Page(
+        name=name,
+        stamp=(file["size"], file["mtime_ns"]),
+        number=number,
+        pages=pages,
+        made_with=(row["provenance"]["mhfd"], row["provenance"]["params_sha256"]),
+        passing=row["error"] is not None and row["error"]["code"] in PASSING,
+    )
 
 
 def _complete(file: _File, done: dict[str, _Done]) -> bool:
@@ -238,20 +272,48 @@ def _complete(file: _File, done: dict[str, _Done]) -> bool:
 def _rows_file(manifest: Manifest, params: FocusParams) -> Path:
     name = f"mhfd-{params.sha256[:12]}.jsonl"
     if manifest.out is not None:
-        out = _local(manifest.out, manifest.collection)
-        return out if out.suffix == ".jsonl" else out / name
-    if manifest.folder is not None:
-        return _local(manifest.folder, manifest.collection) / name
+        out = manifest.out if Path(manifest.out).suffix == ".jsonl" else f"{manifest.out}/{name}"
+        return _writable(out, manifest.collection)
+    folder = manifest.folder or _common_folder(manifest.paths or (), manifest.collection)
     try:
-        parents = [str(_local(path, manifest.collection).parent) for path in manifest.paths or ()]
-        return Path(os.path.commonpath(parents)) / name
+        return _writable(f"{folder}/{name}", None if manifest.folder is None else manifest.collection)
+    except ParamsError as error:
+        raise ParamsError(f'the results may not lie beside the data: {error}; or name a folder with "out"') from error
+
+
+def _common_folder(paths: Iterable[str], collection: str | None) -> str:
+    """The folder that holds all of the files that may be read."""
+    folders: list[str] = []
+    refused: TileError | None = None
+    for path in paths:
+        try:
+            folders.append(str(Path(readable_path(path, collection)).parent))
+        except TileError as error:  # noqa: PERF203 - it will be a failed row
+            refused = refused or error
+    if refused is not None and not folders:
+        raise ParamsError(str(refused)) from refused
+    try:
+        return os.path.commonpath(folders)
     except ValueError as error:
         raise ParamsError(f'these paths have no folder in common ({error}); give a file with "out"') from error
 
 
-def _local(path: str, collection: str | None) -> Path:
+def _existing(folder: Path, advice: str = "") -> Path:
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where a folder above may not be entered
+        raise ParamsError(f"folder {folder} does not exist on this worker: name it as the worker sees it{advice}")
+    return folder
+
+
+def _readable(path: str, collection: str | None) -> Path:
     try:
-        return Path(local_path(path, collection))
+        return Path(readable_path(path, collection))
+    except TileError as error:
+        raise ParamsError(str(error)) from error
+
+
+def _writable(path: str, collection: str | None) -> Path:
+    try:
+        return Path(writable_path(path, collection))
     except TileError as error:
         raise ParamsError(str(error)) from error
 
@@ -270,8 +332,7 @@ class _Work:
 
     def __init__(self, manifest: Manifest, todo: list[_File], done: dict[str, _Done], start: float) -> None:
         self._manifest, self._todo, self._done = manifest, todo, done
-        budget = manifest.time_budget_s
-        self._deadline = math.inf if budget is None else start + budget
+        self._deadline = start + min(FOREVER_S if manifest.time_budget_s is None else manifest.time_budget_s, FOREVER_S)
         self._left = math.inf if manifest.limit is None else manifest.limit
         self._under_way: deque[Row] = deque()
         self.finished = 0
@@ -352,5 +413,5 @@ def _number(given: dict[str, Any], key: str, kind: type[int] | tuple[type[int], 
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < math.inf:
-        raise ParamsError(f"{key} must be a positive number, not {value!r:.40}")
+        raise ParamsError(f"{key} must be a positive number, not {shown(value)}")
     return value

@@ -20,8 +20,8 @@ _failed = threading.Event()
 
 
 @cache
-def backend(threads: int = 1) -> Backend:
-    """The backend, chosen once: this worker's GPU, else the processor with `threads` threads for one tile.
+def backend() -> Backend:
+    """The backend, chosen once: this worker's GPU, else the processor with one thread for one tile.
 
     Raises
     ------
@@ -32,7 +32,13 @@ def backend(threads: int = 1) -> Backend:
     if name.startswith("cupy") or (name == "auto" and cuda.unavailable() is None):
         number = gpu_number(os.environ, cuda.device_count())
         return select_backend("cupy" if name == "auto" else name, devices=[number])
-    return select_backend(name, threads=threads)
+    return select_backend(name, threads=1)
+
+
+def backend_with(threads: int) -> Backend:
+    """The same backend, on the processor with `threads` threads for one tile."""
+    chosen = backend()
+    return chosen if chosen.lanes or threads == 1 else select_backend(chosen.name, threads=threads)
 
 
 def gpu_number(environment: Mapping[str, str], count: int) -> int:

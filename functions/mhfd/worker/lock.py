@@ -62,6 +62,11 @@ class Lock:
             raise self._busy(_read(self._path))
 
     def _create(self) -> bool:
+        about = {"token": self._token, "where": _where(), "host": platform.node(), "pid": os.getpid()}
+        return self._put(json.dumps(about))
+
+    def _put(self, text: str) -> bool:
+        """Create the lock with this text; False when there is one."""
         try:
             handle = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
@@ -70,8 +75,12 @@ class Lock:
             if self._path.exists():  # on Windows: someone is just removing it
                 return False
             raise
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"token": self._token, "where": _where(), "host": platform.node(), "pid": os.getpid()}, file)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+        except BaseException:  # a full disk: an empty lock would keep everybody out until it is stale
+            self._path.unlink(missing_ok=True)
+            raise
         return True
 
     def _is_ours(self) -> bool:
@@ -87,16 +96,26 @@ class Lock:
         found = _read(self._path)
         if not (_is_dead(found) or self._age_s() > STALE_S):
             return
-        # Only one process can rename a left-over lock. A late one may catch the lock's successor: it puts it back.
+        # Only one process can rename a left-over lock. A late one may catch the lock's successor: it puts it back, but
+        # never over a newer one.
         aside = self._path.with_name(f"{self._path.name}.{self._token}")
         try:
             self._path.rename(aside)
         except OSError:
             return
-        if _read(aside).get("token") == found.get("token") or self._path.exists():
+        try:
+            if _read(aside).get("token") != found.get("token"):
+                self._put_back(aside)
+        finally:
             aside.unlink(missing_ok=True)
-        else:
-            aside.rename(self._path)
+
+    def _put_back(self, aside: Path) -> None:
+        try:
+            os.link(aside, self._path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            self._put(aside.read_text(encoding="utf-8"))
 
     def _age_s(self) -> float:
         """Seconds since the lock was touched; 0 when it is gone."""

@@ -33,6 +33,8 @@ MAX_RESULT_BYTES = 8 * 2**20
 SPOOL_BATCH = 256
 """Rows between two synchronisations with the disk."""
 
+COPY_BYTES = 2**20
+
 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[Row]:
     """The rows (`FocusResult.to_dict()`) of a rows file, of an archive's results or of a spool file, in order."""
@@ -112,11 +114,13 @@ class Rows:
         self._folders = [*([Path(told)] if told else []), *folders, Path(tempfile.gettempdir())]
         self._limit = MAX_RESULT_BYTES if limit is None else limit
         self._bytes = 0
-        self._file: BinaryIO | None = None
-        self._part: Path | None = None
+        self._file: _RowsFile | None = None
         self.count = 0
         self.rows: list[Row] | None = []
-        self.path: Path | None = None
+
+    @property
+    def path(self) -> Path | None:
+        return None if self._file is None else self._file.path
 
     def __enter__(self) -> Rows:
         return self
@@ -125,40 +129,106 @@ class Rows:
         """Add a row; raises OSError when it must go to a file and none can be written."""
         text = line(row)
         self.count += 1
-        if self.rows is not None:
+        if self._file is not None:
+            self._file.write(text.encode() + b"\n")
+        elif self.rows is not None:
             self.rows.append(row)
             self._bytes += len(text) + len(", ")
             if self._bytes > self._limit:
-                self._spill(self.rows)
-        elif self._file is not None:
-            self._file.write(text.encode() + b"\n")
-
-    def _spill(self, rows: list[Row]) -> None:
-        stem = f"mhfd-rows-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}.jsonl"
-        self._file, self.path = self._opened(stem)
-        self.rows = None
-        self._file.writelines(line(row).encode() + b"\n" for row in rows)
-
-    def _opened(self, name: str) -> tuple[BinaryIO, Path]:
-        *others, last = self._folders
-        for folder in others:
-            with contextlib.suppress(OSError):  # not ours to write to, or full: the next one
-                return self._created(folder, name)
-        return self._created(last, name)
-
-    def _created(self, folder: Path, name: str) -> tuple[BinaryIO, Path]:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._part = folder / f"{name}.part"
-        return self._part.open("xb"), folder / name
+                self._file = _RowsFile(self._folders)
+                self._file.write(b"".join(line(each).encode() + b"\n" for each in self.rows))
+                self.rows = None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._file is None or self._part is None or self.path is None:
-            return
+        if self._file is not None:
+            self._file.close(keep=kind is None)
+
+
+class _RowsFile:
+    """A file of rows in the first folder that takes it; when that fails or fills up, it moves to the next one."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._name = f"mhfd-rows-{datetime.now(timezone.utc):%Y%m%dT%H%M%S}-{uuid4().hex[:8]}.jsonl"
+        self._folders = iter(folders)
+        self._size = 0  # bytes that are surely in the file
+        self._file, self.path = self._opened()
+
+    def write(self, data: bytes) -> None:
+        """Append; raises the last folder's OSError when none takes it."""
+        while not self._appended(data):
+            pass
+
+    def close(self, *, keep: bool) -> None:
+        """Let the file appear under its name, or remove it."""
         try:
-            with self._file as file:
-                file.flush()
-                os.fsync(file.fileno())
-            if kind is None:
-                self._part.replace(self.path)
+            while keep and not self._synchronised():
+                pass
+            if keep:
+                self._file.close()
+                _part(self.path).replace(self.path)
         finally:
-            self._part.unlink(missing_ok=True)
+            _discard(self._file, self.path)
+
+    def _appended(self, data: bytes) -> bool:
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except OSError as error:
+            self._move(error)
+            return False
+        self._size += len(data)
+        return True
+
+    def _synchronised(self) -> bool:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._move(error)
+            return False
+        return True
+
+    def _opened(self, because: OSError | None = None) -> tuple[BinaryIO, Path]:
+        for folder in self._folders:
+            path = folder / self._name
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                return _part(path).open("xb"), path
+            except OSError as error:  # not ours to write to: the next one
+                because = error
+        raise because or OSError("there is no folder for rows")
+
+    def _move(self, error: OSError) -> None:
+        """Go on in the next folder, with what is in the file."""
+        while True:
+            file, path = self._opened(error)
+            try:
+                self._copy_to(file)
+            except OSError as again:
+                _discard(file, path)
+                error = again
+                continue
+            _discard(self._file, self.path)
+            self._file, self.path = file, path
+            return
+
+    def _copy_to(self, file: BinaryIO) -> None:
+        left = self._size
+        with _part(self.path).open("rb") as source:
+            while left and (data := source.read(min(left, COPY_BYTES))):
+                file.write(data)
+                left -= len(data)
+        if left:
+            raise OSError(f"{_part(self.path)} has lost {left} bytes")
+        file.flush()
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _discard(file: BinaryIO, path: Path) -> None:
+    """Close a file whose buffer may not be writable, and remove it unless it has its name."""
+    with contextlib.suppress(OSError):
+        file.close()
+    with contextlib.suppress(OSError):
+        _part(path).unlink(missing_ok=True)

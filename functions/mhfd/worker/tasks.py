@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mhfd import images
 from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError, page_path
-from mhfd.images import Tile, count_tiles, read_tile
-from mhfd.images.inline import decode_tile
+from mhfd.images import Tile, count_tiles
+from mhfd.images.inline import declared_bytes, decode_tile, shown
 from mhfd.scoring import stream
 from mhfd.scoring.tile import Job, Scorer
-from mhfd.worker import device
-from mhfd.worker.places import local_path
+from mhfd.worker import device, limits
+from mhfd.worker.places import readable_path, writable_path
 from mhfd.worker.rows import Rows, Spool
 
 Answer = dict[str, Any]
@@ -22,6 +24,7 @@ Answer = dict[str, Any]
 SCHEMA = 1
 
 _PATH_KEYS = {"path", "collection", "page", "name"}
+MAX_PAGE = 2**31
 
 
 def score_inline(tiles: object, params: object = None) -> Answer:
@@ -29,7 +32,7 @@ def score_inline(tiles: object, params: object = None) -> Answer:
 
     Parameters
     ----------
-    tiles : list of objects from `mhfd.images.inline.encode_tile`
+    tiles : list of objects from `mhfd.images.inline.encode_tile`; together they unpack to a bounded size (`limits`)
     params : keys of `FocusParams`, None for the defaults
 
     Returns
@@ -37,7 +40,7 @@ def score_inline(tiles: object, params: object = None) -> Answer:
     {"schema", "rows", "rows_file", "count", "worker"}, one row per tile, in order, its path the tile's "name"; or
     {"schema", "error"}
     """
-    return answered(lambda: _scored(_listed(tiles, "tiles"), params, _inline_jobs))
+    return answered(lambda: _scored(_inline_jobs(_listed(tiles, "tiles")), params))
 
 
 def score_paths(paths: object, params: object = None) -> Answer:
@@ -53,7 +56,12 @@ def score_paths(paths: object, params: object = None) -> Answer:
     -------
     As `score_inline`; a file of n pages has n rows, called "name#page=k".
     """
-    return answered(lambda: _scored(_listed(paths, "paths"), params, _path_jobs))
+
+    def work() -> Answer:
+        given = _listed(paths, "paths")
+        return _scored([(_path_jobs(given), len(given))], params, _data_folders(given))
+
+    return answered(work)
 
 
 def answered(work: Callable[[], Answer]) -> Answer:
@@ -66,7 +74,9 @@ def answered(work: Callable[[], Answer]) -> Answer:
     except BackendError as error:
         return refusal("no_backend", f"this worker cannot score: {error}")
     except OSError as error:  # tiles' errors are failed rows; this one is from writing rows
-        return refusal("cannot_write", f"the rows cannot be written ({error}); name another folder, or make room")
+        full = errno.errorcode.get(error.errno or 0) in ("ENOSPC", "EDQUOT")
+        advice = "make room, or name another folder" if full else "name another folder, or change its permissions"
+        return refusal("cannot_write", f"the rows cannot be written ({error}); {advice}")
 
 
 def refusal(code: str, message: str) -> Answer:
@@ -75,8 +85,13 @@ def refusal(code: str, message: str) -> Answer:
 
 def parameters(given: object) -> FocusParams:
     if given is not None and not isinstance(given, dict):
-        raise ParamsError(f"params must be an object with the keys of FocusParams, or null, not {given!r:.40}")
-    return FocusParams.from_dict(given or {})
+        raise ParamsError(f"params must be an object with the keys of FocusParams, or null, not {shown(given)}")
+    try:
+        return FocusParams.from_dict(given or {})
+    except ParamsError:
+        raise
+    except (ValueError, RecursionError, TypeError) as error:  # a value that no message can show
+        raise ParamsError(f"params has a value that FocusParams does not take ({error}); correct it") from error
 
 
 def results(params: FocusParams, jobs: Iterable[Job], at_most: int | None = None) -> Generator[FocusResult, None, None]:
@@ -88,7 +103,7 @@ def results(params: FocusParams, jobs: Iterable[Job], at_most: int | None = None
     """
     threads = device.threads_here()
     workers = max(1, min(threads, at_most or threads))
-    backend = device.backend(max(1, threads // workers))
+    backend = device.backend_with(max(1, threads // workers))
     run = stream.in_batches if backend.lanes else stream.in_threads
     for result in run(Scorer(params, backend), jobs, workers):
         if result.error is not None and result.error.code == "device_failed":
@@ -96,13 +111,15 @@ def results(params: FocusParams, jobs: Iterable[Job], at_most: int | None = None
         yield result
 
 
-def _scored(given: list[Any], params: object, jobs_of: Callable[[list[Any]], Iterable[Job]]) -> Answer:
-    spool = Spool()
-    with Rows(_data_folders(given)) as rows:
-        for result in results(parameters(params), jobs_of(given), len(given)):
-            row = result.to_dict()
-            rows.add(row)
-            spool.add(row)
+def _scored(groups: Iterable[tuple[Iterable[Job], int]], params: object, folders: Sequence[Path] = ()) -> Answer:
+    """Score groups of tiles, each with its number of files, one after the other."""
+    wanted, spool = parameters(params), Spool()
+    with Rows(folders) as rows:
+        for jobs, count in groups:
+            for result in results(wanted, jobs, count):
+                row = result.to_dict()
+                rows.add(row)
+                spool.add(row)
         spool.flush()
     return {
         "schema": SCHEMA,
@@ -119,10 +136,32 @@ def _listed(given: object, what: str) -> list[Any]:
     return list(given)
 
 
-def _inline_jobs(tiles: list[Any]) -> Iterator[Job]:
+def _inline_jobs(tiles: list[Any]) -> Iterator[tuple[list[Job], int]]:
+    """Jobs in groups that are scored one after the other, so that the unpacked tiles at one time are bounded.
+
+    Their sizes are known from their headers. When all tiles together are too large, those beyond the limit fail.
+    """
+    most_pixels = limits.max_pixels()
+    left = limits.INLINE_BYTES_PER_PIXEL * most_pixels
+    group: list[Job] = []
+    size = 0
     for tile in tiles:
         name = tile.get("name") if isinstance(tile, dict) else None
-        yield Job(partial(decode_tile, tile), name if isinstance(name, str) else "")
+        nbytes = declared_bytes(tile)
+        if nbytes <= left:
+            left -= nbytes
+            read: Callable[[], Tile] = partial(decode_tile, tile, max_pixels=most_pixels)
+        else:
+            most = limits.INLINE_BYTES_PER_PIXEL * most_pixels
+            message = f"the tiles of this task unpack to more than {most} bytes together: send fewer in one task"
+            read, nbytes = partial(_fail, TileError("too_large", message)), 0
+        if group and size + nbytes > limits.INLINE_BYTES_AT_ONCE:
+            yield group, len(group)
+            group, size = [], 0
+        group.append(Job(read, name if isinstance(name, str) else ""))
+        size += nbytes
+    if group:
+        yield group, len(group)
 
 
 def _path_jobs(paths: list[Any]) -> Iterator[Job]:
@@ -139,7 +178,7 @@ def file_jobs(path: str, collection: str | None = None, page: int | None = None,
     """Jobs for one file's tiles: all, or the named page; a file that cannot be opened is one job that fails."""
     called = name or path
     try:
-        where = local_path(path, collection)
+        where = readable_path(path, collection)
         count = count_tiles(where)
     except TileError as error:
         return [Job(partial(_fail, error), called)]
@@ -151,21 +190,30 @@ def file_jobs(path: str, collection: str | None = None, page: int | None = None,
     ]
 
 
+def read_tile(path: str, page: int) -> Tile:
+    """One tile of a file, if it is no larger than this worker scores."""
+    try:
+        return images.read_tile(path, page, max_pixels=limits.max_pixels())
+    except TileError as error:
+        if error.code != "too_large":
+            raise
+        message = f"{error.message}; on an endpoint MHFD_MAX_PIXELS sets it, in user_environment.yaml"
+        raise TileError("too_large", message) from error
+
+
 def _path_item(given: object) -> tuple[str, str | None, int | None, str | None]:
     item = {"path": given} if isinstance(given, str) else given
     if not isinstance(item, dict) or not isinstance(item.get("path"), str) or not item["path"]:
-        raise TileError("unsupported", f'a file is a path, or an object with a "path", not {given!r:.80}')
+        raise TileError("unsupported", f'a file is a path, or an object with a "path", not {shown(given, 80)}')
     if extra := set(item) - _PATH_KEYS:
         known = ", ".join(sorted(_PATH_KEYS))
-        raise TileError(
-            "unsupported", f"{item['path']}: unknown keys {sorted(map(str, extra))}; known ones are {known}"
-        )
+        raise TileError("unsupported", f"{item['path']}: unknown keys {shown(extra, 200)}; known ones are {known}")
     page = item.get("page")
-    if page is not None and (isinstance(page, bool) or not isinstance(page, int) or page < 0):
-        raise TileError("unsupported", f"{item['path']}: page must be a whole number from 0, not {page!r:.40}")
+    if page is not None and (isinstance(page, bool) or not isinstance(page, int) or not 0 <= page <= MAX_PAGE):
+        raise TileError("unsupported", f"{item['path']}: page must be a whole number from 0, not {shown(page)}")
     for key in ("collection", "name"):
         if not isinstance(item.get(key), str | None):
-            raise TileError("unsupported", f"{item['path']}: {key} must be a string, not {item[key]!r:.40}")
+            raise TileError("unsupported", f"{item['path']}: {key} must be a string, not {shown(item[key])}")
     return item["path"], item.get("collection") or None, page, item.get("name") or None
 
 
@@ -182,10 +230,10 @@ def _data_folders(given: list[Any]) -> list[Path]:
     for item in given:
         try:
             path, collection, _, _ = _path_item(item)
-            folder = Path(local_path(path, collection)).parent
+            folder = Path(writable_path(str(Path(readable_path(path, collection)).parent)))
         except TileError:
             continue
-        if folder.is_absolute() and folder.is_dir() and os.access(folder, os.W_OK):
+        if folder.is_absolute() and os.path.isdir(folder) and os.access(folder, os.W_OK):  # noqa: PTH112 - never raises
             return [folder]
     return []
 

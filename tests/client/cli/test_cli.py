@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import re
@@ -87,6 +88,7 @@ def test_a_missing_file_is_a_failed_row(tmp_path: Path) -> None:
         (["--min-t", "20"], "0 < min_t < max_t"),
         (["--saturate", "0.7"], "saturate must lie between"),
         (["--polarity", "grey"], "is not one of"),
+        (["--exclude-bottom-px", "-3"], "exclude_bottom_px must be a whole number"),
         (["--no-such-option"], "No such option"),
     ],
 )
@@ -94,6 +96,13 @@ def test_wrong_usage_is_exit_code_2_with_a_reason(run: Path, args: list[str], me
     result = invoke("score", run, *args)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_rows_are_left_out_as_asked_for(run: Path) -> None:
+    options = ("--exclude-top-px", "5", "--exclude-bottom-px", "7")
+    for row in json.loads(invoke("score", run, "--json", *options).stdout):
+        rows, cols = row["shape"]
+        assert row["picture"] == [5, 0, rows - 12, cols]
 
 
 def test_a_folder_without_images_is_wrong_usage(tmp_path: Path) -> None:
@@ -114,11 +123,27 @@ def test_an_unknown_backend_names_those_there_are(run: Path) -> None:
     assert "'numpy'" in result.stderr
 
 
-def test_a_table_that_cannot_be_written_is_exit_code_75_after_the_results(run: Path, tmp_path: Path) -> None:
-    result = invoke("score", run, "--json", "--csv", tmp_path / "no such folder" / "out.csv")
+def test_a_table_that_cannot_be_written_is_exit_code_75_before_the_work(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = invoke("score", run, "--json", "--csv", tmp_path / "file" / "out.csv")
+    assert result.exit_code == 75
+    assert result.stdout == ""
+    assert "out.csv cannot be written" in result.stderr
+
+
+def test_a_disk_that_is_full_in_the_end_is_exit_code_75_after_the_results(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mhfd_client.views.terminal.write_csv", full)
+    out, page = tmp_path / "out.csv", tmp_path / "out.html"
+    result = invoke("score", run, "--json", "--csv", out, "--html", page)
     assert result.exit_code == 75
     assert len(json.loads(result.stdout)) == 7
-    assert "out.csv cannot be written" in result.stderr
+    assert "out.csv cannot be written: No space left on device" in result.stderr
+    assert list(tmp_path.iterdir()) == [page]  # the report is written all the same
 
 
 def test_the_table_lists_each_tile_when_piped(run: Path) -> None:

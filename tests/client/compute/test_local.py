@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mhfd.images import DEFAULT_MAX_PIXELS
 from mhfd.images.inline import encode_tile
 from mhfd_client.compute.local import LocalCompute
 from mhfd_client.compute.protocol import Json, TaskLostError, WorkerDiedError
@@ -45,6 +46,10 @@ def test_task_of_a_killed_worker_fails_the_next_is_sent_again(compute: LocalComp
         running.result(ANSWER_S)
     with pytest.raises(TaskLostError):
         queued.result(ANSWER_S)
+
+
+def test_the_limit_for_tasks_of_others_is_not_for_ones_own(compute: LocalCompute) -> None:
+    assert compute.submit("describe", {}).result(ANSWER_S)["max_pixels"] == DEFAULT_MAX_PIXELS
 
 
 def test_killed_worker_is_replaced(compute: LocalCompute) -> None:

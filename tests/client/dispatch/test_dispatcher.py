@@ -105,7 +105,7 @@ def test_what_waits_is_shared_out_over_the_requests_that_are_left(start: Start) 
 
 
 def test_no_more_tasks_are_in_flight_than_slots(start: Start) -> None:
-    in_flight: list[int] = []  # when each task came, itself included
+    in_flight: list[int] = []  # number of open tasks as each one comes, that one included
 
     def count(_function: str, _names: list[str]) -> None:
         in_flight.append(sum(not reply.done() for reply in compute.ids))
@@ -138,7 +138,7 @@ def test_tiles_put_one_by_one_share_a_task(start: Start) -> None:
 
 def test_nothing_is_sent_while_the_bucket_is_empty(start: Start) -> None:
     class Bucket(ScriptedCompute):
-        """Empty the first ten times that somebody asks."""
+        """An empty bucket, until it has been asked ten times."""
 
         asked = 0
 
@@ -146,7 +146,7 @@ def test_nothing_is_sent_while_the_bucket_is_empty(start: Start) -> None:
             self.asked += 1
             return 0.01 if self.asked <= 10 else 0.0
 
-    asked: list[int] = []  # before each task
+    asked: list[int] = []  # as each task comes
 
     def answer(function: str, names: list[str]) -> Json:
         asked.append(compute.asked)

@@ -51,6 +51,13 @@ def parcels(packer: Packer, tiles: list[Tile], at_most: int = 64) -> tuple[list[
     return found, failed
 
 
+def test_what_the_header_calls_picture_travels_with_the_pixels(rng: np.random.Generator, tmp_path: Path) -> None:
+    header = "[Image]\r\nResolutionX=64\r\nResolutionY=50\r\n"
+    tifffile.imwrite(tmp_path / "a.tif", noise(rng), metadata=None, extratags=[(34682, 2, 0, header, True)])
+    assert packer().pack(tile_of(tmp_path / "a.tif", PARAMS)).item["picture"] == [0, 0, 50, 64]
+    assert "picture" not in packer().pack(file_tile(tmp_path / "b.tif", noise(rng))).item
+
+
 def test_array_travels_inside_the_task(rng: np.random.Generator) -> None:
     pixels = noise(rng)
     packed = packer().pack(array_tile(pixels))

@@ -10,7 +10,8 @@ import pytest
 
 from mhfd.contract import TileError
 from mhfd.images import count_tiles
-from mhfd_client.files.find import find_tiles
+from mhfd_client.files.find import Search, find_tiles
+from mhfd_client.watch import Folder, Scanner
 
 
 @pytest.fixture
@@ -77,3 +78,53 @@ def test_a_folder_that_may_not_be_listed_is_passed_on(run: Path, monkeypatch: py
 
 def test_a_name_that_no_file_can_have_is_passed_on() -> None:
     assert find_tiles(["a" * 5000, "a\0b"]) == ["a" * 5000, "a\0b"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_links_to_folders_are_followed_and_each_folder_once(run: Path) -> None:
+    (run.parent / "elsewhere").mkdir(exist_ok=True)
+    (run.parent / "elsewhere" / "u.tif").touch()
+    for link, target in (
+        ("a", "sub"),
+        ("b", "../elsewhere"),
+        ("c", "../elsewhere"),
+        ("sub/up", ".."),
+        ("round", "round"),
+    ):
+        (run / link).symlink_to(target)
+    search = Search([str(run)])
+    found = [Path(path).relative_to(run).as_posix() for path in search.tiles]
+    assert found == ["t2.tif", "t10.tif", "b/u.tif", "sub/a.PNG", "sub/deep/b.tiff"]
+    assert [line.partition(" is left out: ")[2] for line in search.left_out] == [
+        "a is a link to sub, where its files are taken",
+        "c is the same folder as b, where its files are taken",
+        "sub/up is a link that leads back to a folder it lies in",
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_score_and_watch_take_the_same_files(run: Path) -> None:
+    (run.parent / "other").mkdir(exist_ok=True)
+    (run.parent / "other" / "u.tif").touch()
+    for link, target in (("a", "../other"), ("z", "sub"), ("sub/deep/again", "../../../other"), ("h", ".cache")):
+        (run / link).symlink_to(target)
+    seen = [
+        file.path
+        for folder in Scanner(run, is_tile=lambda path: True).scan()
+        if isinstance(folder, Folder)
+        for file in folder.files
+    ]
+    assert (
+        sorted(seen)
+        == sorted(names(run, str(run)))
+        == ["a/u.tif", "h/c.tif", "sub/a.PNG", "sub/deep/b.tiff", "t10.tif", "t2.tif"]
+    )
+
+
+def test_files_of_other_formats_are_told(tmp_path: Path) -> None:
+    for name in ("a.dm4", "b.DM4", "sub/c.mrc", "t.tif", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    told = ["3 files of formats that mhfd does not read (.dm4, .mrc): export them as TIFF"]
+    assert Search([str(tmp_path)]).left_out == told
+    assert Search([str(tmp_path / "*")]).left_out == told

@@ -24,7 +24,7 @@ import mhfd
 from mhfd.images import read_tile
 from mhfd.scoring.tile import tile_sha256
 from mhfd_client.files.markers import MarkerError
-from mhfd_client.gate import Finished, Gate, GateRules, NotYet, PageFacts, Unreadable, pages
+from mhfd_client.gate import BadPage, Finished, Gate, GateRules, NotYet, PageFacts, Unreadable, pages
 from mhfd_client.ledger.model import SeenFile
 from phantoms import EmTile
 
@@ -250,6 +250,27 @@ def touch_later(file: Path) -> None:
     os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns + 10**7))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no change time")
+def test_a_file_replaced_by_one_of_the_same_size_and_time_settles_anew(tmp_path: Path) -> None:
+    watch, file = Watch(), write(tmp_path / "t.tif", WHOLE["plain.tif"])
+    before = file.stat()
+    watch.look(file)
+    watch.clock.now += SETTLE_S
+    other = write(tmp_path / "new", tiff_bytes(GREY[::-1]))
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    wait_for_another_change_time(other, before.st_ctime_ns)
+    other.replace(file)
+    assert reason(watch.look(file)) == "settling"
+    watch.clock.now += SETTLE_S
+    assert watch.look(file) == facts(GREY[::-1])
+
+
+def wait_for_another_change_time(file: Path, than_ns: int) -> None:
+    """The clock of a file system ticks every few milliseconds."""
+    while file.stat().st_ctime_ns == than_ns:
+        file.chmod(0o600)
+
+
 def test_what_the_scan_saw_must_still_be_so(tmp_path: Path) -> None:
     watch, file = Watch(), write(tmp_path / "t.tif", WHOLE["plain.tif"])
     seen = scanned(file)
@@ -360,6 +381,67 @@ def test_one_blank_page_holds_back_the_file(tmp_path: Path) -> None:
     stack = np.stack([GREY, GREY, np.zeros_like(GREY)])
     tifffile.imwrite(tmp_path / "t.tif", stack, photometric="minisblack")
     assert reason(Watch().settle(tmp_path / "t.tif")) == "zero_tail"
+
+
+def test_a_dark_page_before_another_holds_nothing_back(tmp_path: Path) -> None:
+    dark = GREY.copy()
+    dark[ROWS // 2 :] = 0
+    tifffile.imwrite(tmp_path / "t.tif", np.stack([GREY, dark, GREY[::-1]]), photometric="minisblack")
+    watch = Watch()
+    assert reason(watch.settle(tmp_path / "t.tif", SETTLE_S)) == "zero_tail"
+    watch.clock.now += 2 * SETTLE_S
+    assert codes(watch.look(tmp_path / "t.tif")) == [None, "truncated", None]
+
+
+def test_a_dark_page_at_the_end_is_given_up_with_the_rest_at_hand(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", np.stack([GREY, np.zeros_like(GREY)]), photometric="minisblack")
+    answer = Watch().settle(tmp_path / "t.tif", 600.0)
+    assert isinstance(answer, NotYet)
+    assert codes(Finished(answer.pages)) == [None, "truncated"]
+
+
+def test_a_file_that_ends_early_has_no_page_at_hand(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for page in (GREY, GREY[::-1]):
+            writer.write(page, photometric="minisblack", contiguous=False, metadata=None)
+    answer = Watch().settle(write(tmp_path / "t.tif", file.getvalue()[:-200]), 600.0)
+    assert isinstance(answer, NotYet)
+    assert (answer.reason, answer.pages) == ("truncated", ())
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (np.where(np.eye(ROWS, COLS) > 0, np.nan, 1).astype(np.float32), "not_finite"),
+        (np.random.default_rng(9).integers(1, 255, (ROWS, COLS, 3), dtype=np.uint8), "colour"),
+        (np.ones((ROWS, COLS), np.complex64), "unsupported"),
+    ],
+    ids=["nan", "colour", "complex"],
+)
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_bad_page_does_not_fail_the_others(tmp_path: Path, bad: Pixels, code: str, at: int) -> None:
+    images = [GREY, GREY[::-1]]
+    images.insert(at, bad)
+    with tifffile.TiffWriter(tmp_path / "t.tif") as writer:
+        for image in images:
+            kind = "rgb" if image.ndim == 3 else "minisblack"
+            writer.write(image, photometric=kind, contiguous=False, metadata=None)
+    expected: list[str | None] = [None, None]
+    expected.insert(at, code)
+    assert codes(Watch().settle(tmp_path / "t.tif")) == expected
+
+
+def test_a_page_of_one_value_is_told(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", np.stack([GREY, np.full_like(GREY, 7)]), photometric="minisblack")
+    answer = Watch().settle(tmp_path / "t.tif")
+    assert isinstance(answer, Finished)
+    assert [isinstance(page, PageFacts) and page.constant for page in answer.pages] == [False, True]
+
+
+def codes(answer: Answer) -> list[str | None]:
+    assert isinstance(answer, Finished), answer
+    return [page.error.code if isinstance(page, BadPage) else None for page in answer.pages]
 
 
 def test_a_jpeg_may_be_padded(tmp_path: Path, whole: dict[str, Finished]) -> None:

@@ -1,60 +1,211 @@
-"""Tiles to look at are named once, when there is enough to compare them with."""
+"""Tiles to look at are named once, when there is enough to compare them with, and named again when that changes."""
 
 from __future__ import annotations
 
-from mhfd.contract import Failure, FocusResult, Provenance
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mhfd._version import __version__
+from mhfd.contract import FocusParams, FocusResult, Provenance
 from mhfd_client.judge import alerts
-from mhfd_client.judge.alerts import Alerts
+from mhfd_client.judge.alerts import Alert, Alerts
+from mhfd_client.judge.identical import with_identical_frames
+from mhfd_client.ledger import Ledger, Run, SeenFile, TileRow, open_ledger
+from mhfd_client.views.export import judged_rows
 
-PROVENANCE = Provenance(mhfd="0", params_sha256="0", backend="numpy", device="cpu")
+PARAMS = FocusParams()
 
 
-def tile(path: str, score: float = 10.0) -> FocusResult:
+def result(path: str, score: float | None, anisotropy: float = 0.05, pixels: str | None = None) -> FocusResult:
+    about = Provenance(
+        mhfd=__version__, params_sha256=PARAMS.sha256, backend="numpy", device="cpu", tile_sha256=pixels or path
+    )
+    if score is None:
+        return FocusResult.failed(path, "corrupt", "it is damaged", about)
     return FocusResult(
-        path=path, status="scored", provenance=PROVENANCE, focus_score=score, content=1.0, anisotropy=0.05
+        path=path, status="scored", provenance=about, shape=(4, 4), dtype="uint8", features=3, features_per_mpx=3.0,
+        features_by_scale=(3,), scales_px=(1.0,), focus_score=score, noise=0.01, content=1.0, anisotropy=anisotropy,
+        saturated=0.0, vollath_f4=0.001,
+    )  # fmt: skip
+
+
+class Watch:
+    """A run in a ledger, and its alerts."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self.ledger, self.run = ledger, run
+        self.alerts = Alerts(ledger, run.run_id, since=0.0)
+        self.time = 0
+
+    def add(self, results: Iterable[FocusResult]) -> list[Alert]:
+        """Take the files up and store their results, taken again where they are known."""
+        stored: list[tuple[TileRow, FocusResult]] = []
+        for each in results:
+            self.time += 1
+            self.ledger.see(self.run.run_id, [(SeenFile(each.path, 10, self.time), None)], float(self.time))
+            (row,) = self.ledger.take(self.run.run_id, "seen", 9, now=0)
+            if each.status == "scored":
+                self.ledger.finish(row.tile_id, [(str(each.provenance.tile_sha256), (4, 4))], float(self.time))
+            self.ledger.store([(row.tile_id, each)], float(self.time))
+            stored.append((row, each))
+        return self.alerts.add(stored)
+
+    def sharp(self, n: int = 8, folder: str = "run") -> list[Alert]:
+        return self.add(result(f"{folder}/{k}.tif", 10.0) for k in range(n))
+
+    def exported(self) -> dict[str, str]:
+        """The tiles to look at, as `mhfd export` has them."""
+        found = judged_rows(self.ledger, self.run, self.ledger.rows(self.run.run_id))
+        return {row.name: each["verdict"] for row, each in found if each and each["verdict"] in alerts.TO_LOOK_AT}
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.db") as ledger:
+        yield Watch(ledger, ledger.open_run(folder, PARAMS, layout="auto", endpoint="local"))
+
+
+def names(told: list[Alert]) -> list[str]:
+    return [alert.path for alert in told]
+
+
+def test_blurred_tile_among_sharp_ones_is_named(watch: Watch) -> None:
+    watch.sharp()
+    (told,) = watch.add([result("run/bad.tif", 2.0)])
+    assert str(told) == "out of focus: run/bad.tif (focus score 2)"
+
+
+def test_blurred_tile_that_came_first_is_named_when_there_are_others(watch: Watch) -> None:
+    assert watch.add([result("run/bad.tif", 2.0)]) == []
+    assert names(watch.sharp()) == ["run/bad.tif"]
+
+
+def test_tile_is_named_once(watch: Watch) -> None:
+    watch.sharp()
+    watch.add([result("run/bad.tif", 2.0)])
+    assert watch.add([result("run/9.tif", 10.0)]) == []
+    assert watch.alerts.settle() == []
+
+
+def test_failed_tile_is_named_at_once(watch: Watch) -> None:
+    assert [str(each) for each in watch.add([result("run/t.tif", None)])] == ["failed: run/t.tif: it is damaged"]
+
+
+def test_folders_are_judged_apart(watch: Watch) -> None:
+    watch.sharp(folder="one")
+    assert watch.add(result(f"two/{k}.tif", 2.0) for k in range(8)) == []
+
+
+def test_a_verdict_that_changes_is_corrected(watch: Watch) -> None:
+    """Five sharp tiles make two blurred ones look bad, until it turns out that most are like them."""
+    watch.sharp(5)
+    assert len(watch.add(result(f"run/b{k}.tif", 5.0) for k in range(2))) == 2
+    told = [str(each) for each in watch.add(result(f"run/c{k}.tif", 5.0) for k in range(20))]
+    assert told[:2] == [f"now in focus: run/b{k}.tif (was out of focus, focus score 5)" for k in range(2)]
+
+
+def test_one_verdict_to_look_at_becomes_another(watch: Watch) -> None:
+    watch.add(result(f"run/{k}.tif", 10.0 + k % 3) for k in range(9))
+    (first,) = watch.add([result("run/bad.tif", 6.0, anisotropy=0.5)])
+    assert first.verdict == "astigmatic"
+    told = watch.add(result(f"run/m{k}.tif", 10.0, anisotropy=0.45) for k in range(20))
+    assert [str(each) for each in told if each.path == "run/bad.tif"] == [
+        "now out of focus: run/bad.tif (was astigmatic, focus score 6)"
+    ]
+
+
+def test_a_failed_tile_that_is_finished_later_gets_an_all_clear(watch: Watch) -> None:
+    watch.add([result("run/t.tif", None)])
+    assert [str(each) for each in watch.add([result("run/t.tif", 10.0)])] == ["now scored: run/t.tif (was failed)"]
+
+
+def test_a_tile_that_failed_in_an_earlier_process_gets_it_too(watch: Watch) -> None:
+    watch.sharp()
+    watch.add([result("run/t.tif", None)])
+    watch.alerts = Alerts(watch.ledger, watch.run.run_id, since=float(watch.time + 1))
+    assert [str(each) for each in watch.add([result("run/t.tif", 10.0)])] == [
+        "now in focus: run/t.tif (was failed, focus score 10)"
+    ]
+
+
+def test_a_tile_that_was_taken_again_and_is_no_better_is_named_again(watch: Watch) -> None:
+    watch.sharp()
+    watch.add([result("run/bad.tif", 2.0)])
+    assert names(watch.add([result("run/bad.tif", 2.1, pixels="others")])) == ["run/bad.tif"]
+    (told,) = watch.add([result("run/bad.tif", 10.0, pixels="sharp")])
+    assert str(told).startswith("now in focus: run/bad.tif")
+
+
+def test_tiles_of_an_earlier_process_are_not_named_again_but_count_as_peers(watch: Watch) -> None:
+    watch.sharp()
+    watch.add([result("run/bad.tif", 2.0)])
+    watch.alerts = Alerts(watch.ledger, watch.run.run_id, since=float(watch.time + 1))
+    assert names(watch.add([result("run/worse.tif", 1.9)])) == ["run/worse.tif"]
+
+
+def test_memory_is_bounded(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alerts, "FOLDERS", 4)
+    monkeypatch.setattr(alerts, "SAID", 5)
+    for k in range(12):
+        watch.add([result(f"{k}/bad{i}.tif", None) for i in range(3)])
+        watch.sharp(2, folder=str(k))
+    assert len(watch.alerts._folders) == 4
+    assert len(watch.alerts._said) == 5
+
+
+scores = st.sampled_from([None, 1.0, 2.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 10.5, 12.0, 20.0])
+tiles = st.tuples(st.sampled_from("ab"), st.integers(0, 25), scores, st.sampled_from([0.05, 0.1, 0.3, 0.6]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches=st.lists(st.lists(tiles, min_size=1, max_size=12), max_size=12), small=st.booleans())
+def test_at_the_end_of_a_run_watch_and_export_say_the_same(
+    batches: list[list[tuple[str, int, float | None, float]]], small: bool
+) -> None:
+    at_once = alerts.AT_ONCE
+    alerts.AT_ONCE = 3 if small else at_once
+    try:
+        with tempfile.TemporaryDirectory() as folder, open_ledger(Path(folder) / "ledger.db") as ledger:
+            watch = Watch(ledger, ledger.open_run(folder, PARAMS, layout="auto", endpoint="local"))
+            said: dict[str, str] = {}
+            told: list[Alert] = []
+            for n, batch in enumerate(batches):
+                once = {f"{name}/{k}.tif": (score, lean) for name, k, score, lean in batch}
+                told += watch.add(result(path, *each, pixels=f"{path}{n}") for path, each in once.items())
+            for alert in told + watch.alerts.settle():
+                said[alert.path] = alert.verdict
+            bad = {path: verdict for path, verdict in said.items() if verdict in alerts.TO_LOOK_AT}
+            assert bad == watch.exported()
+    finally:
+        alerts.AT_ONCE = at_once
+
+
+# --- Identical frames ---------------------------------------------------------------------------------------------
+
+
+def test_a_frame_with_the_pixels_of_an_earlier_one_has_a_remark() -> None:
+    rows = with_identical_frames(
+        [result("a.tif", 1.0, pixels="p"), result("b.tif", 1.0), result("c.tif", 1.0, pixels="p")]
     )
+    assert [[each.code for each in row.remarks] for row in rows] == [[], [], ["identical_frame"]]
+    assert "a.tif" in rows[2].remarks[0].message
 
 
-def names(rows: list[FocusResult]) -> list[str]:
-    return [row.path for row in rows]
+def test_a_tile_that_is_scored_twice_under_one_name_is_no_copy() -> None:
+    assert not any(row.remarks for row in with_identical_frames([result("a.tif", 1.0), result("a.tif", 1.0)]))
 
 
-def test_blurred_tile_among_sharp_ones_is_named() -> None:
-    watch = Alerts()
-    watch.add(tile(f"run/{k}.tif") for k in range(8))
-    assert names(watch.add([tile("run/bad.tif", 2.0)])) == ["run/bad.tif"]
-
-
-def test_blurred_tile_that_came_first_is_named_when_there_are_others() -> None:
-    watch = Alerts()
-    assert watch.add([tile("run/bad.tif", 2.0)]) == []
-    assert names(watch.add(tile(f"run/{k}.tif") for k in range(8))) == ["run/bad.tif"]
-
-
-def test_tile_is_named_once() -> None:
-    watch = Alerts()
-    watch.add(tile(f"run/{k}.tif") for k in range(8))
-    watch.add([tile("run/bad.tif", 2.0)])
-    assert watch.add([tile("run/9.tif")]) == []
-
-
-def test_failed_tile_is_named_at_once() -> None:
-    failed = FocusResult(
-        path="run/t.tif", status="failed", provenance=PROVENANCE, error=Failure(code="corrupt", message="it is damaged")
-    )
-    assert names(Alerts().add([failed])) == ["run/t.tif"]
-
-
-def test_folders_are_judged_apart() -> None:
-    watch = Alerts()
-    watch.add(tile(f"one/{k}.tif") for k in range(8))
-    assert watch.add(tile(f"two/{k}.tif", 2.0) for k in range(8)) == []
-
-
-def test_memory_is_bounded() -> None:
-    watch = Alerts()
-    for k in range(3 * alerts.FOLDERS):
-        watch.add(tile(f"{k}/{i}.tif") for i in range(3))
-    watch.add(tile(f"run/{k}.tif") for k in range(3 * alerts.PEERS))
-    assert len(watch._folders) == alerts.FOLDERS
-    assert len(watch._folders[next(reversed(watch._folders))].latest) == alerts.PEERS
+def test_export_names_the_earlier_tile_and_status_counts(watch: Watch) -> None:
+    watch.add([result("run/a.tif", 10.0, pixels="p"), result("run/b.tif", 10.0, pixels="p")])
+    found = judged_rows(watch.ledger, watch.run, watch.ledger.rows(watch.run.run_id))
+    remarks = {row.name: (each or {})["remarks"] for row, each in found}
+    assert remarks["run/a.tif"] == []
+    (remark,) = remarks["run/b.tif"]
+    assert remark["code"] == "identical_frame"
+    assert "run/a.tif" in remark["message"]
+    assert watch.ledger.summary(watch.run.run_id).identical == 1

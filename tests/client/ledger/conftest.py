@@ -35,7 +35,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @contextmanager
 def asking(where: str | Path) -> Iterator[Ask]:
-    """A connection of its own that only reads, as anybody may ask in SQL (docs/ledger.md)."""
+    """Open a separate read-only connection to ask the database in SQL, as docs/ledger.md shows."""
     if str(where).startswith("postgresql://"):
         import psycopg
 
@@ -49,7 +49,7 @@ def asking(where: str | Path) -> Iterator[Ask]:
 
 @pytest.fixture
 def ask(where: str) -> Ask:
-    """Ask the database in SQL, for what the ledger has no method to tell."""
+    """Ask the database in SQL what no method of the ledger tells."""
 
     def ask(sql: str, *values: object) -> list[tuple[Any, ...]]:
         with asking(where) as asked:
@@ -60,7 +60,7 @@ def ask(where: str) -> Ask:
 
 @pytest.fixture
 def database(where: str) -> Iterator[Database]:
-    """The database as the schema works with it, still without tables."""
+    """A database without tables, for tests of the schema."""
     if where.startswith("postgresql://"):
         from mhfd_client.ledger.postgres import PostgresDatabase
 

@@ -220,7 +220,7 @@ def test_of_a_large_folder_a_part_is_enough_for_the_verdicts(
 
 def test_retry_has_failed_tiles_done_again(ledger: Ledger, run: Run, walk: Walk) -> None:
     walk("a.tif", "failed")
-    assert invoke("retry", "--failed").stderr.startswith("1 tiles of")
+    assert invoke("retry", "--failed").stderr.startswith("1 tile of")
     assert ledger.summary(run.run_id).counts["failed"] == 0
 
 
@@ -237,7 +237,7 @@ def test_recover_takes_results_from_a_spool(
     line = {"spool": 1, "time": "", "task": None, "row": make_scored("a.tif", "p").to_dict()}
     (spool / "mhfd-spool-20260131-host-1.jsonl").write_text(json.dumps(line) + "\n")
     assert json.loads(invoke("recover", spool, "--json").stdout)["stored"] == 1
-    assert "1 were known" in invoke("recover", spool / "mhfd-spool-20260131-host-1.jsonl").stdout
+    assert "1 was known" in invoke("recover", spool / "mhfd-spool-20260131-host-1.jsonl").stdout
 
 
 def test_a_ledger_can_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,16 +6,15 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mhfd_client.ledger import Ledger, Run
 from mhfd_client.views.status import read_status
 
-PAGE = (Path(__file__).parents[3] / "docs" / "ledger.md").read_text(encoding="utf-8")
-Ask = Callable[..., list[tuple[Any, ...]]]
+from .conftest import Ask
 
+PAGE = (Path(__file__).parents[3] / "docs" / "ledger.md").read_text(encoding="utf-8")
 QUERIES = re.findall(r"```sql\n(.*?);\n```", PAGE, flags=re.DOTALL)
 
 

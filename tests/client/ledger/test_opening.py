@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,7 +33,7 @@ from mhfd_client.ledger.schema import MIGRATIONS, upgrade, version_of
 from mhfd_client.ledger.sqlite import SQLiteDatabase
 from postgres import Postgres
 
-Ask = Callable[..., list[tuple[Any, ...]]]
+from .conftest import Ask
 
 NEWER = (*MIGRATIONS, (("all", "ALTER TABLE run ADD COLUMN remark TEXT"),))
 

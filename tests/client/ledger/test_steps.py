@@ -25,6 +25,8 @@ from mhfd_client.ledger import (
 )
 from mhfd_client.naming.position import Position
 
+from .conftest import Ask
+
 Walk = Callable[..., int]
 Make = Callable[..., FocusResult]
 Attempts = Callable[[int], list[tuple[Any, ...]]]
@@ -367,8 +369,8 @@ def test_the_copy_of_a_superseded_tile_is_of_no_use(ledger: Ledger, run: Run, wa
 
 
 @pytest.fixture
-def attempts(ask: Callable[..., list[tuple[Any, ...]]]) -> Attempts:
-    """Of a tile: number, endpoint, task, outcome and device of each."""
+def attempts(ask: Ask) -> Attempts:
+    """Get a tile's attempts: number, endpoint, task, outcome and device of each."""
     of_tile = "SELECT attempt, endpoint, task_id, outcome, device FROM attempt WHERE tile_id = ? ORDER BY attempt"
     return lambda tile_id: ask(of_tile, tile_id)
 

@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from itertools import product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,6 +124,27 @@ def test_a_grid_taken_in_every_third_section_lacks_nothing() -> None:
 
 def test_tiles_added_to_the_plan_are_not_missing_before() -> None:
     assert missing([*run(range(10)), *run(range(10, 20), cols=3)]) == []
+
+
+@pytest.mark.parametrize("before", [1, 2, 3])
+@pytest.mark.parametrize("after", [1, 2, 5])
+@pytest.mark.parametrize(("rows", "cols"), [(3, 4), (2, 3), (3, 2), (2, 6)])
+def test_a_plan_that_grows_after_a_few_sections_lacks_nothing_before(
+    before: int, after: int, rows: int, cols: int
+) -> None:
+    assert missing([*run(range(before)), *run(range(before, before + after), rows=rows, cols=cols)]) == []
+
+
+@pytest.mark.parametrize("before", [1, 2])
+@pytest.mark.parametrize("tiles", [6, 12])
+def test_numbered_tiles_that_are_added_are_not_missing_before(before: int, tiles: int) -> None:
+    first = [Position(s, 1, tile=t) for s in range(before) for t in range(4)]
+    assert missing([*first, *(Position(s, 1, tile=t) for s in range(before, before + 4) for t in range(tiles))]) == []
+
+
+def test_a_tile_that_only_later_sections_have_is_not_missing_before() -> None:
+    extra = [Position(s, None, 5, 5) for s in range(3, 8)]
+    assert missing([*run(range(8)), *extra]) == []
 
 
 def test_tiles_dropped_from_the_plan_are_not_missing_for_ever() -> None:

@@ -215,7 +215,7 @@ def test_folder_that_vanishes_and_returns_loses_nothing(run: Path, config: Confi
     with watching(run, config, ledger, tell=told.append):
         wait_until(lambda: list(states(ledger).values()) == ["scored"] * 4)
         run.rename(run.with_name("away"))
-        wait_until(lambda: any("check the folder" in each for each in told))  # a scan did not find it
+        wait_until(lambda: any("check the folder" in each for each in told))  # a scan has missed it
         run.with_name("away").rename(run)
         write(run, "s0003/s0003_r0_c0.tif", tile(8))
         wait_until(lambda: list(states(ledger).values()) == ["scored"] * 5)

@@ -419,7 +419,7 @@ def test_deletion_that_fails_is_told(move: Move) -> None:
     assert isinstance(arrived, Arrived)
     move.service.set(denied_destinations=["*"])
     transfer.clean([arrived.place or {}])
-    until(lambda: told(transfer, "were not removed"), transfer)
+    until(lambda: told(transfer, "was not removed"), transfer)
 
 
 def test_closing_while_the_service_is_out_of_reach_is_told_in_the_log(

@@ -212,7 +212,7 @@ def test_service_out_of_reach_loses_nothing(move: Move) -> None:
     transfer = move.transfer()
     move.send(transfer, [outgoing(move.root, "t.tif")])
     move.service.kill()
-    until(lambda: told(transfer, "1 files are on their way"), transfer)
+    until(lambda: told(transfer, "1 file is on its way"), transfer)
     move.service.start()
     assert isinstance(settle(transfer)[0], Arrived)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from watchdog.observers.api import BaseObserver, EventEmitter
 
 from mhfd_client.ledger.model import Known, SeenFile
-from mhfd_client.watch import Changes, Folder, Pace, Scanner, ShareAwayError, Unlisted, Waker, compare
+from mhfd_client.watch import Changes, Folder, NotFollowed, Pace, Scanner, ShareAwayError, Unlisted, Waker, compare
 from mhfd_client.watch.wake import MEND_S, TRY_AGAIN_S
 
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "scan_cost.py"
@@ -93,7 +93,9 @@ def test_what_is_excluded_is_left_out(tmp_path: Path, pattern: str, left: list[s
 def test_a_file_has_its_size_and_time(tmp_path: Path) -> None:
     put(tmp_path, "s/t.tif")
     state = (tmp_path / "s/t.tif").stat()
-    assert folders(scanner(tmp_path))["s"].files == (SeenFile("s/t.tif", state.st_size, state.st_mtime_ns),)
+    assert folders(scanner(tmp_path))["s"].files == (
+        SeenFile("s/t.tif", state.st_size, state.st_mtime_ns, state.st_ctime_ns),
+    )
 
 
 def test_names_that_are_not_ascii_are_found(tmp_path: Path) -> None:
@@ -135,7 +137,35 @@ def test_links_are_followed_but_not_in_a_ring(tmp_path: Path) -> None:
         (tmp_path / "run" / link).symlink_to(target)
     (tmp_path / "run/a/nowhere.tif").symlink_to("missing")
     (tmp_path / "run/a/round.tif").symlink_to("round.tif")
-    assert tiles(scanner(tmp_path / "run")) == ["a/t.tif", "b/t.tif", "c/u.tif"]
+    assert tiles(scanner(tmp_path / "run")) == ["a/t.tif", "c/u.tif"]
+    left_out = {each.path: each.message for each in scanner(tmp_path / "run").scan() if isinstance(each, NotFollowed)}
+    assert set(left_out) == {"a/up", "a/out", "b"}
+    assert "leads back" in left_out["a/up"]
+    assert left_out["b"] == "b is a link to a, where its files are taken"
+
+
+@posix
+def test_a_folder_is_looked_into_once_whatever_links_lead_to_it(tmp_path: Path) -> None:
+    put(tmp_path, "run/b/t.tif", "elsewhere/deep/u.tif")
+    for link, target in (("a", "b"), ("c", "../elsewhere"), ("d", "../elsewhere/deep"), ("z", "../elsewhere")):
+        (tmp_path / "run" / link).symlink_to(target)
+    (tmp_path / "elsewhere/deep/round").symlink_to("..")
+    assert tiles(scanner(tmp_path / "run")) == ["b/t.tif", "d/u.tif"]
+
+
+@posix
+def test_a_link_to_a_hidden_or_excluded_folder_below_the_root_is_followed(tmp_path: Path) -> None:
+    put(tmp_path, "run/.data/1/t.tif", "run/store/2/u.tif")
+    (tmp_path / "run/s1").symlink_to(".data/1")
+    (tmp_path / "run/s2").symlink_to("store/2")
+    assert tiles(scanner(tmp_path / "run", ["store"])) == ["s1/t.tif", "s2/u.tif"]
+
+
+def test_files_of_formats_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    put(tmp_path, "a.mrc", "s/b.DM4", "s/c.dm4", "s/t.tif", "s/.hidden.mrc", "s/notes.txt")
+    for _ in range(2):  # also when nothing has changed
+        found = folders(scanner(tmp_path))
+        assert {path: dict(folder.foreign) for path, folder in found.items()} == {"": {".mrc": 1}, "s": {".dm4": 2}}
 
 
 @posix
@@ -232,7 +262,7 @@ def test_a_folder_that_is_the_same_is_not_given_again(tmp_path: Path) -> None:
     assert {path: folder.fresh for path, folder in folders(same).items()} == {"": False, "s1": False, "s2": True}
 
 
-@pytest.mark.parametrize("what", ["size", "time", "name", "fewer"])
+@pytest.mark.parametrize("what", ["size", "time", "name", "fewer", "change time"])
 def test_each_change_makes_a_folder_fresh(tmp_path: Path, what: str) -> None:
     put(tmp_path, "s/t.tif", "s/u.tif")
     tile = tmp_path / "s/t.tif"
@@ -244,6 +274,11 @@ def test_each_change_makes_a_folder_fresh(tmp_path: Path, what: str) -> None:
         os.utime(tile, ns=(state.st_atime_ns, state.st_mtime_ns))
     elif what == "time":
         os.utime(tile, ns=(state.st_atime_ns, state.st_mtime_ns + 100))
+    elif what == "change time":
+        if sys.platform == "win32":
+            pytest.skip("Windows keeps no change time")
+        while tile.stat().st_ctime_ns == state.st_ctime_ns:
+            tile.chmod(0o600)
     elif what == "name":
         tile.rename(tmp_path / "s/v.tif")
     else:
@@ -347,6 +382,13 @@ def test_what_nobody_knows_is_new_in_natural_order() -> None:
 @pytest.mark.parametrize("gone", [False, True])
 def test_another_size_or_time_is_a_change(was: SeenFile, gone: bool) -> None:
     assert compare(Folder("s", (T1,), True), known(was, gone=gone)) == Changes(changed=(T1,))
+
+
+def test_another_change_time_is_a_change_where_both_are_known() -> None:
+    now = SeenFile("s/t1.tif", 6, 1, 200)
+    for before, changes in ((200, Changes()), (100, Changes(changed=(now,))), (None, Changes())):
+        assert compare(Folder("s", (now,), True), {"t1.tif": Known(6, 1, "scored", False, before)}) == changes
+    assert compare(Folder("s", (T1,), True), {"t1.tif": Known(6, 1, "scored", False, 100)}) == Changes()
 
 
 def test_what_is_not_listed_is_gone_in_natural_order() -> None:

@@ -328,11 +328,15 @@ def test_one_coloured_pixel_is_found(tmp_path: Path, options: dict[str, Any]) ->
     assert codes(tmp_path / "a.tif") == ("colour", "colour")
 
 
-def test_a_palette_is_refused_by_the_slice_that_uses_its_colour(tmp_path: Path) -> None:
+def test_a_palette_is_refused_when_too_many_pixels_use_its_colour(tmp_path: Path) -> None:
     palette = LEVELS.copy()
     palette[1, 200] ^= 0x8000
     pixels = np.minimum(GREY, 199)
-    pixels[57, 3] = 200
+    most = pixels.size // 1000  # as in JPEG
+    pixels[57, :most] = 200
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="palette", colormap=palette)
+    np.testing.assert_array_equal(rows_of(tmp_path / "a.tif")[:57], read_tile(tmp_path / "a.tif").pixels[:57])
+    pixels[58, 0] = 200
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="palette", colormap=palette)
     assert codes(tmp_path / "a.tif") == ("colour", "colour")
 

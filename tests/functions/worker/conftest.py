@@ -17,13 +17,17 @@ from phantoms import as_uint8, texture
 
 SHAPE = (48, 64)
 QUICK: dict[str, Any] = {"n_scales": 2, "max_t": 4.0}
+SETTINGS = (
+    "GCS_LOCAL_MAPS", "MHFD_MAX_PIXELS", "MHFD_OUT_ROOTS", "MHFD_RESULT_DIR", "MHFD_ROOTS", "MHFD_SPOOL_DIR",
+    "PARSL_WORKER_RANK", "PARSL_WORKER_COUNT",
+)  # fmt: skip
 COLLECTION = "6C54CADE-BDE5-45C1-BDEA-F4BD71DBA2CC"
 
 
 @pytest.fixture(autouse=True)
 def plain_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give each test a fresh worker: on the processor, without settings."""
-    for name in ("GCS_LOCAL_MAPS", "MHFD_RESULT_DIR", "MHFD_SPOOL_DIR", "PARSL_WORKER_RANK", "PARSL_WORKER_COUNT"):
+    for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MHFD_BACKEND", "numpy")
     device.backend.cache_clear()

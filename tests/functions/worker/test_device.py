@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from mhfd import cuda
+from mhfd.backends import Backend
 from mhfd.contract import FocusResult
 from mhfd.images.inline import encode_tile
 from mhfd.worker import device, score_inline
@@ -51,6 +53,23 @@ def test_the_gpu_is_named_by_its_uuid(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(device, "backend", Fused)
         assert device.worker()["device_uuid"] == str(UUID(int=7))
+
+
+def test_the_answer_names_the_backend_that_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "threads_here", lambda: 4)
+    chosen: list[tuple[str, int | None]] = []
+    select = device.select_backend
+
+    def counted(name: str, **options: Any) -> Backend:
+        chosen.append((name, options.get("threads")))
+        return select(name, **options)
+
+    monkeypatch.setattr(device, "select_backend", counted)
+    for name in ("numpy", "auto"):  # a worker keeps its backend, whatever happens to the setting or the machine
+        monkeypatch.setenv("MHFD_BACKEND", name)
+        answer = score_inline([encode_tile(tissue())], QUICK)
+        assert answer["worker"]["backend"] == answer["rows"][0]["provenance"]["backend"] == "numpy"
+    assert chosen == [("numpy", 1), ("numpy", 4), ("numpy", 4)]
 
 
 def test_a_worker_whose_gpu_failed_ends_with_the_next_task(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,77 @@ def test_with_no_place_for_rows_the_error_says_so(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(rows, "MAX_RESULT_BYTES", 10)
     monkeypatch.setattr("mhfd.worker.rows.tempfile.gettempdir", lambda: str(tmp_path / "file"))
     assert score_inline([encode_tile(tissue())], QUICK)["error"]["code"] == "cannot_write"
+
+
+class _Disk:
+    """A file system that is full after so many bytes in some folder, as `Path.open` shows it."""
+
+    def __init__(self, folder: Path, takes: int) -> None:
+        self.folder, self.takes, self.open = folder, takes, Path.open
+
+    def opened(self, path: Path, mode: str = "r", *given: Any, **named: Any) -> Any:
+        file = self.open(path, mode, *given, **named)
+        return _FullFile(file, self.takes) if path.parent == self.folder and "x" in mode else file
+
+
+class _FullFile:
+    def __init__(self, file: Any, left: int) -> None:
+        self.file, self.left = file, left
+
+    def write(self, data: bytes) -> int:
+        self.file.write(data[: self.left])
+        self.left -= len(data)
+        if self.left < 0:
+            raise OSError(28, "No space left on device")
+        return len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+@pytest.mark.parametrize("takes", [0, 100, 6000, 12_000])
+def test_a_disk_that_fills_up_meanwhile_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes: int
+) -> None:
+    (tmp_path / "other").mkdir()
+    disk = _Disk(tmp_path / "full", takes)
+    monkeypatch.setattr(Path, "open", lambda *given, **named: disk.opened(*given, **named))
+    monkeypatch.setattr(rows, "MAX_RESULT_BYTES", 5000)
+    monkeypatch.setenv("MHFD_RESULT_DIR", str(disk.folder))
+    monkeypatch.setattr("mhfd.worker.rows.tempfile.gettempdir", lambda: str(tmp_path / "other"))
+    names = [f"{number}" for number in range(12)]
+    answer = score_inline([encode_tile(tissue(), name=name) for name in names], QUICK)
+    assert Path(answer["rows_file"]).parent == tmp_path / "other"
+    assert [row["path"] for row in read_rows(answer["rows_file"])] == names
+    assert list(disk.folder.iterdir()) == []
+
+
+def test_a_disk_that_is_found_full_at_the_end_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synchronise, failures = os.fsync, iter([OSError(122, "Disk quota exceeded")])
+
+    def fsync(handle: int) -> None:
+        for error in failures:
+            raise error
+        synchronise(handle)
+
+    monkeypatch.setattr("mhfd.worker.rows.os.fsync", fsync)
+    monkeypatch.setattr(rows, "MAX_RESULT_BYTES", 10)
+    monkeypatch.setenv("MHFD_RESULT_DIR", str(tmp_path / "full"))
+    monkeypatch.setattr("mhfd.worker.rows.tempfile.gettempdir", lambda: str(tmp_path / "other"))
+    answer = score_inline([encode_tile(tissue(), name="a")], QUICK)
+    assert Path(answer["rows_file"]).parent == tmp_path / "other"
+    assert [row["path"] for row in read_rows(answer["rows_file"])] == ["a"]
+    assert list((tmp_path / "full").iterdir()) == []
+
+
+def test_when_every_disk_is_full_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = _Disk(tmp_path, 100)
+    monkeypatch.setattr(Path, "open", lambda *given, **named: disk.opened(*given, **named))
+    monkeypatch.setattr(rows, "MAX_RESULT_BYTES", 10)
+    monkeypatch.setattr("mhfd.worker.rows.tempfile.gettempdir", lambda: str(tmp_path))
+    error = score_inline([encode_tile(tissue())], QUICK)["error"]
+    assert (error["code"], "make room" in error["message"]) == ("cannot_write", True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_row_is_in_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

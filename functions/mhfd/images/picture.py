@@ -1,0 +1,234 @@
+"""The part of a page that is picture: without the microscope's data bar, and without rows that the user leaves out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tifffile import TiffPage
+
+from mhfd.contract import FocusParams, TileError
+from mhfd.images.metadata.header import ODD, decoded, raw, sections
+from mhfd.images.metadata.quantity import positive
+from mhfd.kernel.pixels import BLOCK_BYTES, Pixels
+
+Array = NDArray[Any]
+
+Box = tuple[int, int, int, int]
+"""A part of a page: top, left, rows, columns."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The part of a page that is scored, None for all of it, and why: a sentence if a data bar was left out."""
+
+    box: Box | None = None
+    bar: str | None = None
+
+
+class Part:
+    """Some rows and columns of `Pixels`, themselves `Pixels`."""
+
+    def __init__(self, pixels: Pixels, box: Box) -> None:
+        self._top, self._left, rows, cols = box
+        self.shape = rows, cols
+        self.dtype = pixels.dtype
+        self.size = rows * cols
+        self._pixels = pixels
+
+    def __getitem__(self, rows: slice, /) -> Array:
+        first, end, step = rows.indices(self.shape[0])
+        if step != 1:
+            raise ValueError(f"rows are read in order, not in steps of {step}")
+        block = self._pixels[self._top + first : self._top + max(first, end)]
+        return np.ascontiguousarray(block[:, self._left : self._left + self.shape[1]])
+
+
+def part_of(pixels: Pixels, box: Box | None) -> Pixels:
+    """The pixels in a box, as an array if the page is one."""
+    if box is None:
+        return pixels
+    part = Part(pixels, box)
+    return part[:] if isinstance(pixels, np.ndarray) else part
+
+
+def choose(pixels: Pixels, told: Box | None, params: FocusParams, what: str, *, lossy: bool) -> Choice:
+    """What to score of a page.
+
+    Parameters
+    ----------
+    told : what the file's header calls picture
+    what : the tile's name in messages
+
+    Raises
+    ------
+    TileError
+        "zero_size": nothing is left to score.
+    """
+    page_rows, page_cols = pixels.shape
+    top, left, rows, cols = told or (0, 0, page_rows, page_cols)
+    bar = None
+    if params.exclude_bottom_px is not None:
+        rows = page_rows - top - params.exclude_bottom_px
+    elif told is not None:
+        bar = f"the header calls {rows} x {cols} of {page_rows} x {page_cols} pixels picture; the rest is left out"
+    elif found := data_bar(pixels, lossy=lossy):
+        rows -= found
+        bar = f"the last {found} of {page_rows} rows look like a data bar and are left out"
+    cut = max(0, params.exclude_top_px - top)
+    top, rows = top + cut, rows - cut
+    if rows <= 0:
+        raise TileError("zero_size", f"{what} has {page_rows} rows, and all of them are to be left out")
+    box = (top, left, rows, cols)
+    return Choice(None if box == (0, 0, page_rows, page_cols) else box, bar)
+
+
+# --- Data bars that a header tells of -----------------------------------------------------------------------------
+
+
+def in_header(page: TiffPage, first: TiffPage) -> Box | None:
+    """The part of a page that its header calls picture; None: all, or the header does not say.
+
+    Parameters
+    ----------
+    first : the first page of its file, where stacks write their header once
+    """
+    try:
+        rows, cols = _thermo(page, first) or _tescan(page, first) or (page.imagelength, page.imagewidth)
+    except ODD:
+        return None
+    return None if (rows, cols) == (page.imagelength, page.imagewidth) else (0, 0, rows, cols)
+
+
+def _thermo(page: TiffPage, first: TiffPage) -> tuple[int, int] | None:
+    """Rows and columns that were scanned; `DatabarHeight` is 0 in files that have a bar, too."""
+    home = _home(page, first, 34680, 34682)
+    if home is None:
+        return None
+    told: dict[str, dict[str, str]] = {}
+    for code in (34680, 34682):
+        for title, section in sections(decoded(raw(home, code))).items():
+            told.setdefault(title, {}).update(section)
+    image, private = told.get("Image", {}), told.get("PrivateFei", {})
+    page_rows, page_cols = page.imagelength, page.imagewidth
+    rows, cols = (_whole(image.get(key)) for key in ("ResolutionY", "ResolutionX"))
+    if rows is None and (bar := _whole(private.get("DatabarHeight"))):
+        rows = page_rows - bar
+    rows, cols = rows or page_rows, cols or page_cols
+    # A page smaller than the scan is a part of it; one larger in both directions alike was enlarged.
+    if rows < page_rows and cols < page_cols and abs(rows * page_cols - cols * page_rows) <= max(page_rows, page_cols):
+        return None
+    return min(rows, page_rows) if 2 * rows > page_rows else page_rows, (
+        min(cols, page_cols) if 2 * cols > page_cols else page_cols
+    )
+
+
+def _tescan(page: TiffPage, first: TiffPage) -> tuple[int, int] | None:
+    home = _home(page, first, 50431)
+    if home is None:
+        return None
+    lines = raw(home, 50431)[-65536:].decode("latin-1")  # after a preview image
+    heights = set(re.findall(r"^[ \t]*ImageStripSize[ \t]*=[ \t]*(\d{1,6})[ \t]*\r?$", lines, re.MULTILINE))
+    bar = int(heights.pop()) if len(heights) == 1 else 0
+    return (page.imagelength - bar, page.imagewidth) if 0 < 2 * bar < page.imagelength else None
+
+
+def _home(page: TiffPage, first: TiffPage, *codes: int) -> TiffPage | None:
+    return next((each for each in (page, first) if any(code in each.tags for code in codes)), None)
+
+
+def _whole(value: str | None) -> int | None:
+    number = positive(value)
+    return int(number) if number is not None and number == number // 1 else None
+
+
+# --- Data bars that no header tells of ----------------------------------------------------------------------------
+
+_LEAST_ROWS = 10  # a line of text with its margins
+_MOST_OF_PAGE = 0.25
+_BELOW = 4  # rows of picture below a bar, where a program draws the bar over the picture
+_ABOVE = 16  # rows above a bar that must be picture
+_GROUND = 0.25  # of the pixels of each row of a bar are its ground, exactly; rows full of text have the least
+_PLAIN = 0.9  # of the pixels of its first row
+_PICTURE = 0.6  # of the pixels of a row of picture have the grey level of the bar's ground, at most
+_JPEG_ERROR = 8  # grey levels by which a bar's ground may differ after JPEG, of 255
+
+
+def data_bar(pixels: Pixels, *, lossy: bool) -> int:
+    """Number of rows at the bottom, from the first row of a data bar on; 0 if there is none for sure.
+
+    A bar is drawn by a program, and shows it: a ground of exactly one grey level, a straight edge across all columns,
+    and marks of the lightest or the darkest level. A picture has noise, so this cuts no tissue; it leaves
+    what does not look so, such as text without a ground.
+    """
+    rows, cols = pixels.shape
+    most = int(rows * _MOST_OF_PAGE)
+    if most < _LEAST_ROWS or cols < 64:
+        return 0
+    ground = _ground_level(pixels[rows - _LEAST_ROWS - _BELOW : rows])
+    if ground is None:
+        return 0
+    first = max(0, rows - most - _ABOVE)
+    margin = _JPEG_ERROR if lossy else 0
+    of_ground, plainest = np.empty(rows - first), np.empty(rows - first)
+    step = max(1, BLOCK_BYTES // (cols * pixels.dtype.itemsize))
+    for start in range(first, rows, step):
+        block = pixels[start : min(start + step, rows)]
+        here = slice(start - first, start - first + len(block))
+        of_ground[here] = _share(block, ground, margin)
+        plainest[here] = np.maximum(of_ground[here], _share(block, np.median(block, axis=1, keepdims=True), margin))
+    top = _top_of_bar(of_ground, plainest, lossy=lossy)
+    if top is None or not _has_marks(pixels[first + top - _ABOVE : rows], ground, lossy=lossy):
+        return 0
+    return rows - first - top
+
+
+def _ground_level(last: Array) -> float | None:
+    """The grey level that most of the last rows consist of; None if there is none."""
+    medians = np.median(last, axis=1, keepdims=True)
+    plain = medians[np.mean(last == medians, axis=1) > 0.5, 0]
+    levels, counts = np.unique(plain, return_counts=True)
+    return float(levels[counts.argmax()]) if len(plain) and counts.max() >= _LEAST_ROWS // 2 else None
+
+
+def _share(block: Array, level: Any, margin: int) -> Array:
+    """Of each row, the share of pixels at a grey level."""
+    same = block == level if margin == 0 else np.abs(block.astype(np.float32) - level) <= margin
+    share: Array = np.mean(same, axis=1)
+    return share
+
+
+def _top_of_bar(of_ground: Array, plainest: Array, *, lossy: bool) -> int | None:
+    """First row of the bar that reaches to the bottom; None if no row looks like one."""
+    drawn = (of_ground >= _GROUND) | (plainest >= _PLAIN)
+    below = next((n for n in range(_BELOW + 1) if drawn[-1 - n]), None)
+    if below is None:
+        return None
+    end = len(drawn) - below
+    blurred = 8 if lossy else 0  # rows on either side of the edge that JPEG's blocks smear
+    start = end
+    while start > 0 and drawn[start - 1]:
+        start -= 1
+    for top in range(max(start, _ABOVE), end - _LEAST_ROWS + 1):
+        above = of_ground[top - _ABOVE : top - min(blurred, top - start)]
+        if len(above) and np.all(above <= _PICTURE) and np.any(plainest[top : top + 1 + blurred] >= _PLAIN):
+            return top
+    return None
+
+
+def _has_marks(bar_and_above: Array, ground: float, *, lossy: bool) -> bool:
+    """True if a bar has text or lines of the lightest or the darkest level, on at least a fifth of its rows."""
+    block = bar_and_above.astype(np.float64)
+    low, high = float(block.min()), float(block.max())
+    bar, span = block[_ABOVE:], high - low
+    differ = np.abs(bar - ground) > (_JPEG_ERROR if lossy else 0)
+    if span == 0 or not 0.005 <= differ.mean() <= 0.5:
+        return False
+    mark = high if high - ground >= ground - low else low
+    full = np.abs(bar - mark) <= span / (8 if lossy else 16)  # the strokes of small letters are grey at their edges
+    changes = np.count_nonzero(differ[:, 1:] != differ[:, :-1], axis=1)
+    are_marks = np.count_nonzero(full) >= 0.1 * np.count_nonzero(differ)
+    return bool(are_marks and np.mean(changes >= 8) >= 0.2)

@@ -1,0 +1,148 @@
+"""Remarks on a tile's pixels that need no other tile: a scan that was broken off, lines written twice."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhfd.contract import Acquisition, Remark
+from mhfd.images.picture import Box
+from mhfd.kernel.measures import Measures
+from mhfd.kernel.pixels import Pixels, row_blocks
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+Array = NDArray[Any]
+
+LEAST_CONSTANT_ROWS = 8
+CONSTANT_SHARE = 1 / 32  # of the rows
+SATURATED_SHARE = 0.02  # of the pixels
+_MOST_COMPARED = 64  # rows; those that one fault repeats stand together
+_LEAST_COLS = 32  # shorter rows are equal by chance
+_WEIGHTS = np.random.default_rng(11).integers(0, 2**63, 2**17, np.uint64) * 2 + 1
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one look at all pixels gives: the identity of the page, and remarks on the part that is scored."""
+
+    sha256: str
+    remarks: tuple[Remark, ...]
+
+
+def examine(pixels: Pixels, box: Box | None = None) -> Examined:
+    """Hash a page, and look for rows that a microscope does not write."""
+    top, left, rows, cols = box or (0, 0, *pixels.shape)
+    digest, seen = _begun(pixels), _Rows()
+    for first, block in row_blocks(pixels):
+        _update(digest, block)
+        part = block[max(0, top - first) : max(0, top + rows - first), left : left + cols]
+        if len(part):
+            seen.add(part)
+    found = (_constant_rows(seen.constant), _repeated_rows(seen, pixels, (top, left, rows, cols)))
+    return Examined(digest.hexdigest(), tuple(remark for remark in found if remark is not None))
+
+
+def tile_sha256(pixels: Pixels) -> str:
+    """Identity of a tile: hex SHA-256 of type, shape and pixels, whatever the file format."""
+    digest = _begun(pixels)
+    for _, block in row_blocks(pixels):
+        _update(digest, block)
+    return digest.hexdigest()
+
+
+def _begun(pixels: Pixels) -> _Hash:
+    rows, cols = pixels.shape
+    return hashlib.sha256(f"{pixels.dtype.newbyteorder('<').str} {(rows, cols)}".encode())
+
+
+def _update(digest: _Hash, rows: Array) -> None:
+    digest.update(np.ascontiguousarray(rows, rows.dtype.newbyteorder("<")).data)
+
+
+def all_remarks(
+    examined: Examined, bar: str | None, acquisition: Acquisition, measures: Measures
+) -> tuple[Remark, ...]:
+    """The remarks of a row.
+
+    Parameters
+    ----------
+    bar : a sentence about the data bar that was left out
+    """
+    found = [Remark(code="data_bar", message=bar)] if bar else []
+    found += examined.remarks
+    if measures.saturated is not None and SATURATED_SHARE < measures.saturated < 1:
+        message = f"{measures.saturated:.0%} of the pixels are at the darkest or lightest value: correct the contrast"
+        found.append(Remark(code="saturated", message=message))
+    if acquisition.lossy:
+        message = "the file was compressed with loss, and its block edges count as structure: save it without loss"
+        found.append(Remark(code="lossy", message=message))
+    return tuple(found)
+
+
+@dataclass
+class _Rows:
+    """Of each row seen so far: whether it is constant, and a number that equal rows share."""
+
+    _constant: list[Array] = field(default_factory=list)
+    _numbers: list[Array] = field(default_factory=list)
+
+    def add(self, block: Array) -> None:
+        self._constant.append(np.all(block == block[:, :1], axis=1))
+        row_bytes = block.shape[1] * block.itemsize // 8 * 8
+        words = np.ascontiguousarray(block[:, : row_bytes // block.itemsize]).view(np.uint64)
+        words = words[:, : len(_WEIGHTS)]  # rows that differ only beyond are compared in full, as all that seem equal
+        self._numbers.append(words @ _WEIGHTS[: words.shape[1]])
+
+    @property
+    def constant(self) -> Array:
+        return np.concatenate(self._constant)
+
+    @property
+    def numbers(self) -> Array:
+        return np.concatenate(self._numbers)
+
+
+def _constant_rows(constant: Array) -> Remark | None:
+    rows = len(constant)
+    if constant.all():
+        where, count = "all", rows
+    else:
+        begin, end = int(np.argmin(constant)), int(np.argmin(constant[::-1]))
+        where, count = ("the last", end) if end >= begin else ("the first", begin)
+    if count < max(LEAST_CONSTANT_ROWS, rows * CONSTANT_SHARE):
+        return None
+    text = f"{where} {count} of {rows} rows are constant" if where != "all" else f"all {rows} rows are constant"
+    return Remark(code="constant_rows", message=f"{text}, as after a scan that was broken off: take the tile again")
+
+
+def _repeated_rows(seen: _Rows, pixels: Pixels, box: Box) -> Remark | None:
+    top, left, _, cols = box
+    if cols < _LEAST_COLS:
+        return None
+    rows = np.flatnonzero(~seen.constant)
+    _, first, which = np.unique(seen.numbers[rows], return_index=True, return_inverse=True)
+    earlier = rows[first[which.ravel()]]
+    again = np.flatnonzero(earlier != rows)
+
+    def row(number: int) -> Array:
+        return pixels[top + number : top + number + 1][0, left : left + cols]
+
+    def repeats(number: int, source: int) -> bool:
+        one = row(number)
+        # Nearly blank rows, black with a few specks, are equal by chance.
+        busy = np.count_nonzero(one[1:] != one[:-1]) >= cols // 8
+        return bool(busy) and np.array_equal(one, row(source))
+
+    for begin in again[:_MOST_COMPARED]:
+        if repeats(int(rows[begin]), int(earlier[begin])):
+            source, number = int(earlier[begin]), int(rows[begin])
+            count = len(again)
+            message = f"row {top + number} repeats row {top + source}" + (f", {count} rows in all" if count > 1 else "")
+            return Remark(code="repeated_rows", message=f"{message}, as after a fault of the grabber: take it again")
+    return None
