@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from loopback.fixtures import (
     pytest_collection_modifyitems,
     pytest_runtest_makereport,
 )
+
+# A shell without job control starts `make test &` with SIGINT ignored. The programs that the tests start, and stop with
+# Ctrl-C, would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 __all__ = ["connections", "loopback", "loopback_session", "pytest_collection_modifyitems", "pytest_runtest_makereport"]
 

@@ -31,9 +31,7 @@ NAMES = (
 )  # fmt: skip
 
 _EXPLICIT = st.sampled_from(NAMES)
-_PIECES = st.sampled_from(
-    ["<", ">", "&", '"', "'", "`", "=", "-", "@", "+", "\x1b[", "\x9b", "\n", "\r", "\t", "\u202e"]
-)
+_PIECES = st.sampled_from([*"<>&\"'`=-@+\n\r\t\x9b\u202e", "\x1b["])
 TEXTS = (
     _EXPLICIT
     | st.text(st.characters(), max_size=30)  # surrogates among them

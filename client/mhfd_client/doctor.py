@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import socket
 import sys
 import urllib.request
@@ -36,6 +37,16 @@ RESULTS_HOST = "compute.amqps.globus.org"
 CONNECT_S = 5.0
 TASKS_PER_GPU = 4
 """`describe` tasks for each GPU, sent at once: almost surely enough for each worker to get one."""
+
+
+REPORT = "please report it, with the output of `mhfd doctor --json`"
+REMEDIES = {
+    "bad_params": "install the same version of mhfd on both sides",
+    "no_backend": "set MHFD_BACKEND to one that works there, such as numpy, or unset it",
+    "cannot_write": "set MHFD_RESULT_DIR to a folder that the worker's user may write to, with room",
+    "not_installed": f"install mhfd {__version__} in the Python that runs the workers, then restart the endpoint",
+}
+"""Code of an error answer -> what to do."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ def _here(*, probe: bool) -> Iterator[Check]:
 
     about = worker.describe()
     for problem in about["problems"]:
-        yield Check("this machine", "WARN", problem, "see the message; scoring goes on")
+        yield Check("this machine", "WARN", problem, _remedy(problem))
     backend, device = about["env"]["backend"], about["env"]["device"]
     if backend == "numpy":
         yield Check("backend", "WARN", "numpy: correct but slow", install_hint("cpu"))
@@ -104,9 +115,23 @@ def _here(*, probe: bool) -> Iterator[Check]:
     )
 
 
+def _remedy(problem: str) -> str:
+    """The remedy for a problem that `describe` found: "what was asked: error", or a sentence that names a variable."""
+    what = problem.partition(":")[0]
+    if what in ("gpus", "gpu driver", "device_uuid") or problem.startswith("a GPU driver"):
+        return "run nvidia-smi as the user of this process, and mend what it complains of; until then processors score"
+    if what == "backend":
+        return REMEDIES["no_backend"]
+    if what == "scratch":
+        return REMEDIES["cannot_write"]
+    if variable := re.search(r"MHFD_[A-Z_]+", problem):
+        return f"correct {variable[0]} where the process is started, then start it again"
+    return REPORT
+
+
 def _probe(answer: Json) -> Check:
     if error := answer.get("error"):
-        return Check("probe tile", "FAIL", error["message"], "see the message")
+        return Check("probe tile", "FAIL", error["message"], REMEDIES.get(error["code"], REPORT))
     found = f"{answer['features']} of {answer['expected']} features, {answer['warm_ms']:.0f} ms"
     if not answer["ok"]:
         return Check("probe tile", "FAIL", found, "the kernel miscounts on this device: please report it, with --json")
@@ -120,7 +145,7 @@ def _there(config: Config, name: str, deadline_s: float) -> Iterator[Check]:
     try:
         entry = config.endpoint(name)
     except ConfigError as error:
-        yield Check("configuration", "FAIL", str(error), "see the message")
+        yield Check("configuration", "FAIL", str(error), "correct the file, and check it with `mhfd config validate`")
         return
     if not isinstance(entry, GlobusEndpoint):
         return
@@ -159,7 +184,8 @@ def _registered(config: Config, entry: GlobusEndpoint) -> Check | None:
     try:
         records = {record.name: record.sha256 for record in registry.load(file)}
     except registry.RegistryError as error:
-        return Check("functions.json", "FAIL", str(error), "see the message")
+        remedy = "restore it from a backup, or register again and give the administrator the new allowed_functions"
+        return Check("functions.json", "FAIL", str(error), remedy)
     changed = [each for each, known in records.items() if each in registry.FUNCTIONS and known != _sha256(each)]
     if changed:
         remedy = "run `mhfd register`, and give the endpoint's administrator the new allowed_functions"
@@ -214,7 +240,8 @@ def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Ch
         yield Check("sign-in", "FAIL", str(error), "run `mhfd warmup --endpoint NAME` to sign in")
         return
     except (MhfdError, TimeoutError) as error:
-        yield Check("service", "FAIL", _sentence(error), "see the message; then try again")
+        remedy = "check the network, https_proxy and the endpoint's uuid in the configuration, then try again"
+        yield Check("service", "FAIL", _sentence(error), remedy)
         return
     if not status.online:
         remedy = "ask its administrator to start it; tasks sent meanwhile wait for it"
@@ -227,7 +254,7 @@ def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Ch
         yield Check("worker", "FAIL", _sentence(error), "look at the endpoint's logs; see also deploy/README.md")
         return
     if refused := about.get("error"):
-        yield Check("worker", "FAIL", refused["message"], "see the message")
+        yield Check("worker", "FAIL", refused["message"], f"on the endpoint: {REMEDIES.get(refused['code'], REPORT)}")
         return
     yield from _versions(about)
     yield from _roots(about)
@@ -268,7 +295,7 @@ def _versions(about: Json) -> Iterator[Check]:
         )
     yield Check("worker's backend", "PASS", f"{about['env']['backend']} on {about['env']['device']} of {about['host']}")
     for problem in about["problems"]:
-        yield Check("worker", "WARN", problem, "see the message, on the endpoint")
+        yield Check("worker", "WARN", problem, f"on the endpoint: {_remedy(problem)}")
 
 
 def _roots(about: Json) -> Iterator[Check]:

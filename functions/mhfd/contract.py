@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Any, Literal, TypeVar, get_args
 
-from mhfd.text import visible
+from mhfd.text import shown, visible
 
 T = TypeVar("T")
 
@@ -174,20 +174,20 @@ class FocusParams:
         for name in ("min_t", "max_t", "saturate", "k_noise"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e9:
-                raise ParamsError(f"{name} must be a number from -1e9 to 1e9, not {value!r}")
+                raise ParamsError(f"{name} must be a number from -1e9 to 1e9, not {shown(value)}")
             object.__setattr__(self, name, float(value))  # 1 and 1.0 are the same parameters
         for name in ("n_scales", "max_gpu_bytes", "max_host_bytes"):
             value = getattr(self, name)
             if name != "n_scales" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ParamsError(f"{name} must be a whole number of at least 1, not {value!r}")
+                raise ParamsError(f"{name} must be a whole number of at least 1, not {shown(value)}")
         for name in ("exclude_top_px", "exclude_bottom_px"):
             value = getattr(self, name)
             if name == "exclude_bottom_px" and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_EXCLUDED_PX:
-                raise ParamsError(f"{name} must be a whole number from 0 to {MAX_EXCLUDED_PX}, not {value!r}")
+                raise ParamsError(f"{name} must be a whole number from 0 to {MAX_EXCLUDED_PX}, not {shown(value)}")
         if self.n_scales > MAX_SCALES:
             raise ParamsError(f"n_scales must be at most {MAX_SCALES}, not {self.n_scales}")
         if not 0 < self.min_t < self.max_t:
@@ -447,7 +447,7 @@ def read_result(given: object) -> FocusResult:
     row = _object(given, "a result")
     if row.get("schema") != SCHEMA:
         raise ResultError(
-            f"a result of schema {row.get('schema')!r:.40} cannot be read; this mhfd reads schema {SCHEMA}"
+            f"a result of schema {shown(row.get('schema'))} cannot be read; this mhfd reads schema {SCHEMA}"
         )
     status = _one_of(row, "status", Status)
     if status is None:
@@ -503,10 +503,10 @@ def read_acquisition(told: object) -> Acquisition:
     """The settings in a JSON object or null; missing keys are null, unknown ones are ignored; or `ResultError`."""
     given = _object({} if told is None else told, "acquisition")
     if not isinstance(lossy := given.get("lossy"), bool | None):
-        raise ResultError(f"lossy must be true or false, not {lossy!r:.40}")
+        raise ResultError(f"lossy must be true or false, not {shown(lossy)}")
     stage_um = _list(given, "stage_um", _number)
     if stage_um is not None and len(stage_um) != 3:
-        raise ResultError(f"stage_um must be three numbers, not {given['stage_um']!r:.40}")
+        raise ResultError(f"stage_um must be three numbers, not {shown(given['stage_um'])}")
     return Acquisition(
         format=_text(given, "format"),
         lossy=bool(lossy),
@@ -524,7 +524,7 @@ def _timing(row: dict[str, Any]) -> Timing:
 
 def _object(given: object, what: str) -> dict[str, Any]:
     if not isinstance(given, dict):
-        raise ResultError(f"{what} must be an object, not {given!r:.40}")
+        raise ResultError(f"{what} must be an object, not {shown(given)}")
     return given
 
 
@@ -539,7 +539,7 @@ def _text(given: dict[str, Any], key: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
-        raise ResultError(f"{key} must be a string of at most {_MAX_TEXT} characters, not {value!r:.40}")
+        raise ResultError(f"{key} must be a string of at most {_MAX_TEXT} characters, not {shown(value)}")
     return storable(value)
 
 
@@ -563,7 +563,7 @@ def _number(given: dict[str, Any], key: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
-        raise ResultError(f"{key} must be a finite number, not {value!r:.40}")
+        raise ResultError(f"{key} must be a finite number, not {shown(value)}")
     return float(value)
 
 
@@ -574,7 +574,7 @@ def _count(given: dict[str, Any], key: str) -> int | None:
     if isinstance(value, float) and value.is_integer():  # 3127.0, as some programs write it
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MAX_COUNT:
-        raise ResultError(f"{key} must be a whole number from 0 to 2^53, not {value!r:.40}")
+        raise ResultError(f"{key} must be a whole number from 0 to 2^53, not {shown(value)}")
     return value
 
 
@@ -583,7 +583,7 @@ def _list(given: dict[str, Any], key: str, read: Callable[[dict[str, Any], str],
     if value is None:
         return None
     if not isinstance(value, list | tuple):
-        raise ResultError(f"{key} must be a list, not {value!r:.40}")
+        raise ResultError(f"{key} must be a list, not {shown(value)}")
     found = [read({key: each}, key) for each in value]
     if any(each is None for each in found):
         raise ResultError(f"{key} has a null in it")
@@ -595,7 +595,7 @@ def _shape(row: dict[str, Any]) -> tuple[int, int] | None:
     if shape is None:
         return None
     if len(shape) != 2:
-        raise ResultError(f"shape must be two whole numbers, not {row['shape']!r:.40}")
+        raise ResultError(f"shape must be two whole numbers, not {shown(row['shape'])}")
     return shape[0], shape[1]
 
 
@@ -604,7 +604,7 @@ def _picture(row: dict[str, Any]) -> tuple[int, int, int, int] | None:
     if picture is None:
         return None
     if len(picture) != 4:
-        raise ResultError(f"picture must be four whole numbers, not {row['picture']!r:.40}")
+        raise ResultError(f"picture must be four whole numbers, not {shown(row['picture'])}")
     return picture[0], picture[1], picture[2], picture[3]
 
 
@@ -625,7 +625,7 @@ def _verdict(row: dict[str, Any]) -> Verdict | None:
 def _one_of(row: dict[str, Any], key: str, allowed: Any) -> Any:
     value = row.get(key)
     if value is not None and value not in get_args(allowed):
-        raise ResultError(f"{key} must be one of {', '.join(get_args(allowed))}, not {value!r:.40}")
+        raise ResultError(f"{key} must be one of {', '.join(get_args(allowed))}, not {shown(value)}")
     return value
 
 

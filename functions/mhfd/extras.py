@@ -30,7 +30,7 @@ def _requirement(extra: str, origin: dict[str, Any] | None) -> str:
         return f'".[{extra}]" in a checkout of mhfd'
     url, editable = str(origin.get("url", "")), (origin.get("dir_info") or {}).get("editable")
     if not url:
-        return f'"mhfd[{extra}]"'
+        return f'"mhfd[{extra}]" (with --find-links FOLDER if mhfd came from a folder of wheels)'
     if repository := origin.get("vcs_info"):
         commit = repository.get("commit_id")
         return f'"mhfd[{extra}] @ {repository.get("vcs", "git")}+{url}{f"@{commit}" if commit else ""}"'

@@ -56,6 +56,14 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def shown(value: object, most: int = 40) -> str:
+    """A value from outside in a message: cut, and safe to ask for."""
+    try:
+        return f"{value!r:.{most}}"
+    except (ValueError, RecursionError):  # a number of thousands of digits, lists within lists
+        return f"a {type(value).__name__} too long to show"
+
+
 def counted(n: int, one: str, many: str | None = None) -> str:
     """A number with its noun: "1 tile", "2 tiles"; `many` is the plural where that is not `one` with an s."""
     return f"{n} {one if n == 1 else many or f'{one}s'}"

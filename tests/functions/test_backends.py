@@ -71,7 +71,7 @@ def test_a_driver_without_cupy_is_told_of(monkeypatch: pytest.MonkeyPatch, caplo
 
 def test_numba_named_but_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     without("numba", monkeypatch)
-    with pytest.raises(BackendError, match=r'pip install "mhfd\[cpu\]"'):
+    with pytest.raises(BackendError, match=r"pip install .*\[cpu\]"):
         select_backend("numba")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import nbformat
 import pytest
 from click.testing import CliRunner, Result
 
+from loopback.broker import wait_until
+from loopback.endpoint import Endpoint
 from mhfd import registry
 from mhfd_client.cli import main
 from mhfd_client.simulate import RunPlan, simulate_run
@@ -19,7 +22,8 @@ from mhfd_client.simulate import RunPlan, simulate_run
 if TYPE_CHECKING:
     from loopback.stack import Loopback
 
-NOTEBOOK = Path(__file__).parents[2] / "examples" / "score_with_uuid.ipynb"
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "examples" / "score_with_uuid.ipynb"
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -108,9 +112,50 @@ def test_options_for_this_machine_are_refused_with_an_endpoint(
     assert invoke("score", tmp_path / "a.tif", "--endpoint", "here", *option).exit_code == 2
 
 
+@pytest.fixture
+def shipped(configured: Path, loopback: Loopback) -> Iterator[Endpoint]:
+    """A shipped endpoint folder as an administrator sets it up; in the configuration "here" is it."""
+    endpoint = Endpoint(
+        configured / "home",
+        loopback.environment,
+        source=ROOT / "endpoint_configs" / "cpu",
+        worker_environment={"PYTHONPATH": str(ROOT / "functions")},
+    )
+    block = registry.allowed_functions_block(registry.load(configured / "functions.json"))
+    settings = endpoint.folder / "config.yaml"
+    settings.write_text(
+        settings.read_text(encoding="utf-8").replace("allowed_functions: []\n", block), encoding="utf-8"
+    )
+    endpoint.start()
+    try:
+        wait_until(lambda: loopback.service.cloud.online(endpoint.id), 60, "the endpoint is online")
+        (configured / "config.toml").write_text(
+            f'[endpoints.here]\nuuid = "{endpoint.id}"\nfunctions_file = "functions.json"\n', encoding="utf-8"
+        )
+        yield endpoint
+    finally:
+        loopback.close_executors()
+        endpoint.stop()
+
+
+def test_the_bare_cell_is_that_of_the_page_and_needs_nothing_of_mhfd() -> None:
+    cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+    page = (ROOT / "docs" / "endpoints.md").read_text(encoding="utf-8")
+    documented = page.split("<!-- bare -->\n```python\n")[1].split("```")[0]
+    bare = next(i for i, cell in enumerate(cells) if "submit_to_registered_function" in cell.source)
+    assert cells[bare].source.startswith(documented.replace('["/scratch/em/run/s0001_r0_c0.tif"]', "tiles[:2]").strip())
+    imported = [
+        line for cell in cells[: bare + 1] for line in cell.source.splitlines() if line.startswith(("from", "import"))
+    ]
+    assert not [line for line in imported if "mhfd" in line]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_notebook_runs(configured: Path, loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MHFD_ENDPOINT_UUID", loopback.endpoint_id)
+def test_the_notebook_runs_on_a_shipped_endpoint(
+    configured: Path, shipped: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its allow-list refuses all but JSON, which the notebook's bare way once overlooked."""
+    monkeypatch.setenv("MHFD_ENDPOINT_UUID", shipped.id)
     monkeypatch.setenv("MHFD_ENDPOINT", "here")
     monkeypatch.setenv("MHFD_FUNCTIONS", str(configured / "functions.json"))
     monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel shows pictures in the notebook

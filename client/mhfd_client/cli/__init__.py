@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from mhfd._version import __version__
-from mhfd.contract import MhfdError, ParamsError
+from mhfd.contract import ExitCode, MhfdError, ParamsError
 from mhfd.text import visible
 from mhfd_client.cli.options import FileTrouble, Refusal
 
@@ -73,6 +73,9 @@ class _Group(click.Group):
             refusal = Refusal(str(error))
             refusal.exit_code = error.exit_code
             raise refusal from error
+        except (KeyboardInterrupt, EOFError, click.Abort):  # click would exit with 1, which means "out of focus found"
+            click.echo("Interrupted.", err=True)
+            ctx.exit(ExitCode.INTERRUPTED)
         except OSError as error:
             if error.filename is None:  # a closed pipe, say: click knows what to do
                 raise

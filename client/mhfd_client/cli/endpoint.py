@@ -25,10 +25,14 @@ from mhfd_client.cli.options import (
 @click.option("--public", is_flag=True, help="Let anyone call them, on endpoints that allow it.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None:
-    """Register new and changed functions, write functions.json, print the block for an endpoint's config.yaml."""
-    from mhfd.registry import run_register
+    """Register new and changed functions, write functions.json, print the block for an endpoint's config.yaml.
 
-    report = run_register(path, group=group, public=public, dry_run=dry_run)
+    Exit code: 0; 2 the file or the group cannot be used, 69 Globus is out of reach, 77 somebody has to sign in.
+    """
+    from mhfd.registry import run_register
+    from mhfd_client.compute.registrar import SignedInRegistrar
+
+    report = run_register(path, group=group, public=public, dry_run=dry_run, client=SignedInRegistrar())
     plan = report.plan
     for what, names in (("new", plan.new), ("changed", plan.changed), ("unchanged", plan.unchanged)):
         if names:

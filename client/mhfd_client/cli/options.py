@@ -21,6 +21,21 @@ OUT_FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 STDOUT = Path("-")
 
 
+class Existing(click.Path):
+    """A file or folder to read; where it is missing, a similar one is named."""
+
+    def __init__(self, *, file_okay: bool = True) -> None:
+        super().__init__(exists=True, file_okay=file_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from mhfd_client.files.near import did_you_mean, is_missing
+
+        if is_missing(value):
+            what = "file or folder" if self.file_okay else "folder"
+            self.fail(f"{value}: no such {what}{did_you_mean(value, folder=not self.file_okay)}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Bytes(click.ParamType):
     """A size in bytes, with a unit if wanted: 500000000, 500MB, 2GiB."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from mhfd.contract import ExitCode
-from mhfd_client.cli.options import FILE, FOLDER, say
+from mhfd_client.cli.options import FILE, FOLDER, Existing, say
 
 
 class Speed(click.ParamType):
@@ -30,7 +30,7 @@ class Speed(click.ParamType):
 
 
 @click.command()
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=Existing(file_okay=False))
 @click.option("--into", type=FOLDER, required=True, help="The folder to fill; nothing in it is overwritten.")
 @click.option("--speed", type=Speed(), help="Times the original speed, like 10x; max: no waiting.  [default: 10x]")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Tiles a second, instead of --speed.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -75,6 +77,7 @@ def score(
         say(sentence, err=True)
     if not files:
         raise click.UsageError(f"no image files in {', '.join(paths)}")
+    missing = _missing(paths, files)
     for file in (csv_file, html_file):
         if file not in (None, STDOUT):
             check_writable(file)
@@ -102,7 +105,7 @@ def score(
 
         with Client(endpoint, config=config_file, on_notice=partial(say, err=True)) as client:
             results, interrupted = terminal.collect(client.map(files, params), len(files))
-    results = with_identical_frames(judge(results))
+    results = with_identical_frames(judge(_with_hints(results, missing)))
     try:
         # Files first: a closed pipe ends the command when it prints.
         _write_files(results, csv_file, html_file, title=" ".join(paths), params=params)
@@ -116,6 +119,35 @@ def score(
         say(f"Interrupted: {done} done, the others were not scored.", err=True)
         sys.exit(ExitCode.INTERRUPTED)
     sys.exit(_exit_code(results, fail_on_oof))
+
+
+def _missing(paths: Sequence[str], files: Sequence[str]) -> dict[str, str]:
+    """Path that leads nowhere -> the end of a message, with the name that was probably meant.
+
+    Raises
+    ------
+    UsageError
+        No path leads anywhere, and none is the name of an image: that is one failed tile.
+    """
+    from mhfd_client.files.names import is_image_name
+    from mhfd_client.files.near import did_you_mean, is_missing
+
+    nowhere = set(paths).intersection(files)  # a folder or a pattern that matches is not among the files
+    missing = {path: "" if glob.has_magic(path) else did_you_mean(path) for path in nowhere if is_missing(path)}
+    images = [path for path in missing if is_image_name(Path(path).name) and not glob.has_magic(path)]
+    if missing.keys() >= set(paths) and not images:
+        what = {path: "no file matches" if glob.has_magic(path) else "no such file or folder" for path in missing}
+        raise click.UsageError(" ".join(f"{path}: {what[path]}{missing[path]}" for path in dict.fromkeys(paths)))
+    return missing
+
+
+def _with_hints(results: Sequence[FocusResult], missing: Mapping[str, str]) -> list[FocusResult]:
+    return [
+        replace(row, error=replace(row.error, message=f"{row.error.message}{missing[row.path]}"))
+        if row.error and row.error.code == "not_found" and row.path in missing
+        else row
+        for row in results
+    ]
 
 
 def _refuse_mixed_output(*, as_json: bool, csv_file: Path | None, html_file: Path | None) -> None:

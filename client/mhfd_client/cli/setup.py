@@ -111,14 +111,15 @@ def config() -> None:
 def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
     """Show each value in effect, and where it is set. That is a flag, the environment, the file or the default."""
     from mhfd_client.config import load_config, resolve
+    from mhfd_client.config.check import examine_environment
     from mhfd_client.config.show import effective
     from mhfd_client.config.toml import toml
     from mhfd_client.views import terminal
 
     whole = load_config(config_file)
     settings = resolve(whole, profile, {"config": config_file})
-    for notice in settings.notices:
-        say(f"Warning: {notice}", err=True)
+    for finding in examine_environment(whole, settings):
+        say(f"Warning: {finding.problem}", err=True)
     values = list(effective(whole, settings))
     if as_json:
         terminal.print_plain({each.key: {"value": each.value, "origin": each.origin} for each in values})
@@ -132,20 +133,21 @@ def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
 @config.command()
 @click.argument("file", type=FILE, required=False)
 def validate(file: Path | None) -> None:
-    """Print "ok", or what is wrong, line by line. FILE is by default your configuration.
+    """Print "ok", or what is wrong, line by line, in FILE, by default your configuration, and in the environment.
 
     Exit code: 0 ok, though there may be warnings; 78 it cannot be used.
     """
-    from mhfd_client.config import ConfigError, load_config
-    from mhfd_client.config.check import examine
+    from mhfd_client.config import ConfigError, load_config, resolve
+    from mhfd_client.config.check import examine, examine_environment
 
     try:
         whole = load_config(file)
+        settings = resolve(whole, flags={"config": file})
     except ConfigError as error:
         for line in error.problems or (error,):
             say(f"error: {line}", err=True)
         sys.exit(error.exit_code)
-    findings = examine(whole)
+    findings = [*examine(whole), *examine_environment(whole, settings)]
     for each in findings:
         say(f"{'error' if each.fatal else 'warning'}: {each.problem}", err=True)
     if any(each.fatal for each in findings):

@@ -7,14 +7,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
+from difflib import get_close_matches
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from mhfd.contract import ExitCode
+from mhfd.contract import ErrorCode, ExitCode
 from mhfd.text import counted
-from mhfd_client.cli.options import FOLDER, OUT_FILE, STDOUT, Command, config_option, out_file, say, with_options
+from mhfd_client.cli.options import (
+    FOLDER,
+    OUT_FILE,
+    STDOUT,
+    Command,
+    Existing,
+    config_option,
+    out_file,
+    say,
+    with_options,
+)
 from mhfd_client.ledger.model import State
 
 if TYPE_CHECKING:
@@ -183,18 +194,41 @@ def retry(
 ) -> None:
     """Take up tiles of the run in folder DIR again: in the running watch, or in the next one.
 
-    Exit code: 0, also when there is nothing to do; 69 the ledger is out of reach, 78 there is no such run.
+    Exit code: 0, also when there is nothing to do; 2 a --tile or --code that none has, and nothing was changed; 69 the
+    ledger is out of reach, 78 there is no such run.
     """
     if not failed and not stalled:
         raise click.UsageError("say which: --failed, --stalled, or both")
     with _opened(where, config_file, readonly=False) as ledger:
         run = _run(ledger, folder)
+        if paths or codes:
+            chosen = [kind for kind, wanted in (("failed", failed), ("stalled", stalled)) if wanted]
+            _refuse_unknown(ledger, run, chosen, codes, paths)
         n = ledger.retry(run.run_id, failed=failed, stalled=stalled, codes=codes or None, paths=paths or None)
     say(f"{counted(n, 'tile')} of {run.root} will be taken up again", err=True)
 
 
+def _refuse_unknown(
+    ledger: Ledger, run: Run, chosen: list[Any], codes: tuple[str, ...], paths: tuple[str, ...]
+) -> None:
+    """Refuse names of tiles that are not among those chosen, and codes that nobody has heard of."""
+    from mhfd_client.config.base import nearest
+
+    rows = [row for kind in chosen for row in ledger.take(run.run_id, kind, 2**62, order="newest", now=time.time())]
+    tiles = {name: PurePath(name).name for row in rows for name in (row.path, row.name)}
+    known = {*get_args(ErrorCode), *(row.error_code for row in rows if row.error_code)}
+    for path in paths:
+        if path not in tiles:
+            near = [name for name, last in tiles.items() if last == path] or get_close_matches(path, tiles, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; `mhfd status --all` lists them"
+            raise click.UsageError(f"{run.root} has no {' or '.join(chosen)} tile {path}{hint}")
+    for code in codes:
+        if code not in known:
+            raise click.UsageError(f"no failure has the code {code}; {nearest(code, known)}")
+
+
 @click.command()
-@click.argument("spools", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="SPOOL...")
+@click.argument("spools", nargs=-1, required=True, type=Existing(), metavar="SPOOL...")
 @click.option("--run", "folder", type=FOLDER, metavar="DIR", help="Folder of the run.  [default: the run opened last]")
 @click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object and nothing else.")

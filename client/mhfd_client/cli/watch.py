@@ -16,6 +16,7 @@ import click
 from mhfd.contract import ExitCode, MhfdError
 from mhfd.text import counted, is_unicode
 from mhfd_client.cli.options import FOLDER, config_option, say
+from mhfd_client.files.near import did_you_mean
 from mhfd_client.files.order import Order
 from mhfd_client.naming.protocol import LayoutName
 
@@ -89,9 +90,12 @@ def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run:
         if wait:
             assembly.wait_for_folder(chosen, _tell, lambda: stop.asked)
         if not stop.asked and not chosen.is_dir():
-            raise click.UsageError(f"{chosen}: no such folder; --wait-for-folder waits until it exists")
+            near = did_you_mean(chosen, folder=True)
+            raise click.UsageError(f"{chosen}: no such folder{near or ';'} --wait-for-folder waits until it exists")
         if not is_unicode(str(chosen.resolve())):
-            raise click.UsageError(f"{chosen}: its name is not valid UTF-8, so no ledger can hold it; rename the folder")
+            raise click.UsageError(
+                f"{chosen}: its name is not valid UTF-8, so no ledger can hold it; rename the folder"
+            )
         if dry_run:
             _print_plan(assembly.plan_watch(chosen, config, settings))
             return

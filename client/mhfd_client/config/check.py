@@ -13,6 +13,7 @@ from mhfd_client.config.base import ConfigError, Problem, nearest
 from mhfd_client.config.load import line_of, read_text
 from mhfd_client.config.model import Config
 from mhfd_client.config.profile import Profile
+from mhfd_client.config.settings import VARIABLES, Settings
 from mhfd_client.files.names import is_image_name
 
 LOOKED_AT = 2000
@@ -32,6 +33,16 @@ def examine(config: Config) -> list[Finding]:
     found = [*((each, True) for each in _mistakes(config)), *((each, False) for each in _doubts(config))]
     text = read_text(Path(config.source)) if found and config.source else ""
     return [Finding(replace(each, line=line_of(text, each.place)), fatal) for each, fatal in found]
+
+
+def examine_environment(config: Config, settings: Settings) -> list[Finding]:
+    """Mistakes and doubtful settings in the variables of the environment that have taken effect."""
+    found = [Finding(Problem((), notice), fatal=False) for notice in settings.notices]
+    variable, endpoint = settings.origins["endpoint"], settings.profile.endpoint
+    if variable in VARIABLES and config.entry(endpoint) is None:
+        hint = nearest(endpoint, config.names)
+        found.append(Finding(Problem((), f"{variable}: there is no endpoint '{endpoint}'; {hint}"), fatal=True))
+    return found
 
 
 def _mistakes(config: Config) -> Iterator[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Protocol, TypeVar, get_args
 from uuid import UUID
@@ -20,14 +21,14 @@ from mhfd_client.naming import LayoutName, detect
 T = TypeVar("T")
 Table = TypeVar("Table", bound=BaseModel)
 
-FOLDER = "1. Which folder does the microscope write to?"
-LAYOUT = f"2. Which layout? {', '.join(get_args(LayoutName)).replace('regex', 'regex PATTERN')}"
-ENDPOINT = "3. Where to score? local (this machine), or the UUID of an endpoint (NAME=UUID to name it)"
+FOLDER = "Which folder does the microscope write to?"
+LAYOUT = f"Which layout? {', '.join(get_args(LayoutName)).replace('regex', 'regex PATTERN')}"
+ENDPOINT = "Where to score? local (this machine), or the UUID of an endpoint (NAME=UUID to name it)"
 WAY = """\
-4. How do tiles get there?
+How do tiles get there?
    inline (inside the task), shared PATH (the same disk: this folder's path on the endpoint),
    or globus DESTINATION_COLLECTION SOURCE_COLLECTION"""
-LEDGER = "5. Where to keep the ledger? A file on a disk of this machine, or postgresql://USER@HOST/DATABASE"
+LEDGER = "Where to keep the ledger? A file on a disk of this machine, or postgresql://USER@HOST/DATABASE"
 
 
 class Ask(Protocol):
@@ -37,7 +38,7 @@ class Ask(Protocol):
 
 
 def interview(given: Mapping[str, str | None], ask: Ask) -> Answers:
-    """Ask at most five questions, in order; skip those that `given` answers.
+    """Ask at most five questions, numbered as they are asked; skip those that `given` answers.
 
     Parameters
     ----------
@@ -49,9 +50,11 @@ def interview(given: Mapping[str, str | None], ask: Ask) -> Answers:
         A given text is not valid; the message names the flag.
     """
 
+    numbers = count(1)
+
     def answer(flag: str, question: str, usual: str | None, understand: Callable[[str], T]) -> T:
         if not (text := given.get(flag)):
-            return ask(question, usual, understand)
+            return ask(f"{next(numbers)}. {question}", usual, understand)
         try:
             return understand(text)
         except ValueError as error:

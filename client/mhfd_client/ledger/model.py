@@ -206,7 +206,7 @@ class Summary:
     identical : tiles with the same pixels as an earlier one of another name
     waiting_since : when the tile that has waited longest was seen
     last_scored_at : when the last result came
-    recent, window_s : results of the last `window_s` seconds
+    recent, window_s : results of the last `window_s` seconds: a few minutes, or since the first of them
     heartbeat, heartbeat_at : the pipeline's last sign of life
     left_out : folders and files that the watch could not take; the watch knows this, the ledger does not
     """

@@ -24,6 +24,9 @@ _OF_A_FOLDER = (
 ROWS_AT_ONCE = 1000
 NAMES_AT_ONCE = 1000
 WINDOW_S = 300.0
+LEAST_WINDOW_S = 10.0
+"""Of two batches of results within a shorter time nothing could be said of their rate."""
+
 WAITING: tuple[Queue, ...] = ("seen", "ready", "sending", "staged", "submitted")
 
 
@@ -50,7 +53,12 @@ class Reading(Core):
         return self._tiles("t.tile_id IN @ids ORDER BY t.tile_id", listed(tile_ids))
 
     def summary(self, run_id: int, now: float | None = None, window_s: float = WINDOW_S) -> Summary:
-        """A run in numbers; fast for a run of any length."""
+        """A run in numbers; fast for a run of any length.
+
+        Parameters
+        ----------
+        window_s : time over which results are counted, or since the first of them
+        """
         now = time.time() if now is None else now
         counts: Counter[State] = Counter()
         gone = superseded = stalled = 0
@@ -66,6 +74,9 @@ class Reading(Core):
                 stalled += n if is_stalled else 0
         last = self._ask("SELECT scored_at FROM result WHERE run_id = ? ORDER BY scored_at DESC LIMIT 1", run_id)
         heartbeat, heartbeat_at = self._noted(run_id, "heartbeat") or (None, None)
+        recent, first_at = self._recent(run_id, now - window_s)
+        if first_at is not None and first_at < last[0][0]:  # results that came together say nothing of a rate
+            window_s = min(window_s, max(LEAST_WINDOW_S, now - first_at))
         return Summary(
             run_id=run_id,
             counts=counts,
@@ -76,9 +87,7 @@ class Reading(Core):
             missing=self._count("SELECT COUNT(*) FROM missing WHERE run_id = ?", run_id),
             waiting_since=self._waiting_since(run_id),
             last_scored_at=last[0][0] if last else None,
-            recent=self._count(
-                "SELECT COUNT(*) FROM result WHERE run_id = ? AND scored_at >= ?", run_id, now - window_s
-            ),
+            recent=recent,
             window_s=window_s,
             heartbeat=heartbeat,
             heartbeat_at=heartbeat_at,
@@ -87,6 +96,13 @@ class Reading(Core):
                 run_id,
             ),
         )
+
+    def _recent(self, run_id: int, since: float) -> tuple[int, float | None]:
+        """The number of results from a time on, and when the first of them came."""
+        ((count, first_at),) = self._ask(
+            "SELECT COUNT(*), MIN(scored_at) FROM result WHERE run_id = ? AND scored_at >= ?", run_id, since
+        )
+        return count, first_at
 
     def _waiting_since(self, run_id: int) -> float | None:
         oldest = [

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 
 from mhfd.contract import FocusParams
+from mhfd_client.files.near import nearest_folder
 from mhfd_client.ledger.core import POSITION, Core, dumps, numbers_of, position_of
 from mhfd_client.ledger.database import Record
 from mhfd_client.ledger.model import Json, LedgerBusyError, LedgerError, Missing, Run
@@ -57,8 +58,10 @@ class Runs(Core):
                 return run
         if not runs:
             raise LedgerError(f"{self.name} has no runs yet: `mhfd watch DIR` begins one; --ledger names another")
+        near = nearest_folder(which, (run.root for run in runs)) if isinstance(which, str) else None
         folders = ", ".join(dict.fromkeys(run.root for run in runs[:5]))
-        raise LedgerError(f"{self.name} has no run of {which}; it has runs of {folders}")
+        hint = f"did you mean {near}?" if near else f"it has runs of {folders}"
+        raise LedgerError(f"{self.name} has no run of {which}; {hint}")
 
     @contextmanager
     def lease(self, run_id: int) -> Generator[None, None, None]:

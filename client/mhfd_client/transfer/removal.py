@@ -60,7 +60,7 @@ class Removal:
                 self._submit(service, about)
         except TransferError as error:
             kept = counted(len(self._copies), "copy of a scored tile stays", "copies of scored tiles stay")
-            log.warning("%s in place: %s", kept, error)
+            log.warning("%s at the endpoint: %s", kept, error)
 
     def _submit(self, service: Service, about: Submission) -> None:
         copies = self._copies[:FILES]

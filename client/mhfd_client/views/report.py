@@ -156,7 +156,8 @@ def _with_features(row: FocusResult, params: FocusParams) -> Picture | None:
     file, page = split_page(row.path)
     try:
         tile = read_tile(file, page)
-        features = find_features(file, params, page=page, pixel_size_nm=row.pixel_size_nm)
+        backend = "numpy" if row.provenance.backend == "numpy" else "auto"  # an endpoint's GPU may not be here
+        features = find_features(file, params, backend, page=page, pixel_size_nm=row.pixel_size_nm)
         side = min(CROP_PX, *tile.pixels.shape)
         top, left = ((n - side) // 2 for n in tile.pixels.shape)
         shown = tile.pixels[top : top + side][:, left : left + side]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -18,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from mhfd.contract import FocusResult, Verdict, split_page
+from mhfd.contract import Failure, FocusResult, Verdict, split_page
 from mhfd.text import cell, counted, json_text, visible
 from mhfd_client.files.whole import as_text
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mhfd_client.doctor import Check
 
 ROWS_ON_A_TERMINAL = 40
+NAMED = 3  # of tiles that failed for the same reason
 
 VERDICT_STYLES: dict[Verdict, str] = {
     "in_focus": "green",
@@ -111,15 +113,35 @@ def print_table(results: Sequence[FocusResult], *, show_all: bool) -> None:
         if folder:
             console.print(Text(f"in {visible(folder)}", "dim"), soft_wrap=True)
         console.print(_table(rows, folder, narrow=console.width < 110))
-        for row in rows:
-            if row.error:
-                where = "" if row.path in row.error.message else f"{row.path}: "
-                why = f"failed: {where}{row.error.message} ({row.error.code})"
-                console.print(Text(visible(why), VERDICT_STYLES["failed"]), soft_wrap=True)
+        for why in _reasons(rows, folder):
+            console.print(Text(visible(why), VERDICT_STYLES["failed"]), soft_wrap=True)
     if len(rows) < len(results):
         hidden = counted(len(results) - len(rows), "tile")
         console.print(Text(f"{hidden} not shown; --all lists every one, --csv writes them to a file."), soft_wrap=True)
     console.print(Text(summary(results)), soft_wrap=True)
+
+
+def _reasons(rows: Sequence[FocusResult], folder: str) -> Iterator[str]:
+    """A line for each reason why tiles failed: with the tile if it is the only one, else with the first of them."""
+    alike: dict[tuple[str, str], list[tuple[FocusResult, Failure]]] = {}
+    for row in rows:
+        if row.error:
+            reason = re.sub(r"\d+", "0", _nameless(row.path, row.error.message))  # sizes differ from file to file
+            alike.setdefault((row.error.code, reason), []).append((row, row.error))
+    for group in alike.values():
+        row, error = group[0]
+        if len(group) == 1:
+            where = "" if row.path in error.message else f"{row.path}: "
+            yield f"failed: {where}{error.message} ({error.code})"
+            continue
+        names = ", ".join(each.path[len(folder) :] for each, _ in group[:NAMED])
+        more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
+        yield f"failed: {len(group)} tiles: {_nameless(row.path, error.message)} ({error.code}): {names}{more}"
+
+
+def _nameless(path: str, message: str) -> str:
+    names = "|".join(re.escape(name) for name in (path, split_page(path)[0]))
+    return re.sub(rf"(?<!\w)(?:{names})(?!\w)", "the file", message)
 
 
 def common_folder(paths: Sequence[str]) -> str:

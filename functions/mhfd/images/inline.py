@@ -35,6 +35,7 @@ from mhfd.extras import install_hint
 from mhfd.images.files import DEFAULT_MAX_PIXELS, Tile
 from mhfd.images.grey import grey_tile, kernel_dtype
 from mhfd.images.picture import Box
+from mhfd.text import shown
 
 Array = NDArray[Any]
 
@@ -148,14 +149,6 @@ def declared_bytes(given: object) -> int:
     except TileError:
         return 0
     return math.prod(shape) * max(dtype.itemsize, kernel_dtype(dtype).itemsize)
-
-
-def shown(value: object, most: int = 40) -> str:
-    """A value from outside in a message: cut, and safe to ask for."""
-    try:
-        return f"{value!r:.{most}}"
-    except (ValueError, RecursionError):  # a number of thousands of digits, lists within lists
-        return f"a {type(value).__name__} too long to show"
 
 
 def available_codecs() -> tuple[str, ...]:

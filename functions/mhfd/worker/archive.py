@@ -28,9 +28,9 @@ from typing import Any
 
 from mhfd._version import __version__
 from mhfd.contract import FocusParams, FocusResult, ParamsError, TileError
-from mhfd.images.inline import shown
 from mhfd.lines import Row, append, numbered_lines
 from mhfd.scoring.tile import Job
+from mhfd.text import shown
 from mhfd.worker import device
 from mhfd.worker.find import Pattern, find
 from mhfd.worker.lock import BusyError, Lock

@@ -12,9 +12,10 @@ from typing import Any
 from mhfd import images
 from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError, page_path
 from mhfd.images import Tile, count_tiles
-from mhfd.images.inline import declared_bytes, decode_tile, shown
+from mhfd.images.inline import declared_bytes, decode_tile
 from mhfd.scoring import stream
 from mhfd.scoring.tile import Job, Scorer
+from mhfd.text import shown
 from mhfd.worker import device, limits
 from mhfd.worker.places import readable_path, writable_path
 from mhfd.worker.rows import Rows, Spool

@@ -156,7 +156,7 @@ def test_alerts_and_notices_of_a_watch_are_made_visible(name: str, capsys: pytes
         ["score", "a.tif", "--n-scales", ESCAPE],
         ["score", "a.tif", "--endpoint", ESCAPE],
         ["score", "a.tif", "--csv", f"/dev/null/{ESCAPE}"],
-        ["score", "a.tif", "--config", ESCAPE],
+        ["status", "--config", ESCAPE],
         ["status", "--ledger", ESCAPE],
         ["export", "--since", ESCAPE],
         ["replay", ESCAPE, "--into", "x"],

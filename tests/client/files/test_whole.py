@@ -48,7 +48,9 @@ def test_line_ends_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
-    write_whole(tmp_path / f"{'t' * 251}.csv", "x")
+    file = tmp_path / f"{'t' * 251}.csv"
+    write_whole(file, "x")
+    assert file.read_text() == "x"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="rights of POSIX")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,9 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def old(file: Path) -> Ledger:
-    return open_ledger(file)
+def old(file: Path) -> Iterator[Ledger]:
+    with open_ledger(file) as opened:
+        yield opened
 
 
 def test_every_tile_is_in_the_state_that_it_was_in(old: Ledger) -> None:

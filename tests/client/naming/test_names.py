@@ -123,7 +123,7 @@ def test_a_huge_number_is_no_section(digits: str) -> None:
 def test_any_name_is_read_without_a_fault(layout: str, path: str) -> None:
     position = open_layout(layout).position(path)
     numbers = () if position is None else (position.section, *position.cell)
-    assert all(number is None or 0 <= number < 2**63 for number in numbers)  # what a database can hold
+    assert all(number is None or 0 <= number < 2**63 for number in numbers)  # the ledger can hold it
 
 
 @settings(deadline=None)

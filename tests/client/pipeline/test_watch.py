@@ -132,6 +132,96 @@ def test_bad_tile_is_a_failed_row_and_stops_nothing(run: Path, config: Config, l
     assert rows(ledger)["s0000/s0000_r0_c2.tif"].error_code == "colour"
 
 
+def test_a_bad_page_is_a_failed_row_and_the_others_are_scored(tmp_path: Path, config: Config, ledger: Path) -> None:
+    colour = np.stack([tile(0), tile(1), tile(2)], axis=-1).astype(np.float32)  # as deep as the others
+    nan = tile(3).astype(np.float32)
+    nan[5, 5] = np.nan
+    dark = tile(4)
+    dark[SIDE_PX // 2 :] = 0
+    file = tmp_path / "run" / "stack.tif"
+    file.parent.mkdir()
+    with tifffile.TiffWriter(file) as writer:
+        for image in (colour, tile(5), nan, dark, tile(6)):
+            kind = "rgb" if image.ndim == 3 else "minisblack"
+            writer.write(image, photometric=kind, contiguous=False, metadata=None)
+    watch_once(tmp_path / "run", config, ledger)
+    found = rows(ledger)
+    assert [(found[f"stack.tif#page={k}"].state, found[f"stack.tif#page={k}"].error_code) for k in range(5)] == [
+        ("failed", "colour"), ("scored", None), ("failed", "not_finite"), ("failed", "truncated"), ("scored", None)
+    ]  # fmt: skip
+
+
+def test_a_dark_last_page_holds_the_others_back_only_for_a_while(tmp_path: Path, config: Config, ledger: Path) -> None:
+    write(tmp_path / "run", "stack.tif", np.stack([tile(0), np.zeros_like(tile(1))]))
+    watch_once(tmp_path / "run", config, ledger)
+    assert states(ledger) == {"stack.tif#page=0": "scored", "stack.tif#page=1": "failed"}
+    with open_ledger(ledger) as opened:
+        opened.retry(opened.find_run().run_id, failed=True)
+    watch_once(tmp_path / "run", config, ledger)  # a person says that it is so
+    assert states(ledger) == {"stack.tif#page=0": "scored", "stack.tif#page=1": "scored"}
+
+
+def test_a_preview_in_front_does_not_fail_the_tile(tmp_path: Path, config: Config, ledger: Path) -> None:
+    preview = np.stack([tile(0)[::2, ::2], tile(1)[::2, ::2], tile(2)[::2, ::2]], axis=-1)
+    file = tmp_path / "run" / "s0001_r0_c0.tif"
+    file.parent.mkdir()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(preview, photometric="rgb", contiguous=False, metadata=None)
+        writer.write(tile(3).astype(np.uint16) * 200, photometric="minisblack", contiguous=False, metadata=None)
+    watch_once(tmp_path / "run", config, ledger)
+    assert states(ledger) == {"s0001_r0_c0.tif": "scored"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no change time")
+def test_a_tile_taken_again_with_the_same_size_and_time_is_noticed(
+    tmp_path: Path, config: Config, ledger: Path
+) -> None:
+    found = []
+    for k in (1, 2):
+        new = write(tmp_path / "run", "new.part", tile(k))
+        os.utime(new, (1.7e9, 1.7e9))
+        new.replace(tmp_path / "run" / "s0001_r0_c0.tif")
+        watch_once(tmp_path / "run", config, ledger)
+        (row,) = rows(ledger).values()
+        found.append((row.generation, row.size, (row.result or {})["vollath_f4"]))
+    (first, size, score), (second, same_size, other_score) = found
+    assert (first, second, same_size) == (1, 2, size)
+    assert other_score != score
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a right there")
+def test_a_link_that_is_not_followed_is_told(run: Path, config: Config, ledger: Path) -> None:
+    (run / "also").symlink_to("s0001")
+    (run / "elsewhere").symlink_to("../more")
+    write(run.parent / "more", "s0009_r0_c0.tif", tile(9))
+    told = watch_once(run, config, ledger)
+    assert [each for each in told if "left out" in each] == [
+        "left out: also is a link to s0001, where its files are taken"
+    ]
+    assert len(states(ledger)) == 5
+    assert states(ledger)["elsewhere/s0009_r0_c0.tif"] == "scored"
+
+
+@pytest.mark.parametrize(("tiles", "code"), [(0, 3), (1, 0)])
+def test_files_of_other_formats_are_told_and_alone_they_are_no_success(tmp_path: Path, tiles: int, code: int) -> None:
+    from click.testing import CliRunner
+
+    from mhfd_client.cli import main
+
+    (tmp_path / "run").mkdir()
+    for name in ("a.dm4", "b.dm4", "c.mrc"):
+        (tmp_path / "run" / name).write_bytes(b"pixels")
+    for k in range(tiles):
+        write(tmp_path / "run", f"s0001_r0_c{k}.tif", tile(k))
+    environment = {"MHFD_SETTLE_S": "0.1", "MHFD_LEDGER": str(tmp_path / "l.db")}
+    watched = CliRunner(env=environment).invoke(main, ["watch", str(tmp_path / "run"), "--once"])
+    assert watched.exit_code == code, watched.output
+    assert "3 files of formats that mhfd does not read (.dm4, .mrc): export them as TIFF" in watched.stderr
+    scored = CliRunner().invoke(main, ["score", str(tmp_path / "run")])
+    assert scored.exit_code == (0 if tiles else 2)
+    assert "3 files of formats that mhfd does not read (.dm4, .mrc): export them as TIFF" in scored.stderr
+
+
 def test_second_watch_finds_nothing_to_do(run: Path, config: Config, ledger: Path) -> None:
     watch_once(run, config, ledger)
     before = rows(ledger)

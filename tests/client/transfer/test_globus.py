@@ -433,4 +433,4 @@ def test_closing_while_the_service_is_out_of_reach_is_told_in_the_log(
     move.service.kill()
     with caplog.at_level(logging.WARNING):
         transfer.close()
-    assert "stay where they are" in caplog.text
+    assert "1 copy of a scored tile stays at the endpoint" in caplog.text

@@ -74,13 +74,12 @@ class Page(HTMLParser):
 
 def results_named(path: str, other: str, verdict: str) -> list[FocusResult]:
     """A sharp tile, an alarm and a failure: every part of the report has something to show."""
-    rows = [
+    return [
         row(f"1{path}", other=other),
         row(f"2{path}", other=other, verdict="astigmatic", focus_score=0.5),
         row(f"3{path}", other=other, message=f"{path}: {other}"),
         row(f"4{path}", other=other, focus_score=None, verdict=verdict),
     ]
-    return rows
 
 
 def page_of(path: str, other: str, title: str, kind: str, verdict: str) -> Page:

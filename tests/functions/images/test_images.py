@@ -441,7 +441,7 @@ for path in sys.argv[1:]:
         read_tile(path)
         print("read")
     except TileError as error:
-        print(error.code, "mhfd[codecs]" in error.message)
+        print(error.code, "[codecs]" in error.message)
 """
 
 

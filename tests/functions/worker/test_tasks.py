@@ -141,7 +141,7 @@ def test_a_missing_codec_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(inline, "_imagecodecs", lambda: None)
     answer = score_inline([encode_tile(tissue(), "raw") | {"codec": "jpegls"}], QUICK)
     assert codes(answer) == ["missing_codec"]
-    assert "mhfd[codecs]" in answer["rows"][0]["error"]["message"]
+    assert "[codecs]" in answer["rows"][0]["error"]["message"]
 
 
 def test_files_are_scored_by_path(tmp_path: Path) -> None:
