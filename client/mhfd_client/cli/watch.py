@@ -93,9 +93,7 @@ def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run:
             near = did_you_mean(chosen, folder=True)
             raise click.UsageError(f"{chosen}: no such folder{near or ';'} --wait-for-folder waits until it exists")
         if not is_unicode(str(chosen.resolve())):
-            raise click.UsageError(
-                f"{chosen}: its name is not valid UTF-8, so no ledger can hold it; rename the folder"
-            )
+            raise click.UsageError(f"{chosen}: a name that is not UTF-8 fits in no ledger; rename the folder")
         if dry_run:
             _print_plan(assembly.plan_watch(chosen, config, settings))
             return

@@ -379,9 +379,10 @@ class Dispatcher:
         self._health.forget_trouble()
         name = self._compute.name
         reason = f"is {self._health.status}" if self._health.offline else "cannot be reached"
+        waiting = counted(self._tiles_open(), "tile has", "tiles have")
         self._fail_all(
             EndpointUnavailableError(
-                f"endpoint '{name}' {reason}, and {counted(self._tiles_open(), 'tile has', 'tiles have')} waited for {self._patience_s:.0f} s; "
+                f"endpoint '{name}' {reason}, and {waiting} waited for {self._patience_s:.0f} s; "
                 f"look at `mhfd doctor --endpoint {name}`, raise limits.patience_s, or score on local"
             )
         )

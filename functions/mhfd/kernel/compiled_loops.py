@@ -42,7 +42,7 @@ def compiled_sum(function: _F) -> _F:
     return made
 
 
-class _FirstRun(event.Listener):  # type: ignore[misc]
+class _FirstRun(event.Listener):
     """Logs, once a process, that the loops are compiled since no earlier run has left their machine code on disk.
 
     numba reports a compilation only when it found nothing in its cache. A new type of pixels compiles two loops in

@@ -361,4 +361,4 @@ def test_a_folder_whose_name_no_ledger_can_hold_is_refused(tmp_path: Path) -> No
     folder.mkdir()
     done = mhfd("watch", folder, "--once", "--ledger", tmp_path / "l.db")
     assert done.returncode == 2
-    assert rb"Mess\xe9: its name is not valid UTF-8" in done.stderr
+    assert rb"Mess\xe9: a name that is not UTF-8 fits in no ledger" in done.stderr

@@ -120,10 +120,10 @@ def test_no_step_forgets_what_the_ledger_did_not_take(run: Path, monkeypatch: py
     monkeypatch.setattr("mhfd_client.pipeline.runner.FIRST_PAUSE_S", 0.02)
     method, refusals = getattr(Ledger, step), [LedgerFullError("make room"), LedgerFullError("make room")]
 
-    def full_at_first(*arguments: Any) -> Any:
+    def full_at_first(*arguments: Any, **options: Any) -> Any:
         if refusals:
             raise refusals.pop()
-        return method(*arguments)
+        return method(*arguments, **options)
 
     monkeypatch.setattr(Ledger, step, full_at_first)
     (run.parent / "config.toml").write_text(FAST)
