@@ -263,7 +263,16 @@ class _Reader(ast.NodeVisitor):
 
     @staticmethod
     def _is_binary(name: str, node: ast.Call, keywords: dict[str | None, ast.expr]) -> bool:
-        if name == "open" and isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) in ("os", "Image"):
+        if (
+            name == "open"
+            and isinstance(node.func, ast.Attribute)
+            and ast.unparse(node.func.value)
+            in (
+                "os",
+                "Image",
+                "self._connection",
+            )
+        ):
             return True  # another open
         if name in ("read_text", "TextIOWrapper"):
             return name == "read_text" and len(node.args) == 1

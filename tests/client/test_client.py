@@ -269,7 +269,7 @@ def test_nothing_hangs_when_ctrl_c_ends_the_program(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert err.strip().endswith("KeyboardInterrupt")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 def _wait_until_ready(process: subprocess.Popen[str]) -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import click
 
 from mhfd.contract import ExitCode
+from mhfd.text import visible
 from mhfd_client.cli.options import FILE, config_option, say
 
 T = TypeVar("T")
@@ -92,9 +93,9 @@ def _prompt(question: str, usual: str | None, understand: Callable[[str], T]) ->
         try:
             return understand(text)
         except ValueError as error:
-            raise click.UsageError(str(error)) from error  # asked again
+            raise click.UsageError(visible(str(error))) from error  # asked again
 
-    click.echo(question)
+    say(question)
     answer: T = click.prompt("  ", default=usual, value_proc=understood, prompt_suffix="> ")
     return answer
 
