@@ -62,7 +62,8 @@ class _FirstRun(event.Listener):
         pass
 
 
-event.register("numba:compile", _FirstRun())
+FIRST_RUN = _FirstRun()
+event.register("numba:compile", FIRST_RUN)
 
 
 @compiled

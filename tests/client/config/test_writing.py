@@ -20,7 +20,13 @@ from hypothesis import strategies as st
 from mhfd_client.cli import main
 from mhfd_client.config import Config, ConfigError, default_path, load_config, parse_config
 from mhfd_client.config.describe import TABLES, json_schema, keys
-from mhfd_client.config.interview import understand_endpoint, understand_layout, understand_path, understand_way
+from mhfd_client.config.interview import (
+    interview,
+    understand_endpoint,
+    understand_layout,
+    understand_path,
+    understand_way,
+)
 from mhfd_client.config.load import tomllib
 from mhfd_client.config.toml import toml, toml_key
 from mhfd_client.config.writing import Answers, Way, configuration, next_commands, write
@@ -258,6 +264,28 @@ def test_five_questions_are_asked_of_a_person_and_again_when_not_understood(nobo
     assert config.ledger is None
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"--endpoint": "local"},
+        {"--endpoint": str(ENDPOINT)},
+        {"--folder": "em", "--layout": "auto", "--endpoint": "local"},
+        {},
+    ],
+)
+def test_questions_are_numbered_as_they_are_asked(nobody: Path, given: dict[str, str]) -> None:
+    """On this machine there is no question of a way, and none is asked that a flag answers."""
+    asked: list[str] = []
+
+    def usual(question: str, usual: str | None, understand: Any) -> Any:
+        asked.append(question)
+        return understand(usual or "em")
+
+    interview(given, usual)
+    assert [question.partition(". ")[0] for question in asked] == [str(n + 1) for n in range(len(asked))]
+    assert asked
+
+
 def test_a_uuid_without_a_name_gets_one() -> None:
     assert understand_endpoint(str(ENDPOINT)) == ("hpc", ENDPOINT)
 
@@ -352,6 +380,26 @@ def test_validate_says_ok(configured: Path) -> None:
 
 def test_validate_without_a_file_says_ok() -> None:
     assert invoke("config", "validate").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("MHFD_SETTLES_S", "3", "did you mean 'MHFD_SETTLE_S'?"),
+        ("MHFD_SETTLE_S", "three", "MHFD_SETTLE_S: settle_s: Input should be a valid number"),
+        ("MHFD_ENDPOINT", "locl", "MHFD_ENDPOINT: there is no endpoint 'locl'; did you mean 'local'?"),
+        ("MHFD_PROFILE", "merlyn", "MHFD_PROFILE: there is no profile named 'merlyn'"),
+        ("MHFD_LEDGER", "mysql://host/db", "MHFD_LEDGER: a ledger is a file"),
+    ],
+)
+def test_show_and_validate_tell_the_same_of_the_environment(
+    configured: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert told in invoke("config", "show", "--config", configured).stderr
+    validated = invoke("config", "validate", configured)
+    assert told in validated.stderr
+    assert validated.exit_code == (0 if name == "MHFD_SETTLES_S" else 78)
 
 
 def test_validate_lists_every_mistake_with_its_line(configured: Path) -> None:

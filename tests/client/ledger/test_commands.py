@@ -124,6 +124,23 @@ def test_status_shows_the_rate_of_the_last_minutes(ledger: Ledger, run: Run, wal
     assert json.loads(invoke("status", "--json").stdout)["per_minute"] == 2.0
 
 
+def test_the_rate_of_a_young_run_is_that_since_its_first_result(
+    ledger: Ledger, run: Run, walk: Walk, make_scored: Make
+) -> None:
+    for k in range(48):
+        ledger.store([(walk(f"{k}.tif", "submitted"), make_scored("", "p"))], 1000.0 + 0.4 * k)
+    found = ledger.summary(run.run_id, now=1019.2)
+    assert found.window_s == pytest.approx(19.2)
+    assert found.recent / found.window_s * 60 == pytest.approx(150)
+    assert ledger.summary(run.run_id, now=2000.0).recent == 0  # the rate of the last minutes, not of the run
+
+
+def test_two_results_at_once_are_no_high_rate(ledger: Ledger, run: Run, walk: Walk, make_scored: Make) -> None:
+    for k in range(2):
+        ledger.store([(walk(f"{k}.tif", "submitted"), make_scored("", "p"))], 1000.0 + 0.01 * k)
+    assert ledger.summary(run.run_id, now=1000.02).window_s == 10.0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_status_follows_until_ctrl_c(run: Run) -> None:
     command = [sys.executable, "-m", "mhfd_client", "status", "--follow", "--json"]
@@ -222,6 +239,36 @@ def test_retry_has_failed_tiles_done_again(ledger: Ledger, run: Run, walk: Walk)
     walk("a.tif", "failed")
     assert invoke("retry", "--failed").stderr.startswith("1 tile of")
     assert ledger.summary(run.run_id).counts["failed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [("s1/b.tiff", "did you mean s1/b.tif?"), ("b.tif", "did you mean s1/b.tif?"), ("xx", "`mhfd status --all`")],
+)
+def test_retry_of_a_tile_that_did_not_fail_is_refused_as_a_whole(
+    ledger: Ledger, run: Run, walk: Walk, asked: str, hint: str
+) -> None:
+    walk("s1/a.tif", "scored")
+    walk("s1/b.tif", "failed")
+    result = invoke("retry", "--failed", "--tile", "s1/b.tif", "--tile", asked)
+    assert result.exit_code == 2
+    assert f"has no failed tile {asked}; {hint}" in result.stderr
+    assert ledger.summary(run.run_id).counts["failed"] == 1
+
+
+def test_retry_of_a_failed_tile_by_its_name(ledger: Ledger, run: Run, walk: Walk) -> None:
+    walk("a.tif", "failed")
+    walk("b.tif", "failed")
+    assert invoke("retry", "--failed", "--stalled", "--tile", "b.tif").exit_code == 0
+    assert ledger.summary(run.run_id).counts["failed"] == 1
+
+
+def test_retry_of_a_mistyped_code_is_refused(ledger: Ledger, run: Run, walk: Walk) -> None:
+    walk("a.tif", "failed")
+    result = invoke("retry", "--failed", "--code", "not_an_imag")
+    assert result.exit_code == 2
+    assert "no failure has the code not_an_imag; did you mean 'not_an_image'?" in result.stderr
+    assert invoke("retry", "--failed", "--code", "worker_lost").exit_code == 0  # there is just none
 
 
 def test_retry_wants_to_know_which(run: Run) -> None:
