@@ -60,8 +60,9 @@ def score(
     """Score image files, folders (recursively) and glob patterns.
 
     The verdict compares a tile with the others in its folder. Exit code: 0 all scored, 1 out-of-focus tiles found
-    (--fail-on-oof), 2 wrong usage, 3 some tiles failed, 69 the endpoint is out of reach, 75 a file could not be
-    written, 77 somebody has to sign in, 78 no such endpoint, 130 interrupted (what is done is printed).
+    (--fail-on-oof), 2 wrong usage or no such file or folder, 3 some tiles failed, 69 the endpoint is out of reach,
+    75 a file could not be written, 77 somebody has to sign in, 78 no such endpoint, 130 interrupted (what is done is
+    printed).
     """
     params = FocusParams.from_dict(measure)
     _refuse_mixed_output(as_json=as_json, csv_file=csv_file, html_file=html_file)

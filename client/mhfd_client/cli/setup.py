@@ -95,7 +95,8 @@ def _prompt(question: str, usual: str | None, understand: Callable[[str], T]) ->
         except ValueError as error:
             raise click.UsageError(visible(str(error))) from error  # asked again
 
-    say(question)
+    for line in question.splitlines():
+        say(line)
     answer: T = click.prompt("  ", default=usual, value_proc=understood, prompt_suffix="> ")
     return answer
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from multiprocessing import get_context, parent_process
@@ -34,6 +34,7 @@ TASKS_PER_WORKER = 2  # one runs while the next is on its way to the process
 ASK_FOR_GPUS_S = 10.0
 
 _spawning = threading.Lock()
+_until_the_end = ExitStack()  # of a worker
 
 
 class LocalCompute:
@@ -245,7 +246,7 @@ def _begin(environment: dict[str, str], tells_first_run: bool) -> None:
     os.environ.update(environment)
     os.environ.setdefault("MHFD_MAX_PIXELS", str(DEFAULT_MAX_PIXELS))  # the worker's own limit is for others' tasks
     if tells_first_run:
-        first_run_on_screen().__enter__()  # for as long as this process lives
+        _until_the_end.enter_context(first_run_on_screen())
     threading.Thread(target=_end_with_parent, name="mhfd-parent", daemon=True).start()
 
 

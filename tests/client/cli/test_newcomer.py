@@ -198,6 +198,21 @@ def test_of_the_workers_the_first_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     silent.close()
 
 
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_worker_goes_on_to_say_so_if_it_is_asked_to(tells: bool) -> None:
+    script = (
+        "import gc, sys\n"
+        "from mhfd_client import logs\n"
+        "from mhfd_client.compute import local\n"
+        "sys.stderr.isatty = lambda: True\n"
+        f"local._begin({{}}, {tells})\n"
+        "gc.collect()\n"
+        "print(logs.is_first_run_on_screen())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tells}\n"
+
+
 # --- The demo -------------------------------------------------------------------------------------------------------
 
 

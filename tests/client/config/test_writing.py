@@ -257,6 +257,7 @@ def test_five_questions_are_asked_of_a_person_and_again_when_not_understood(nobo
         os.close(terminal)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"(\d)\. (?=[WH])", done.stdout) == ["1", "2", "3", "4", "5"]
+    assert "4. How do tiles get there?\n   inline" in done.stdout
     config = load_config()
     profile = config.profile_named(None)
     assert (profile.folder, profile.layout, profile.endpoint) == (nobody / "em", "sbemimage", "dgx")
