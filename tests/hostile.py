@@ -6,7 +6,7 @@ import os
 
 from hypothesis import strategies as st
 
-from mhfd.contract import Failure, FocusParams, FocusResult, Provenance
+from mhfd.contract import Failure, FocusParams, FocusResult, Provenance, Remark
 
 NAMES = (
     "<img src=x onerror=alert(1)>.tif",
@@ -50,5 +50,6 @@ def row(path: str = "t.tif", *, message: str | None = None, other: str = "cpu", 
         "shape": (4, 4), "dtype": "uint8", "features": 3, "features_per_mpx": 3.0, "features_by_scale": (3,),
         "scales_px": (1.0,), "focus_score": 2.0, "noise": 0.01, "content": 0.9, "anisotropy": 0.1, "saturated": 0.0,
         "vollath_f4": -0.001, "verdict": "in_focus", "confidence": 0.9,
+        "remarks": (Remark(code="identical_frame", message=f"the pixels of {other}"),),
     }  # fmt: skip
     return FocusResult(path=path, status="scored", provenance=about, **{**measures, **given})  # type: ignore[arg-type]

@@ -158,7 +158,7 @@ def _there(config: Config, name: str, deadline_s: float) -> Iterator[Check]:
         return
     yield Check("globus-compute-sdk", "PASS", sdk)
     yield from _network(entry)
-    if (sign_in := _sign_in()).level == "FAIL":
+    if (sign_in := _sign_in(name)).level == "FAIL":
         yield sign_in
         return
     compute = open_compute(name, entry)
@@ -218,7 +218,7 @@ def _port(name: str, host: str, port: int, remedy: str) -> Check:
         return Check(name, "FAIL", f"{host}:{port} is out of reach ({error})", remedy)
 
 
-def _sign_in() -> Check:
+def _sign_in(name: str) -> Check:
     """Check for a sign-in, without asking for one."""
     if os.environ.get("GLOBUS_COMPUTE_CLIENT_ID"):
         if os.environ.get("GLOBUS_COMPUTE_CLIENT_SECRET"):
@@ -227,7 +227,7 @@ def _sign_in() -> Check:
     from globus_compute_sdk.sdk.auth.globus_app import get_globus_app
 
     if get_globus_app().login_required():
-        return Check("sign-in", "FAIL", "nobody is signed in here", "run `mhfd warmup --endpoint NAME` to sign in")
+        return Check("sign-in", "FAIL", "nobody is signed in here", f"run `mhfd warmup --endpoint {name}` to sign in")
     return Check("sign-in", "PASS", "signed in")
 
 
@@ -237,7 +237,7 @@ def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Ch
         yield sign_in
         status = compute.status().result(deadline_s)
     except SignInNeededError as error:
-        yield Check("sign-in", "FAIL", str(error), "run `mhfd warmup --endpoint NAME` to sign in")
+        yield Check("sign-in", "FAIL", str(error), f"run `mhfd warmup --endpoint {compute.name}` to sign in")
         return
     except (MhfdError, TimeoutError) as error:
         remedy = "check the network, https_proxy and the endpoint's uuid in the configuration, then try again"

@@ -27,7 +27,8 @@ HAVE_RESULTS: tuple[State, ...] = ("scored", "failed")
 ROWS_IN_A_GROUP = 20_000  # of a Parquet file
 FOLDERS_REMEMBERED = 64
 
-# Column -> its type in Parquet. First those that `mhfd score --csv` has, in that order.
+# Column -> its type in Parquet. First those that `mhfd score --csv` has, in that order; `remarks`, which 0.1.0 did not
+# have, comes last in both.
 COLUMNS = {
     "path": "string", "status": "string", "verdict": "string", "confidence": "double", "focus_score": "double",
     "features": "int64", "features_per_mpx": "double", "characteristic_scale_px": "double", "noise": "double",
@@ -36,6 +37,7 @@ COLUMNS = {
     "state": "string", "generation": "int64", "page": "int64", "section": "int64", "grid": "int64", "row": "int64",
     "col": "int64", "tile": "int64", "height": "int64", "width": "int64", "seen_at": "time", "scored_at": "time",
     "attempts": "int64", "backend": "string", "device": "string", "mhfd": "string", "tile_sha256": "string",
+    "remarks": "string",
 }  # fmt: skip
 
 
@@ -120,6 +122,7 @@ def flat(row: TileRow, result: Json | None) -> dict[str, Any]:
         "device": about.get("device"),
         "mhfd": about.get("mhfd"),
         "tile_sha256": row.tile_sha256,
+        "remarks": " ".join(remark["code"] for remark in known.get("remarks") or ()),
     }
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from mhfd.contract import Failure, FocusResult, Verdict, split_page
+from mhfd.contract import FocusResult, Verdict, split_page
 from mhfd.text import cell, counted, json_text, visible
 from mhfd_client.files.whole import as_text
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mhfd_client.doctor import Check
 
 ROWS_ON_A_TERMINAL = 40
-NAMED = 3  # of tiles that failed for the same reason
+NAMED = 3  # of tiles that one sentence is about
 
 VERDICT_STYLES: dict[Verdict, str] = {
     "in_focus": "green",
@@ -89,13 +89,14 @@ def print_json(results: Sequence[FocusResult]) -> None:
 
 
 def write_csv(results: Sequence[FocusResult], out: IO[bytes]) -> None:
-    """Write one line per tile: the scalar measures, then the error's code and message."""
+    """Write one line per tile: the scalar measures, the error's code and message, the codes of the remarks."""
     with as_text(out) as file:
         writer = csv.writer(file)
-        writer.writerow((*CSV_COLUMNS, "error_code", "error_message"))
+        writer.writerow((*CSV_COLUMNS, "error_code", "error_message", "remarks"))
         for row in results:
             error = (row.error.code, row.error.message) if row.error else ("", "")
-            writer.writerow(map(cell, (*(getattr(row, name) for name in CSV_COLUMNS), *error)))
+            remarks = " ".join(remark.code for remark in row.remarks)
+            writer.writerow(map(cell, (*(getattr(row, name) for name in CSV_COLUMNS), *error, remarks)))
 
 
 def print_table(results: Sequence[FocusResult], *, show_all: bool) -> None:
@@ -113,30 +114,39 @@ def print_table(results: Sequence[FocusResult], *, show_all: bool) -> None:
         if folder:
             console.print(Text(f"in {visible(folder)}", "dim"), soft_wrap=True)
         console.print(_table(rows, folder, narrow=console.width < 110))
-        for why in _reasons(rows, folder):
-            console.print(Text(visible(why), VERDICT_STYLES["failed"]), soft_wrap=True)
+        failures = [(row.path, row.error.code, row.error.message) for row in rows if row.error]
+        for line in _sentences("failed", failures, folder):
+            console.print(Text(visible(line), VERDICT_STYLES["failed"]), soft_wrap=True)
+    remarks = [(row.path, remark.code, remark.message) for row in results for remark in row.remarks]
+    for line in _sentences("remark", remarks, folder):
+        console.print(Text(visible(line), "yellow"), soft_wrap=True)
     if len(rows) < len(results):
         hidden = counted(len(results) - len(rows), "tile")
         console.print(Text(f"{hidden} not shown; --all lists every one, --csv writes them to a file."), soft_wrap=True)
     console.print(Text(summary(results)), soft_wrap=True)
 
 
-def _reasons(rows: Sequence[FocusResult], folder: str) -> Iterator[str]:
-    """A line for each reason why tiles failed: with the tile if it is the only one, else with the first of them."""
-    alike: dict[tuple[str, str], list[tuple[FocusResult, Failure]]] = {}
-    for row in rows:
-        if row.error:
-            reason = re.sub(r"\d+", "0", _nameless(row.path, row.error.message))  # sizes differ from file to file
-            alike.setdefault((row.error.code, reason), []).append((row, row.error))
-    for group in alike.values():
-        row, error = group[0]
+def _sentences(what: str, told: Iterable[tuple[str, str, str]], folder: str) -> Iterator[str]:
+    """A line for each thing told of tiles: with the tile if it is the only one, else with the first of them.
+
+    Parameters
+    ----------
+    what : the word that each line begins with
+    told : of each: the tile's path, a code, a sentence
+    """
+    alike: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for path, code, message in told:
+        reason = re.sub(r"\d+", "0", _nameless(path, message))  # sizes differ from file to file
+        alike.setdefault((code, reason), []).append((path, message))
+    for (code, _), group in alike.items():
+        path, message = group[0]
         if len(group) == 1:
-            where = "" if row.path in error.message else f"{row.path}: "
-            yield f"failed: {where}{error.message} ({error.code})"
+            where = "" if path in message else f"{path}: "
+            yield f"{what}: {where}{message} ({code})"
             continue
-        names = ", ".join(each.path[len(folder) :] for each, _ in group[:NAMED])
+        names = ", ".join(each.removeprefix(folder) for each, _ in group[:NAMED])
         more = f" and {len(group) - NAMED} more" if len(group) > NAMED else ""
-        yield f"failed: {len(group)} tiles: {_nameless(row.path, error.message)} ({error.code}): {names}{more}"
+        yield f"{what}: {len(group)} tiles: {_nameless(path, message)} ({code}): {names}{more}"
 
 
 def _nameless(path: str, message: str) -> str:

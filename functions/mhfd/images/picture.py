@@ -12,6 +12,7 @@ from tifffile import TiffPage
 
 from mhfd.contract import FocusParams, TileError
 from mhfd.images.metadata.header import ODD, decoded, raw, sections
+from mhfd.images.metadata.others import tescan_lines
 from mhfd.images.metadata.quantity import positive
 from mhfd.kernel.pixels import BLOCK_BYTES, Pixels
 
@@ -130,8 +131,8 @@ def _tescan(page: TiffPage, first: TiffPage) -> tuple[int, int] | None:
     home = _home(page, first, 50431)
     if home is None:
         return None
-    lines = raw(home, 50431)[-65536:].decode("latin-1")  # after a preview image
-    heights = set(re.findall(r"^[ \t]*ImageStripSize[ \t]*=[ \t]*(\d{1,6})[ \t]*\r?$", lines, re.MULTILINE))
+    strip = r"^[ \t]*ImageStripSize[ \t]*=[ \t]*(\d{1,6})[ \t]*\r?$"
+    heights = set(re.findall(strip, tescan_lines(home), re.MULTILINE))
     bar = int(heights.pop()) if len(heights) == 1 else 0
     return (page.imagelength - bar, page.imagewidth) if 0 < 2 * bar < page.imagelength else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from mhfd_client.judge import alerts
 from mhfd_client.judge.alerts import Alert, Alerts
 from mhfd_client.judge.identical import with_identical_frames
 from mhfd_client.ledger import Ledger, Run, SeenFile, TileRow, open_ledger
-from mhfd_client.views.export import judged_rows
+from mhfd_client.views.export import export, judged_rows
 
 PARAMS = FocusParams()
 
@@ -208,4 +210,8 @@ def test_export_names_the_earlier_tile_and_status_counts(watch: Watch) -> None:
     (remark,) = remarks["run/b.tif"]
     assert remark["code"] == "identical_frame"
     assert "run/a.tif" in remark["message"]
+    table = io.BytesIO()
+    export(watch.ledger, watch.run, table, "csv")
+    lines = csv.DictReader(io.StringIO(table.getvalue().decode()))
+    assert {line["path"]: line["remarks"] for line in lines} == {"run/a.tif": "", "run/b.tif": "identical_frame"}
     assert watch.ledger.summary(watch.run.run_id).identical == 1

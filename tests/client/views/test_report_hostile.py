@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from hostile import NAMES, TEXTS, row
 from mhfd import find_features
-from mhfd.contract import FocusResult
+from mhfd.contract import FocusResult, Remark
 from mhfd.text import visible
 from mhfd_client.views import report
 from mhfd_client.views.report import render_report, write_report
@@ -165,6 +165,12 @@ def test_each_verdict_has_its_colour_in_the_style_sheet() -> None:
     for verdict, colour in report.COLOURS.items():
         assert f"span.{verdict} {{ background: {colour}; }}" in page.style
     assert {"in_focus", "astigmatic", "failed", "cannot_tell"} <= page.classes
+
+
+def test_a_remark_stands_beside_the_verdict() -> None:
+    remark = Remark(code="constant_rows", message="the last 5 rows are constant")
+    page = render_report([row("a.tif", remarks=(remark,))], title="t")
+    assert "in focus<br>the last 5 rows are constant (constant_rows)</td>" in page
 
 
 @pytest.mark.parametrize("name", NAMES)

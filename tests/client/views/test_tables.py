@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from rich.text import Text
 
 from hostile import NAMES, TEXTS, row
-from mhfd.contract import FocusParams, FocusResult
+from mhfd.contract import FocusParams, FocusResult, Remark
 from mhfd.text import visible
 from mhfd_client.doctor import Check
 from mhfd_client.ledger import Json, open_ledger
@@ -67,6 +67,31 @@ def test_csv_is_a_line_a_tile_and_no_cell_is_a_formula(name: str) -> None:
     numbers = {"-0.001"}
     for each in (cell for cells in found for cell in cells if cell not in numbers):
         assert each.lstrip()[:1] not in tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+
+
+def broken_off(path: str, rows: int) -> FocusResult:
+    return row(path, remarks=(Remark(code="constant_rows", message=f"the last {rows} of 1024 rows are constant"),))
+
+
+def test_a_remark_stands_below_the_table_also_of_a_tile_that_is_in_focus() -> None:
+    out = printed(lambda: terminal.print_table([row("r/a.tif", remarks=()), broken_off("r/b.tif", 512)], show_all=True))
+    assert "remark: r/b.tif: the last 512 of 1024 rows are constant (constant_rows)\n" in out
+
+
+def test_the_same_remark_of_many_tiles_is_one_line() -> None:
+    rows = [broken_off(f"r/{n}.tif", 100 + n) for n in range(5)]
+    out = printed(lambda: terminal.print_table(rows, show_all=True))
+    (line,) = [line for line in out.splitlines() if line.startswith("remark: ")]
+    assert line == (
+        "remark: 5 tiles: the last 100 of 1024 rows are constant (constant_rows): 0.tif, 1.tif, 2.tif and 2 more"
+    )
+
+
+def test_csv_has_the_codes_of_the_remarks() -> None:
+    remarks = (Remark(code="lossy", message="x"), Remark(code="saturated", message="y"))
+    out = io.BytesIO()
+    terminal.write_csv([row("a.tif", remarks=remarks), row("b.tif", remarks=())], out)
+    assert [each["remarks"] for each in csv.DictReader(io.StringIO(out.getvalue().decode()))] == ["lossy saturated", ""]
 
 
 def test_a_negative_number_in_csv_is_a_number() -> None:

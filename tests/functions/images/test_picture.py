@@ -60,8 +60,8 @@ def thermo(code: int = 34682, databar: int = 0, **image: object) -> dict[str, An
     return {"extratags": [(code, 2, 0, "\r\n".join(lines), True)]}
 
 
-def tescan(strip: object) -> dict[str, Any]:
-    text = b"\xff\xd8\xff" + bytes(50) + f"[MAIN]\r\nImageStripSize={strip}\r\nPixelSizeX=5e-9\r\n".encode()
+def tescan(strip: object, preview: int = 50) -> dict[str, Any]:
+    text = b"\xff\xd8\xff" + bytes(preview) + f"[MAIN]\r\nImageStripSize={strip}\r\nPixelSizeX=5e-9\r\n".encode()
     return {"extratags": [(50431, 1, len(text), text, True)]}
 
 
@@ -82,6 +82,7 @@ HEADERS = {
     "Thermo, only the height": thermo(databar=BAR),
     "FEI of the older tag": thermo(34680, ResolutionX=COLS, ResolutionY=ROWS),
     "TESCAN": tescan(BAR),
+    "TESCAN with a large preview": tescan(BAR, preview=3 * 2**20),
 }
 
 

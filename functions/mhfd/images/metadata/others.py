@@ -12,11 +12,15 @@ from mhfd.images.metadata.header import Header, Page, decoded, raw
 from mhfd.images.metadata.quantity import UNREADABLE, nm_per, number, place, positive, square
 
 
+def tescan_lines(page: TiffPage) -> str:
+    """The key=value lines of tag 50431, which follow a preview image."""
+    return raw(page, 50431, last=65536).decode("latin-1")
+
+
 def tescan(page: TiffPage) -> Header:
-    """Tag 50431: a preview image, then key=value lines in SI units."""
+    """Tag 50431, in SI units."""
     told: dict[str, str] = {}
-    lines = raw(page, 50431, last=65536).decode("latin-1")
-    for key, value in re.findall(r"^[ \t]*(\w+)[ \t]*=[ \t]*([^\r\n]*)", lines, re.MULTILINE):
+    for key, value in re.findall(r"^[ \t]*(\w+)[ \t]*=[ \t]*([^\r\n]*)", tescan_lines(page), re.MULTILINE):
         told[key] = value if told.get(key, value) == value else "given twice"
     return Header(
         vendor="tescan",
