@@ -9,7 +9,7 @@ DEMO   ?= .venv-demo
 .PHONY: demo test fuzz soak loopback services lint types check wheel clean
 
 demo: $(DEMO)/installed  ## simulate a run, score it, show verdicts against the truth, write demo/report.html
-	$(DEMO)/bin/mhfd demo --out demo --tile-px 384
+	$(DEMO)/bin/mhfd demo --out demo --tile-px 256
 
 test: $(STAMP) services  ## all tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist loadfile
