@@ -11,7 +11,7 @@ DEMO   ?= .venv-demo
 demo: $(DEMO)/installed  ## simulate a run, score it, show verdicts against the truth, write demo/report.html
 	$(DEMO)/bin/mhfd demo --out demo --tile-px 256
 
-test: $(STAMP) services  ## all tests, on all cores
+test: $(STAMP) services  ## all tests, on all cores; 11 minutes on two
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 fuzz: $(STAMP)  ## damaged images, names, tasks and configurations: MHFD_FUZZ examples each, new ones every time

@@ -26,6 +26,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 __all__ = ["connections", "loopback", "loopback_session", "pytest_collection_modifyitems", "pytest_runtest_makereport"]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """With `-n auto`: more than there are cores, since many tests wait for services and disks."""
+    return (os.cpu_count() or 1) + 2
+
+
 @pytest.fixture(scope="session")
 def em_tile() -> Callable[[str], Path]:
     """A real tile, or a folder of them, by its name under MHFD_EM_TILES, else under shared/em beside the repository."""
