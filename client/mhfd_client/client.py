@@ -27,6 +27,7 @@ from mhfd_client.dispatch import answers
 from mhfd_client.dispatch.dispatcher import Dispatcher
 from mhfd_client.dispatch.pack import Packer, Source, Tile, tile_of, tiles_of
 from mhfd_client.files.whole import write_whole
+from mhfd_client.judge.sections import sections_of
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,8 @@ class Client:
         tiles = [tile for source in _several(sources) for tile in tiles_of(source, checked)]
         self._running().put(tiles)
         try:
-            return judge(tile.future.result() for tile in tiles)
+            rows = [tile.future.result() for tile in tiles]
+            return judge(rows, sections=sections_of([row.path for row in rows]))
         finally:
             for tile in tiles:  # after an exception or Ctrl-C; no effect on finished tiles
                 tile.future.cancel()

@@ -67,11 +67,14 @@ ErrorCode = Literal[
 
 RemarkCode = Literal[
     "data_bar",  # a data bar was left out
+    "border",  # flat margins were left out
     "constant_rows",  # the first or the last rows are constant, as after a scan that was broken off
     "repeated_rows",  # rows repeat earlier ones
     "saturated",  # many pixels at the tile's darkest or lightest value
     "lossy",  # the pixels went through JPEG or the like
+    "charging",  # bright streaks along the rows
     "identical_frame",  # an earlier tile has the same pixels, as when a camera hands out an old frame again
+    "darker_than_neighbours",  # much darker than the tiles around it and before it
 ]
 
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".jpg", ".jpeg"})
@@ -277,7 +280,7 @@ class Acquisition:
     Attributes
     ----------
     format : container, "tiff", "png", "bmp" or "jpeg"; None for an array
-    lossy : True when the pixels went through JPEG: block edges count as structure
+    lossy : True when the pixels went through JPEG, by the file or by their looks: block edges count as structure
     vendor : "zeiss", "fei", "ome", "imagej", ... : whose header the numbers come from
     working_distance_mm, dwell_us, stage_um : millimetres, microseconds, (x, y, z) micrometres
     """
@@ -347,8 +350,18 @@ class FocusResult:
     anisotropy : 0 for equally fine structure in all directions, towards 1 for one-axis blur; None on noise
     saturated : fraction of the pixels at the detector's limits
     vollath_f4 : Vollath's F4 on the normalised tile (Vollath 1987)
+    spectrum : power by frequency and direction, packed (`mhfd.spectrum.Spectrum.unpack`); None without content
     remarks : what a person should know of the tile
-    verdict, confidence, defocus_um : filled in by the client, which knows the tile's run
+    verdict, confidence, defocus_um : filled in by the client, which knows the tile's run; so are the following
+    blur_px : how much wider the tile's point-spread function is than the reference's, as a standard deviation
+        (root of the difference of the variances); 0 where it is no wider
+    blur_nm : the same where the pixel size is known
+    blur_error_px : standard error of blur_px
+    blur_by_direction_px : (4,) of the blur along the rows, at 45 degrees, down the columns, at 135 degrees
+    blur_map_px : (4, 4) by part of the tile; None where nothing can be said
+    worst_block : (row, col) in that map of the most blurred part
+    flag_px : the largest `max_blur_px` at which the tile would still be called out of focus; None where none would
+    reference : which tiles it was compared with
     """
 
     path: str
@@ -370,9 +383,18 @@ class FocusResult:
     anisotropy: float | None = None
     saturated: float | None = None
     vollath_f4: float | None = None
+    spectrum: str | None = None
     verdict: Verdict | None = None
     confidence: float | None = None
     defocus_um: float | None = None
+    blur_px: float | None = None
+    blur_nm: float | None = None
+    blur_error_px: float | None = None
+    blur_by_direction_px: tuple[float | None, ...] | None = None
+    blur_map_px: tuple[tuple[float | None, ...], ...] | None = None
+    worst_block: tuple[int, int] | None = None
+    flag_px: float | None = None
+    reference: str | None = None
     acquisition: Acquisition = field(default_factory=Acquisition)
     remarks: tuple[Remark, ...] = ()
     timing_ms: Timing = field(default_factory=Timing)
@@ -480,9 +502,18 @@ def read_result(given: object) -> FocusResult:
         anisotropy=_number(row, "anisotropy"),
         saturated=_number(row, "saturated"),
         vollath_f4=_number(row, "vollath_f4"),
+        spectrum=_text(row, "spectrum"),
         verdict=_verdict(row),
         confidence=_number(row, "confidence"),
         defocus_um=_number(row, "defocus_um"),
+        blur_px=_number(row, "blur_px"),
+        blur_nm=_number(row, "blur_nm"),
+        blur_error_px=_number(row, "blur_error_px"),
+        blur_by_direction_px=_numbers(row, "blur_by_direction_px"),
+        blur_map_px=_list(row, "blur_map_px", _numbers),
+        worst_block=_worst_block(row),
+        flag_px=_number(row, "flag_px"),
+        reference=_text(row, "reference"),
         acquisition=read_acquisition(row.get("acquisition")),
         remarks=_list(row, "remarks", _remark) or (),
         timing_ms=_timing(row),
@@ -588,6 +619,25 @@ def _list(given: dict[str, Any], key: str, read: Callable[[dict[str, Any], str],
     if any(each is None for each in found):
         raise ResultError(f"{key} has a null in it")
     return tuple(each for each in found if each is not None)
+
+
+def _numbers(given: dict[str, Any], key: str) -> tuple[float | None, ...] | None:
+    """Numbers, some of which may be null."""
+    value = given.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple):
+        raise ResultError(f"{key} must be a list, not {shown(value)}")
+    return tuple(_number({key: each}, key) for each in value)
+
+
+def _worst_block(row: dict[str, Any]) -> tuple[int, int] | None:
+    block = _list(row, "worst_block", _count)
+    if block is None:
+        return None
+    if len(block) != 2:
+        raise ResultError(f"worst_block must be two whole numbers, not {shown(row['worst_block'])}")
+    return block[0], block[1]
 
 
 def _shape(row: dict[str, Any]) -> tuple[int, int] | None:

@@ -25,6 +25,7 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "watch": ("watch", "Score a microscope's folder as it fills."),
     "status": ("tiles", "Show the state of a run: scored, waiting, stalled, missing."),
     "export": ("tiles", "Write the results as a table."),
+    "reference": ("reference", "List, keep or forget the sharp tiles that runs are compared with."),
     "retry": ("tiles", "Take up failed or stalled tiles again."),
     "recover": ("tiles", "Store results from an endpoint's spool."),
     "score": ("score", "Score image files, folders and patterns."),

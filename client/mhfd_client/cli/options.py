@@ -129,5 +129,11 @@ def endpoint_option(command: Command) -> Command:
     return click.option("--endpoint", default="local", envvar="MHFD_ENDPOINT", show_default=True, help=text)(command)
 
 
+def max_blur_option(command: Command) -> Command:
+    kind = click.FloatRange(min=0, max=100, min_open=True)
+    text = "Blur, in pixels, beyond which a tile is out of focus.  [default: the run's, else 1.1]"
+    return click.option("--max-blur-px", type=kind, help=text)(command)
+
+
 def config_option(command: Command) -> Command:
     return click.option("--config", "config_file", type=FILE, help="Instead of MHFD_CONFIG or your file.")(command)

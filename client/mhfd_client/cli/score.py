@@ -20,6 +20,7 @@ from mhfd_client.cli.options import (
     Numbers,
     config_option,
     endpoint_option,
+    max_blur_option,
     measure_options,
     out_file,
     say,
@@ -34,6 +35,7 @@ from mhfd_client.cli.options import (
 @click.option("--html", "html_file", type=OUT_FILE, help="Write a report with pictures too; - is standard output.")
 @click.option("--all", "show_all", is_flag=True, help="List every tile on a terminal, not only those to look at.")
 @click.option("--fail-on-oof", is_flag=True, help="Exit with 1 when a tile is out of focus or astigmatic.")
+@max_blur_option
 @click.option("--pixel-size-nm", type=click.FloatRange(min=0, min_open=True), help="Instead of the files' values.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Refuse larger tiles unread.")
 @click.option("--workers", type=click.IntRange(min=1), help="Tiles scored at once.  [default: one a core]")
@@ -49,6 +51,7 @@ def score(
     html_file: Path | None,
     show_all: bool,
     fail_on_oof: bool,
+    max_blur_px: float | None,
     pixel_size_nm: float | None,
     max_pixels: int | None,
     workers: int | None,
@@ -59,17 +62,18 @@ def score(
 ) -> None:
     """Score image files, folders (recursively) and glob patterns.
 
-    The verdict compares a tile with the others in its folder. Exit code: 0 all scored, 1 out-of-focus tiles found
+    The verdict compares a tile with the sharp ones among all. Exit code: 0 all scored, 1 out-of-focus tiles found
     (--fail-on-oof), 2 wrong usage or no such file or folder, 3 some tiles failed, 69 the endpoint is out of reach,
     75 a file could not be written, 77 somebody has to sign in, 78 no such endpoint, 130 interrupted (what is done is
     printed).
     """
     params = FocusParams.from_dict(measure)
     _refuse_mixed_output(as_json=as_json, csv_file=csv_file, html_file=html_file)
-    from mhfd.judge import judge
+    from mhfd.judge import VerdictRule, judge
     from mhfd_client.files.find import Search
     from mhfd_client.files.whole import check_writable
     from mhfd_client.judge.identical import with_identical_frames
+    from mhfd_client.judge.sections import sections_of
     from mhfd_client.views import terminal
 
     search = Search(paths)
@@ -106,7 +110,9 @@ def score(
 
         with Client(endpoint, config=config_file, on_notice=partial(say, err=True)) as client:
             results, interrupted = terminal.collect(client.map(files, params), len(files))
-    results = with_identical_frames(judge(_with_hints(results, missing)))
+    rows = _with_hints(results, missing)
+    rule = VerdictRule() if max_blur_px is None else VerdictRule(max_blur_px=max_blur_px)
+    results = with_identical_frames(judge(rows, rule, sections=sections_of([row.path for row in rows])))
     try:
         # Files first: a closed pipe ends the command when it prints.
         _write_files(results, csv_file, html_file, title=" ".join(paths), params=params)

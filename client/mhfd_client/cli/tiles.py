@@ -22,6 +22,7 @@ from mhfd_client.cli.options import (
     Command,
     Existing,
     config_option,
+    max_blur_option,
     out_file,
     say,
     with_options,
@@ -147,6 +148,7 @@ def _print(found: Json) -> None:
 @click.option("--out", type=OUT_FILE, default="-", show_default=True, help="File to write; - is standard output.")
 @click.option("--where", "states", multiple=True, type=click.Choice(get_args(State)), help="Only tiles in this state.")
 @click.option("--since", type=Since(), help="Only results since a time, like 2026-01-31T14:30, or since 2h ago.")
+@max_blur_option
 def export(
     folder: Path | None,
     where: str | None,
@@ -155,12 +157,14 @@ def export(
     out: Path,
     states: tuple[Any, ...],
     since: float | None,
+    max_blur_px: float | None,
 ) -> None:
     """Write the results of the run in folder DIR as a table with verdicts, by default of all tiles that have one.
 
     "jsonl" is one result a line, as `mhfd score --json` prints them. Exit code: 0; 69 the ledger is out of reach, 75
     the file cannot be written, 78 there is no ledger, or no such run.
     """
+    from mhfd_client.judge.run import bench_of
     from mhfd_client.views.export import HAVE_RESULTS
     from mhfd_client.views.export import export as write
 
@@ -172,7 +176,8 @@ def export(
     with _opened(where, config_file, readonly=True) as ledger:
         run = _run(ledger, folder)
         with out_file(out) as file:
-            n = write(ledger, run, file, form, states=states or HAVE_RESULTS, since=since)
+            bench = bench_of(ledger, run.run_id, max_blur_px=max_blur_px)
+            n = write(ledger, run, file, form, states=states or HAVE_RESULTS, since=since, bench=bench)
     if out != STDOUT:
         say(f"{counted(n, 'tile')} in {out}", err=True)
 

@@ -15,7 +15,7 @@ import click
 
 from mhfd.contract import ExitCode, MhfdError
 from mhfd.text import counted, is_unicode
-from mhfd_client.cli.options import FOLDER, config_option, say
+from mhfd_client.cli.options import FOLDER, config_option, max_blur_option, say
 from mhfd_client.files.near import did_you_mean
 from mhfd_client.files.order import Order
 from mhfd_client.naming.protocol import LayoutName
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 @click.option("--layout", type=click.Choice(get_args(LayoutName)), help="Layout of the file names.  [default: auto]")
 @click.option("--pattern", help="With --layout regex: pattern of the file names.")
 @click.option("--listen", metavar="HOST:PORT", help="Where the microscope reports finished tiles.")
+@max_blur_option
 @click.option("--log-dir", type=FOLDER, help="Write log files to this folder.")
 @click.option("--quiet", is_flag=True, help="Do not name tiles to look at; `mhfd export` does.")
 @config_option
@@ -51,6 +52,7 @@ def watch(
     wait_for_folder: bool,
     dry_run: bool,
     quiet: bool,
+    max_blur_px: float | None,
     config_file: Path | None,
     **flags: Any,
 ) -> None:
@@ -67,6 +69,8 @@ def watch(
 
     config = load_config(config_file)
     given = {**flags, "folder": str(folder) if folder else None, "config": str(config_file) if config_file else None}
+    if max_blur_px is not None:
+        given["verdict"] = {"max_blur_px": max_blur_px}
     settings = resolve(config, profile, given)
     if settings.profile.log_dir:
         start_logging(settings.profile.log_dir, days=settings.profile.log_days)
@@ -103,6 +107,7 @@ def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run:
 
 def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, once: bool, quiet: bool) -> Summary:
     from mhfd_client.judge.alerts import Alerts
+    from mhfd_client.judge.run import keep_references
     from mhfd_client.ledger import LedgerGoneError
     from mhfd_client.pipeline.assembly import open_watch
 
@@ -123,6 +128,7 @@ def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, onc
                 summary = pipeline.run()
                 if alerts is not None:
                     _print_alerts(alerts.settle())
+                keep_references(pipeline.ledger, pipeline.run_id)
                 return summary
         except LedgerGoneError as error:
             if settings.profile.ledger_gone == "end" or stop.asked:

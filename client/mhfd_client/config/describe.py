@@ -21,13 +21,14 @@ from mhfd_client.config.endpoint import (
     TransferEntry,
 )
 from mhfd_client.config.model import Config
-from mhfd_client.config.profile import Profile
+from mhfd_client.config.profile import Profile, Verdict
 from mhfd_client.config.settings import VARIABLES
 from mhfd_client.config.toml import toml
 
 TABLES: dict[str, type[Frozen]] = {
     "": Config,
     "profiles.NAME": Profile,
+    "profiles.NAME.verdict": Verdict,
     "endpoints.NAME": GlobusEndpoint,
     "endpoints.NAME.data": DataMapping,
     "endpoints.NAME.transfer": TransferEntry,

@@ -46,6 +46,20 @@ def _marker(marker: str) -> str:
     return marker
 
 
+class Verdict(Frozen):
+    """When a tile is called out of focus. A change takes effect on tiles that are scored already.
+
+    Attributes
+    ----------
+    max_blur_px : a tile is out of focus when its point-spread function is wider than that of the run's sharp tiles by
+        more than this, as a standard deviation in pixels; more than the sharp tiles differ among each other
+    min_content : a tile with a smaller fraction of content shows nothing to focus on
+    """
+
+    max_blur_px: float = Field(default=1.1, gt=0, le=100)
+    min_content: float = Field(default=0.05, ge=0, le=1)
+
+
 class Profile(Frozen):
     r"""How a folder is watched, and where its tiles are scored.
 
@@ -55,6 +69,8 @@ class Profile(Frozen):
     layout : layout of the file names; "auto" detects it
     pattern : with layout "regex": a regular expression with the groups section, grid, row, col, tile, or some of them
     params : how tiles are measured, the keys of docs/measure.md
+    verdict : when a tile is out of focus
+    instrument : whose sharp tiles of earlier runs a new run is compared with; by default the profile's name
     folder : the folder that `mhfd watch` watches when none is given
     poll_s : seconds between two scans of the folder
     settle_s : a file is finished when it has not changed for this many seconds
@@ -76,6 +92,8 @@ class Profile(Frozen):
         default=None, validate_default=True, examples=[EXAMPLE_PATTERN]
     )
     params: Annotated[Json, AfterValidator(_measure)] = Field(default={}, examples=[{"n_scales": 16}])
+    verdict: Verdict = Verdict()
+    instrument: str | None = Field(default=None, min_length=1, max_length=200, examples=["sem1"])
     folder: HerePath | None = Field(default=None, examples=["D:\\em"])
     poll_s: Seconds = 5.0
     settle_s: SecondsOrZero = 2.0

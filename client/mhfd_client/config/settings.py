@@ -10,7 +10,7 @@ from typing import Any, get_origin
 
 from pydantic import ValidationError
 
-from mhfd_client.config.base import ConfigError, nearest
+from mhfd_client.config.base import ConfigError, model_in, nearest
 from mhfd_client.config.load import problems
 from mhfd_client.config.model import Config, find_ledger
 from mhfd_client.config.profile import Profile
@@ -18,7 +18,7 @@ from mhfd_client.config.profile import Profile
 VARIABLES = {
     f"MHFD_{key.upper()}": key
     for key, field in Profile.model_fields.items()
-    if get_origin(field.annotation) not in (dict, tuple)
+    if get_origin(field.annotation) not in (dict, tuple) and model_in(field.annotation) is None
 }
 """Environment variable -> key of the profile, for every key that takes one plain value."""
 
@@ -65,7 +65,7 @@ def resolve(
     ----------
     profile_name : value of --profile
     flags : key of the profile, or "ledger" or "config" -> value on the command line; None or empty if not given. Of
-        `params` only the given keys are replaced.
+        `params` and `verdict` only the given keys are replaced.
     environ : an empty variable counts as not set
 
     Raises
@@ -105,14 +105,17 @@ def _layered(
     base: Profile, file: str, flags: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[Profile, dict[str, str]]:
     values = {key: getattr(base, key) for key in base.model_fields_set}
+    if "verdict" in values:
+        values["verdict"] = base.verdict.model_dump()
     origins = {key: file if key in values else "default" for key in Profile.model_fields}
     layers = [(name, {key: environ[name]}) for name, key in VARIABLES.items() if environ.get(name)]
     for origin, layer in [*layers, ("flag", dict(flags))]:
         if layer.get("layout", "regex") != "regex":  # a layout other than the file's drops the file's pattern
             values.pop("pattern", None)
             origins["pattern"] = "default"
-        if "params" in layer:
-            layer["params"] = {**values.get("params", {}), **layer["params"]}
+        for key in ("params", "verdict"):
+            if key in layer:
+                layer[key] = {**values.get(key, {}), **layer[key]}
         values |= layer
         origins |= dict.fromkeys(layer, origin)
     try:

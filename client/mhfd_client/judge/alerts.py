@@ -1,26 +1,27 @@
 """Rows as they come in -> tiles to look at now, and corrections of what was said of earlier ones.
 
-A verdict compares a tile with the others of its folder, so it may change when more of them are there. After new rows
-the folder's tiles are judged again by the rule that `mhfd export` has (peers.py): at the end both say the same.
+A verdict compares a tile with the sharp ones of its run, so it may change when more of them are there. After new rows
+the run is judged again, by the function that `mhfd export` has (run.py): at the end both say the same.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mhfd.contract import FocusResult, Verdict
-from mhfd.judge import Evidence, Group, Peers, group_of, judge_one
-from mhfd_client.judge.peers import read_peers
+from mhfd.judge import Reference, references_of
+from mhfd_client.judge.run import Tile, bench_of, judge_run, tile_of
+from mhfd_client.judge.words import blur_in_words
 from mhfd_client.ledger import Ledger, TileRow
 
-FOLDERS = 64  # remembered; the least recently used is forgotten first
 SAID = 100_000  # tiles that something was said of, remembered
-AT_ONCE = 500  # a folder with more scored tiles is judged again only when it has grown by a share,
-GROWTH = 0.02  # this one, and at the end
+AT_ONCE = 500  # a run with more scored tiles is judged as a whole only when it has grown by a share,
+GROWTH = 0.02  # this one, and at the end; until then
+NEAR = 200  # new tiles are judged beside so many before them, and by the run's reference
 TO_LOOK_AT: tuple[Verdict, ...] = ("out_of_focus", "astigmatic", "failed")
 
 
@@ -31,6 +32,7 @@ class Alert:
     Attributes
     ----------
     was : the verdict that was said of it before; None if nothing was
+    detail : how blurred it is, and where
     message : of a failed tile
     """
 
@@ -38,6 +40,7 @@ class Alert:
     verdict: Verdict
     was: Verdict | None = None
     focus_score: float | None = None
+    detail: str = ""
     message: str | None = None
 
     def __str__(self) -> str:
@@ -47,6 +50,7 @@ class Alert:
         if self.was == "failed" and self.verdict == "cannot_tell":  # too few tiles yet to compare it with
             return f"now scored: {self.path} (was failed)"
         told = [f"was {self.was.replace('_', ' ')}"] if self.was is not None else []
+        told += [self.detail] if self.detail else []
         told += [f"focus score {self.focus_score:.3g}"] if self.focus_score is not None else []
         return f"{'now ' if self.was is not None else ''}{verdict}: {self.path} ({', '.join(told)})"
 
@@ -59,17 +63,8 @@ class _Said:
     tile_sha256: str | None
 
 
-@dataclass
-class _Folder:
-    """A folder's peers as of the last time that all of it was judged, its scored tiles then, and those added since."""
-
-    peers: Peers | None = None
-    count: int = 0
-    added: int = 0
-
-
 class Alerts:
-    """Judges the tiles of one run; in bounded memory however long it is. Any thread may call it.
+    """Judges the tiles of one run; any thread may call it.
 
     Parameters
     ----------
@@ -79,15 +74,18 @@ class Alerts:
     def __init__(self, ledger: Ledger, run_id: int, since: float | None = None) -> None:
         self._ledger, self._run_id = ledger, run_id
         self._since = time.time() if since is None else since
-        self._folders: OrderedDict[Group, _Folder] = OrderedDict()
+        self._bench = bench_of(ledger, run_id)
         self._said: OrderedDict[str, _Said] = OrderedDict()
+        self._count = self._added = 0  # scored tiles when the run was last judged as a whole, and those since
+        self._near: deque[Tile] = deque(maxlen=NEAR)
+        self._references: list[Reference] = []  # the run's own
         self._lock = threading.Lock()
 
     def add(self, results: Sequence[tuple[TileRow, FocusResult]]) -> list[Alert]:
         """What to say now that these rows are stored."""
         with self._lock:
             alerts: list[Alert] = []
-            fresh: dict[Group, dict[str, FocusResult]] = {}
+            fresh: list[int] = []
             failed_before = self._failed_before(results)
             for row, result in results:
                 if result.error is not None:
@@ -96,57 +94,54 @@ class Alerts:
                     continue
                 if row.tile_id in failed_before and row.name not in self._said:
                     self._say(row.name, "failed", None)
-                fresh.setdefault(group_of(row.path, result.provenance.measure), {})[row.name] = result
-            for group, rows in fresh.items():
-                alerts += self._judge(group, rows)
+                fresh.append(row.tile_id)
+            if fresh:
+                alerts += self._judge(fresh)
             return alerts
 
     def settle(self) -> list[Alert]:
-        """What to say at the end of a run: every folder is judged once more."""
+        """What to say at the end of a run: it is judged once more."""
         with self._lock:
-            return [alert for group in list(self._folders) for alert in self._judge(group, {}, last=True)]
+            return list(self._judge_all())
 
     def _failed_before(self, results: Sequence[tuple[TileRow, FocusResult]]) -> Collection[int]:
         """The tiles that an earlier process may have called failed."""
         return self._ledger.failed_before([row.tile_id for row, _ in results])
 
-    def _judge(self, group: Group, fresh: Mapping[str, FocusResult], *, last: bool = False) -> Iterator[Alert]:
-        folder = self._folder(group)
-        folder.added += len(fresh)
-        seen: set[str] = set()
-        if last or folder.count + folder.added <= AT_ONCE or folder.added >= GROWTH * folder.count:
-            folder.peers = read_peers(self._ledger, self._run_id, group)
-            tiles = self._ledger.scored_tiles(self._run_id, *group)
-            folder.count, folder.added = len(tiles), 0
-            for tile in tiles:
-                seen.add(tile.name)
-                if tile.scored_at >= self._since or tile.name in self._said:
-                    yield from self._compare(tile.name, tile, tile.tile_sha256, folder.peers)
-        for name, row in fresh.items():
-            if name not in seen:
-                yield from self._compare(name, row, row.provenance.tile_sha256, folder.peers)
+    def _judge(self, fresh: Sequence[int]) -> Iterator[Alert]:
+        self._added += len(fresh)
+        if self._count + self._added <= AT_ONCE or self._added >= GROWTH * self._count:
+            yield from self._judge_all()
+            return
+        before = {tile.tile_id for tile in self._near}
+        self._near.extend(tile for tile in map(tile_of, self._ledger.get(fresh)) if tile)
+        judged = self._bench.judge(self._near, self._references)
+        yield from self._compare(tile for tile in judged if tile.tile_id not in before)
 
-    def _compare(self, name: str, tile: Evidence, tile_sha256: str | None, peers: Peers | None) -> Iterator[Alert]:
-        """What is to be said of a tile beyond what was said."""
-        verdict, before = judge_one(tile, peers).verdict, self._said.get(name)
-        was = before.verdict if before is not None and before.verdict != verdict else None
-        if verdict in TO_LOOK_AT:
-            if before is None or was is not None or before.tile_sha256 != tile_sha256:  # or taken again, no better
-                self._say(name, verdict, tile_sha256)
-                yield Alert(name, verdict, was, tile.focus_score)
-        elif was is not None:
-            del self._said[name]
-            yield Alert(name, verdict, was, tile.focus_score)
+    def _judge_all(self) -> Iterator[Alert]:
+        tiles = judge_run(self._ledger, self._run_id, self._bench)
+        self._count, self._added = len(tiles), 0
+        self._near = deque(tiles[-NEAR:], maxlen=NEAR)
+        self._references = references_of([tile.result for tile in tiles], name="this run") if tiles else []
+        yield from self._compare(tile for tile in tiles if tile.scored_at >= self._since or tile.name in self._said)
+
+    def _compare(self, tiles: Iterable[Tile]) -> Iterator[Alert]:
+        """What is to be said of tiles beyond what was said."""
+        for tile in tiles:
+            name, row, before = tile.name, tile.result, self._said.get(tile.name)
+            verdict: Verdict = row.verdict or "cannot_tell"
+            was = before.verdict if before is not None and before.verdict != verdict else None
+            detail = blur_in_words(row)
+            if verdict in TO_LOOK_AT:
+                if before is None or was is not None or before.tile_sha256 != tile.tile_sha256:  # or taken again
+                    self._say(name, verdict, tile.tile_sha256)
+                    yield Alert(name, verdict, was, row.focus_score, detail)
+            elif was is not None:
+                del self._said[name]
+                yield Alert(name, verdict, was, row.focus_score, detail)
 
     def _say(self, name: str, verdict: Verdict, tile_sha256: str | None) -> None:
         self._said.pop(name, None)
         self._said[name] = _Said(verdict, tile_sha256)
         if len(self._said) > SAID:
             self._said.popitem(last=False)
-
-    def _folder(self, group: Group) -> _Folder:
-        folder = self._folders.setdefault(group, _Folder())
-        self._folders.move_to_end(group)
-        while len(self._folders) > FOLDERS:
-            self._folders.popitem(last=False)
-        return folder

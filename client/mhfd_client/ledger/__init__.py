@@ -40,6 +40,7 @@ from mhfd_client.ledger.model import (
     TileRow,
 )
 from mhfd_client.ledger.reading import Reading
+from mhfd_client.ledger.references import KeptReference, References
 from mhfd_client.ledger.results import Results
 from mhfd_client.ledger.runs import Runs
 from mhfd_client.ledger.schema import MIGRATIONS, upgrade, version_of
@@ -47,6 +48,7 @@ from mhfd_client.ledger.schema import MIGRATIONS, upgrade, version_of
 __all__ = [
     "UNFINISHED",
     "Json",
+    "KeptReference",
     "Known",
     "Ledger",
     "LedgerBusyError",
@@ -68,7 +70,7 @@ __all__ = [
 ]
 
 
-class Ledger(Runs, Files, Results, Reading):
+class Ledger(Runs, Files, Results, Reading, References):
     """The whole ledger. Any thread may call any method; each call that writes is one transaction.
 
     Calls inside `with ledger.transaction():` belong to that one. A fault of the database raises `LedgerError`;

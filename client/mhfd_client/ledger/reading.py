@@ -5,21 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-from mhfd.contract import Status
-from mhfd_client.ledger.core import POSITION, TILE_ROWS, Core, joined, listed, parted, position_of, tile_row
-from mhfd_client.ledger.model import Queue, State, Summary, TileRow, public_name
+from mhfd_client.ledger.core import POSITION, TILE_ROWS, Core, listed, parted, position_of, tile_row
+from mhfd_client.ledger.model import Queue, State, Summary, TileRow
 from mhfd_client.naming.position import Position
-
-Measured = tuple[float | None, float | None, float | None]
-
-AT_MOST = 20_000  # tiles of a folder that one is compared with
-_OF_A_FOLDER = (
-    "FROM folder AS f JOIN tile AS t ON t.folder_id = f.folder_id JOIN result AS r ON r.tile_id = t.tile_id "
-    "WHERE f.run_id = ? AND f.path = ? AND t.tile_id % ? = 0 AND t.superseded_by IS NULL "
-    "AND r.status = 'scored' AND r.measure = ?"
-)
 
 ROWS_AT_ONCE = 1000
 NAMES_AT_ONCE = 1000
@@ -28,21 +18,6 @@ LEAST_WINDOW_S = 10.0
 """Of two batches of results within a shorter time nothing could be said of their rate."""
 
 WAITING: tuple[Queue, ...] = ("seen", "ready", "sending", "staged", "submitted")
-
-
-class ScoredTile(NamedTuple):
-    """A scored tile, as far as its verdict needs it; `name` is the public one."""
-
-    name: str
-    tile_sha256: str
-    scored_at: float
-    focus_score: float | None
-    content: float | None
-    anisotropy: float | None
-
-    @property
-    def status(self) -> Status:
-        return "scored"
 
 
 class Reading(Core):
@@ -159,26 +134,6 @@ class Reading(Core):
                 left -= n
                 last = (page[-1].scored_at, page[-1].tile_id) if by_time else (page[-1].tile_id,)
 
-    def measures(self, run_id: int, folder: str, measure: int, at_most: int = AT_MOST) -> list[Measured]:
-        """(focus_score, content, anisotropy) of the scored tiles of a folder, each in its newest generation.
-
-        Of a folder with more than `at_most` files, a sample spread evenly over its time.
-        """
-        found = self._ask(
-            f"SELECT r.focus_score, r.content, r.anisotropy {_OF_A_FOLDER}",
-            run_id, folder, self._every(run_id, folder, at_most), measure,
-        )  # fmt: skip
-        return [(score, content, anisotropy) for score, content, anisotropy in found]
-
-    def scored_tiles(self, run_id: int, folder: str, measure: int, at_most: int = AT_MOST) -> list[ScoredTile]:
-        """The tiles of `measures`, with their names."""
-        found = self._ask(
-            "SELECT t.name, t.page, t.pages, t.tile_sha256, r.scored_at, r.focus_score, r.content, r.anisotropy "
-            f"{_OF_A_FOLDER}",
-            run_id, folder, self._every(run_id, folder, at_most), measure,
-        )  # fmt: skip
-        return [ScoredTile(public_name(joined(folder, name), page, pages), *rest) for name, page, pages, *rest in found]
-
     def failed_before(self, tile_ids: Collection[int]) -> set[int]:
         """Those of the tiles that failed earlier: in their last generation, or in an earlier attempt."""
         found = self._ask(
@@ -189,15 +144,6 @@ class Reading(Core):
             listed(tile_ids),
         )
         return {tile_id for (tile_id,) in found}
-
-    def _every(self, run_id: int, folder: str, at_most: int) -> int:
-        """k, where each k-th tile of a folder makes a sample of `at_most`."""
-        n = self._count(
-            "SELECT COUNT(*) FROM folder AS f JOIN tile AS t ON t.folder_id = f.folder_id "
-            "WHERE f.run_id = ? AND f.path = ?",
-            run_id, folder,
-        )  # fmt: skip
-        return -(-n // at_most) or 1
 
     def positions(self, run_id: int) -> Iterator[Position]:
         """The positions of all tiles seen so far, gone ones included."""

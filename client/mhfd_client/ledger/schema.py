@@ -225,6 +225,20 @@ MIGRATIONS: tuple[Step, ...] = (
         ("all", "DROP INDEX tile_copy"),
         ("all", "CREATE INDEX tile_place ON tile (run_id) WHERE place IS NOT NULL"),
     ),
+    (
+        (
+            "all",
+            """CREATE TABLE reference (
+                instrument TEXT NOT NULL,
+                setting TEXT NOT NULL,
+                tiles INTEGER NOT NULL,
+                kept_at REAL NOT NULL,
+                run_id INTEGER REFERENCES run,
+                json TEXT NOT NULL,
+                PRIMARY KEY (instrument, setting)
+            ) STRICT""",
+        ),
+    ),
 )
 
 

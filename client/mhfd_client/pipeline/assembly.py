@@ -77,6 +77,8 @@ def open_watch(
         params = FocusParams.from_dict(profile.params)
         run = ledger.open_run(str(root), params, layout=layout.name, endpoint=profile.endpoint)
         open_parts.enter_context(ledger.lease(run.run_id))
+        rule = {**profile.verdict.model_dump(), "instrument": profile.instrument or settings.name}
+        ledger.set_rule(run.run_id, rule, time.time())
         entry = _patient(config, settings, once=once)
         board = Board(tell)
         client = Client(

@@ -40,7 +40,7 @@ def run_demo(out: Path, plan: RunPlan) -> None:
     start = perf_counter()
     files = [str(run / tile.file) for tile in truth]
     scored, _ = terminal.collect(iter_scores(files, backend=_backend()), len(files))
-    results = judge(scored)
+    results = judge(scored, sections=[tile.section for tile in truth])
     took_s = perf_counter() - start
     write_whole(out / "results.json", json_text([row.to_dict() for row in results]))
     say(f"2. scored in {took_s:.1f} s on this machine; {terminal.summary(results)}")

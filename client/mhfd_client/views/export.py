@@ -12,11 +12,10 @@ from typing import IO, Any, Literal
 
 from mhfd.contract import ExitCode, MhfdError
 from mhfd.extras import install_hint
-from mhfd.judge import Group, Measured, Peers, group_of, judge_one
 from mhfd.text import cell, json_text
 from mhfd_client.files.whole import as_text
 from mhfd_client.judge.identical import identical_frame
-from mhfd_client.judge.peers import read_peers
+from mhfd_client.judge.run import Bench, judge_run, judged_keys
 from mhfd_client.ledger import Json, Ledger, Run, State, TileRow
 from mhfd_client.naming.position import Position
 
@@ -25,10 +24,9 @@ Judged = tuple[TileRow, Json | None]  # the result with its verdict, as `FocusRe
 
 HAVE_RESULTS: tuple[State, ...] = ("scored", "failed")
 ROWS_IN_A_GROUP = 20_000  # of a Parquet file
-FOLDERS_REMEMBERED = 64
+NAMES_REMEMBERED = 64
 
-# Column -> its type in Parquet. First those that `mhfd score --csv` has, in that order; `remarks`, which 0.1.0 did not
-# have, comes last in both.
+# Column -> its type in Parquet. First those that `mhfd score --csv` has, in that order; in both, later ones come last.
 COLUMNS = {
     "path": "string", "status": "string", "verdict": "string", "confidence": "double", "focus_score": "double",
     "features": "int64", "features_per_mpx": "double", "characteristic_scale_px": "double", "noise": "double",
@@ -37,7 +35,8 @@ COLUMNS = {
     "state": "string", "generation": "int64", "page": "int64", "section": "int64", "grid": "int64", "row": "int64",
     "col": "int64", "tile": "int64", "height": "int64", "width": "int64", "seen_at": "time", "scored_at": "time",
     "attempts": "int64", "backend": "string", "device": "string", "mhfd": "string", "tile_sha256": "string",
-    "remarks": "string",
+    "remarks": "string", "blur_px": "double", "blur_nm": "double", "blur_error_px": "double", "flag_px": "double",
+    "reference": "string",
 }  # fmt: skip
 
 
@@ -55,28 +54,27 @@ def export(
     *,
     states: Collection[State] = HAVE_RESULTS,
     since: float | None = None,
+    bench: Bench | None = None,
 ) -> int:
     """Write the tiles of a run, each in its newest generation; their number.
 
     Parameters
     ----------
+    bench : how the run is judged, if not as its watch does
     states : only tiles in one of these; without a result they have no measures, and no line in "jsonl"
     since : only results from this time on (Unix seconds), in the order in which they came
     """
-    rows = judged_rows(ledger, run, ledger.rows(run.run_id, states=states, since=since))
+    rows = judged_rows(ledger, run, ledger.rows(run.run_id, states=states, since=since), bench)
     counted = _Counted(rows)
     _WRITERS[form](counted, out)
     return counted.n
 
 
-def judged_rows(ledger: Ledger, run: Run, rows: Iterable[TileRow]) -> Iterator[Judged]:
+def judged_rows(ledger: Ledger, run: Run, rows: Iterable[TileRow], bench: Bench | None = None) -> Iterator[Judged]:
     """Each row with its result, the verdict filled in; None where there is no result yet."""
+    verdicts = {tile.tile_id: judged_keys(tile.result) for tile in judge_run(ledger, run.run_id, bench)}
 
-    @lru_cache(maxsize=FOLDERS_REMEMBERED)
-    def peers(group: Group) -> Peers | None:
-        return read_peers(ledger, run.run_id, group)
-
-    @lru_cache(maxsize=FOLDERS_REMEMBERED)
+    @lru_cache(maxsize=NAMES_REMEMBERED)
     def name(tile_id: int) -> str:
         return next((row.name for row in ledger.get([tile_id])), "an earlier tile")
 
@@ -84,14 +82,12 @@ def judged_rows(ledger: Ledger, run: Run, rows: Iterable[TileRow]) -> Iterator[J
         if (result := row.result) is None:
             yield row, None
             continue
-        measured = Measured(result["status"], result["focus_score"], result["content"], result["anisotropy"])
-        verdict, confidence = judge_one(measured, peers(group_of(row.path, result["provenance"].get("measure", 1))))
         remarks = list(result.get("remarks") or [])
         if row.identical_to is not None and row.state == "scored":
             remarks.append(asdict(identical_frame(name(row.identical_to))))
         yield (
             row,
-            {**result, "path": row.name, "verdict": verdict, "confidence": confidence, "remarks": remarks},
+            {**result, "path": row.name, **verdicts.get(row.tile_id, {}), "remarks": remarks},
         )
 
 
@@ -148,8 +144,9 @@ def _write_parquet(rows: Iterable[Judged], out: IO[bytes]) -> None:
     except ImportError as error:
         raise ExportError(f"Parquet needs pyarrow: {install_hint('parquet')}") from error
     types = {"time": pyarrow.timestamp("us", "UTC"), "int64": pyarrow.int64(), "double": pyarrow.float64()}
-    schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in COLUMNS.items()])
-    rest = (flat(row, result) for row, result in rows)
+    columns = {**COLUMNS, "spectrum": "string"}
+    schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in columns.items()])
+    rest = ({**flat(row, result), "spectrum": (result or {}).get("spectrum")} for row, result in rows)
     with pyarrow.parquet.ParquetWriter(out, schema) as writer:
         while group := list(islice(rest, ROWS_IN_A_GROUP)):
             writer.write_batch(pyarrow.RecordBatch.from_pylist(group, schema=schema))

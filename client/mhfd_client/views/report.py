@@ -29,6 +29,7 @@ from mhfd.images import read_tile
 from mhfd.kernel.pixels import row_blocks
 from mhfd.text import visible
 from mhfd_client.files.whole import write_whole
+from mhfd_client.judge.words import blur_in_words, region
 
 THUMBNAIL_PX = 220
 CROP_PX = 256
@@ -125,7 +126,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"number": _number, "kind": _kind}
+    environment.filters |= {"number": _number, "kind": _kind, "blur": blur_in_words}
     return environment
 
 
@@ -139,7 +140,9 @@ def confusion(results: Sequence[FocusResult], truth: Mapping[str, str]) -> dict[
 
 
 def _worst_first(results: Sequence[FocusResult]) -> list[FocusResult]:
-    return sorted((row for row in results if row.verdict in ALARMS), key=lambda row: row.focus_score or 0.0)
+    """By blur; tiles of which only the score is known come after."""
+    alarms = (row for row in results if row.verdict in ALARMS)
+    return sorted(alarms, key=lambda row: (-(row.blur_px or 0.0), row.focus_score or 0.0))
 
 
 def _compared(
@@ -152,14 +155,14 @@ def _compared(
 
 
 def _with_features(row: FocusResult, params: FocusParams) -> Picture | None:
-    """The middle of a tile at full resolution, a circle round each feature."""
+    """The most blurred part of a tile, else its middle, at full resolution; a circle round each feature."""
     file, page = split_page(row.path)
     try:
         tile = read_tile(file, page)
         backend = "numpy" if row.provenance.backend == "numpy" else "auto"  # an endpoint's GPU may not be here
         features = find_features(file, params, backend, page=page, pixel_size_nm=row.pixel_size_nm)
         side = min(CROP_PX, *tile.pixels.shape)
-        top, left = ((n - side) // 2 for n in tile.pixels.shape)
+        top, left = _place(row, side, tile.pixels.shape)
         shown = tile.pixels[top : top + side][:, left : left + side]
     except TileError:
         return None
@@ -175,6 +178,20 @@ def _with_features(row: FocusResult, params: FocusParams) -> Picture | None:
     )
     share = float(np.mean(inside)) if len(features) else 1.0
     return Picture(row, _png_uri(shown), side, tuple(circles), share)
+
+
+def _place(row: FocusResult, side: int, shape: tuple[int, int]) -> tuple[int, int]:
+    """Upper left corner of the part of a tile that is shown."""
+    if row.worst_block is None or row.blur_map_px is None or not region(row):
+        return (shape[0] - side) // 2, (shape[1] - side) // 2
+    top, left, rows, cols = row.picture or (0, 0, *shape)
+    cells = len(row.blur_map_px), len(row.blur_map_px[0])
+    middle = (
+        top + (row.worst_block[0] + 0.5) * rows / cells[0],
+        left + (row.worst_block[1] + 0.5) * cols / cells[1],
+    )
+    y, x = (min(max(0, round(at - side / 2)), n - side) for at, n in zip(middle, shape, strict=True))
+    return y, x
 
 
 def _thumbnail(row: FocusResult) -> Picture | None:

@@ -42,6 +42,7 @@ CSV_COLUMNS = (
     "path", "status", "verdict", "confidence", "focus_score", "features", "features_per_mpx",
     "characteristic_scale_px", "noise", "content", "anisotropy", "saturated", "vollath_f4", "pixel_size_nm",
 )  # fmt: skip
+LATER_COLUMNS = ("blur_px", "blur_nm", "blur_error_px", "flag_px", "reference")
 
 
 @contextmanager
@@ -92,11 +93,12 @@ def write_csv(results: Sequence[FocusResult], out: IO[bytes]) -> None:
     """Write one line per tile: the scalar measures, the error's code and message, the codes of the remarks."""
     with as_text(out) as file:
         writer = csv.writer(file)
-        writer.writerow((*CSV_COLUMNS, "error_code", "error_message", "remarks"))
+        writer.writerow((*CSV_COLUMNS, "error_code", "error_message", "remarks", *LATER_COLUMNS))
         for row in results:
             error = (row.error.code, row.error.message) if row.error else ("", "")
             remarks = " ".join(remark.code for remark in row.remarks)
-            writer.writerow(map(cell, (*(getattr(row, name) for name in CSV_COLUMNS), *error, remarks)))
+            values = [getattr(row, name) for name in CSV_COLUMNS]
+            writer.writerow(map(cell, (*values, *error, remarks, *(getattr(row, name) for name in LATER_COLUMNS))))
 
 
 def print_table(results: Sequence[FocusResult], *, show_all: bool) -> None:
@@ -165,6 +167,7 @@ def common_folder(paths: Sequence[str]) -> str:
 
 def _table(rows: Sequence[FocusResult], folder: str, *, narrow: bool) -> Table:
     columns = [
+        ("blur px", "blur_px", ".1f"),
         ("focus score", "focus_score", ".2f"),
         ("features/Mpx", "features_per_mpx", ".0f"),
         ("scale px", "characteristic_scale_px", ".1f"),
@@ -173,7 +176,7 @@ def _table(rows: Sequence[FocusResult], folder: str, *, narrow: bool) -> Table:
         ("anisotropy", "anisotropy", ".2f"),
     ]
     if narrow:
-        columns = columns[:2]
+        columns = columns[:3]
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("tile", overflow="fold")
     table.add_column("verdict", no_wrap=True)

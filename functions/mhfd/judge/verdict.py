@@ -1,150 +1,261 @@
-"""Verdicts on results. Pure: reads no pixels, so old results can be judged again.
+"""Rows -> verdicts: how blurred a tile is against the sharp tiles of its run, where, and how sure that is.
 
-A first rule: content identifies bare resin; other tiles are judged by their focus score relative to the
-tiles of the same folder. Nothing is calibrated: a run that is out of focus throughout looks normal to it.
+Pure: reads no pixels, so old results can be judged again, with another threshold too. docs/verdicts.md explains it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import PurePath
-from statistics import median
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from mhfd.contract import MEASURE, FocusResult, Status, Verdict
-from mhfd.robust import spread
+import numpy as np
+
+from mhfd.contract import FocusResult, Verdict
+from mhfd.judge.blur import Array, Spectra
+from mhfd.judge.evidence import Evidence
+from mhfd.judge.folder import judge_by_folder
+from mhfd.judge.reference import KEPT_TILES, LEAST_TILES, SURE_TILES, Reference, Sharpest, sharpest, unpacked
+from mhfd.judge.rule import DEFAULT_BLUR_PX, VerdictRule
+from mhfd.judge.setting import Setting, setting_of
+from mhfd.judge.tissue import Group, groups
+from mhfd.spectrum import CELLS, Spectrum
+
+FLAGGED_SLOPE, SHARP_SLOPE = 4.0, 4.0
+"""Confidence by ln(D / limit), chosen on runs of known focus (docs/accuracy.md)."""
+
+SHARP_BEND = (0.5, 1.0)
+"""px^2 (`own_blur`). Tissue in focus was between -0.1 and 0.3, blurred by 1.5 px at 2: in between trust falls."""
+
+DOUBTED, FEW_SURE, LOSSY_SURE = 0.65, 0.85, 0.69
+"""Most confidence where the reference may be blurred, in focus by few tiles, of tiles compressed with loss."""
+
+SUSPECT_MOST = 3.5
+"""px^2. Below, a tile of what may be a new tissue is not called blurred."""
+
+SECTION_TILES = 4
+"""Neighbours in order that stand in for a section where that is not known."""
+
+BROKEN = frozenset(("constant_rows", "repeated_rows"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerdictRule:
-    """Thresholds of the verdict.
+def judge(
+    results: Iterable[FocusResult],
+    rule: VerdictRule | None = None,
+    *,
+    sections: Sequence[int | None] | None = None,
+    references: Iterable[Reference] = (),
+) -> list[FocusResult]:
+    """The results with `verdict`, `confidence` and all that is said of their blur filled in, in the order given.
 
-    Attributes
+    Each is compared with the sharp ones of its setting and tissue. What this says of the first k results is what was to
+    be said when the k-th arrived.
+
+    Parameters
     ----------
-    min_content : below this fraction of content a tile shows nothing to focus on
-    min_peers : tiles with content and features that a group needs for one to be judged against the others
-    max_drop : a tile is out of focus when ln(score) lies this many spreads below the run's median
-    min_spread : least spread of ln(score) to assume; sections do differ
-    astigmatic_excess : a tile is astigmatic when its anisotropy exceeds the run's median by this; half of
-        `max_drop` is enough then
+    results : in the order in which the tiles were taken
+    sections : of each its section, None where that is not known
+    references : sharp tiles of earlier runs; of several of one setting the first counts
+    """
+    rule = rule or VerdictRule()
+    rows = list(results)
+    where = [None] * len(rows) if sections is None else list(sections)
+    spectra = unpacked([row.spectrum if row.status == "scored" else None for row in rows])
+    judged = [_without_peers(row, rule) for row in rows]
+    old = [i for i, row in enumerate(rows) if judged[i] is None and spectra[i] is None and row.spectrum is None]
+    for i, row in zip(old, judge_by_folder([rows[i] for i in old], rule), strict=True):
+        judged[i] = row
+    alike: dict[Setting, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        if judged[i] is None and spectra[i] is not None:
+            alike[setting_of(row)].append(i)
+    kept = _by_setting(references)
+    for setting, members in alike.items():
+        chosen = [(rows[i], spectrum, where[i]) for i in members if (spectrum := spectra[i])]
+        for i, row in zip(members, _Alike(chosen, rule, kept.get(setting)).judged(), strict=True):
+            judged[i] = row
+    return [each or replace(row, verdict="cannot_tell") for each, row in zip(judged, rows, strict=True)]
+
+
+def _without_peers(row: FocusResult, rule: VerdictRule) -> FocusResult | None:
+    """The verdict on a tile that needs no others for it; else None."""
+    if row.status == "failed":
+        return replace(row, verdict="failed", confidence=None)
+    if row.content is None:
+        return replace(row, verdict="cannot_tell", confidence=None)
+    if row.content < rule.min_content:
+        sure = 1 / (1 + math.exp(-1.5 - 3 * (rule.min_content - row.content) / rule.min_content))
+        return replace(row, verdict="no_content", confidence=round(sure, 4))
+    return None
+
+
+def _by_setting(references: Iterable[Reference]) -> dict[Setting, Reference]:
+    found: dict[Setting, Reference] = {}
+    for each in references:
+        found.setdefault(each.setting, each)
+    return found
+
+
+def _sections(where: Sequence[int | None], tiles: Sequence[int]) -> list[list[int]]:
+    """The tiles by section, in order; neighbours stand in for one where it is not known."""
+    found: list[list[int]] = []
+    last: int | None = None
+    for tile, section in zip(tiles, where, strict=True):
+        room = section is not None or (bool(found) and len(found[-1]) < SECTION_TILES)
+        if found and section == last and room:
+            found[-1].append(tile)
+        else:
+            found.append([tile])
+        last = section
+    return found
+
+
+class _Alike:
+    """Tiles of one setting. Those of a kept reference come first, then those to judge.
+
+    Parameters
+    ----------
+    chosen : result, spectrum and section of each tile to judge
     """
 
-    min_content: float = 0.05
-    min_peers: int = 5
-    max_drop: float = 3.0
-    min_spread: float = 0.15
-    astigmatic_excess: float = 0.2
+    def __init__(
+        self,
+        chosen: Sequence[tuple[FocusResult, Spectrum, int | None]],
+        rule: VerdictRule,
+        kept: Reference | None,
+    ) -> None:
+        earlier = [Spectrum.unpack(each) for each in kept.spectra] if kept else []
+        self._rule, self._kept, self._first = rule, kept, len(earlier)
+        self._rows = [row for row, _, _ in chosen]
+        self._sections = [section for _, _, section in chosen]
+        self._spectra = Spectra([*earlier, *(spectrum for _, spectrum, _ in chosen)])
+
+    def judged(self) -> list[FocusResult]:
+        """The results, in order."""
+        first, found = self._first, dict[int, FocusResult]()
+        broken = [first + i for i, row in enumerate(self._rows) if _is_broken(row)]  # nobody's reference
+        whole = [first + i for i, row in enumerate(self._rows) if not _is_broken(row)]
+        sections = _sections([self._sections[i - first] for i in whole], whole)
+        last: tuple[Group, Sharpest | None] = Group(), None
+        for group in groups(self._spectra, sections, range(first)):
+            last = group, sharpest(self._spectra, np.array(group.members, dtype=np.int64))
+            found |= self._judge([i for i in group.members if i >= first], *last)
+        for i, row in self._judge(broken, *last).items():
+            sharp = row.verdict == "in_focus"
+            found[i] = replace(row, verdict="cannot_tell", confidence=None) if sharp else row
+        return [found[first + i] for i in range(len(self._rows))]
+
+    def _judge(self, tiles: Sequence[int], group: Group, reference: Sharpest | None) -> dict[int, FocusResult]:
+        """Judge tiles against the sharpest of a group."""
+        rows = {i: self._rows[i - self._first] for i in tiles}
+        if reference is None or len(group.members) < LEAST_TILES or not tiles:
+            return {i: replace(row, verdict="cannot_tell", confidence=None) for i, row in rows.items()}
+        evidence = Evidence.of(self._spectra, tiles, reference)
+        flags = evidence.flags()
+        ratio = (self._rule.max_blur_px / DEFAULT_BLUR_PX) ** 2
+        worst, gap = evidence.astigmatism()
+        most, name = _most_sure(reference, flags, group), self._name(group, reference)
+        suspects = set(group.suspects)
+        found = {}
+        for k, (i, row) in enumerate(rows.items()):
+            d, flagged = float(evidence.d[k]), bool(flags[k] > ratio)
+            if not math.isfinite(d) and not flagged:
+                found[i] = replace(row, verdict="cannot_tell", confidence=None, reference=name)
+                continue
+            verdict: Verdict = "in_focus"
+            if flagged:
+                verdict = "astigmatic" if gap[k] > 0 and worst[k] > evidence.limit * ratio else "out_of_focus"
+            confidence: float | None = _confidence(
+                float(flags[k]) / ratio,
+                flagged=flagged,
+                most=LOSSY_SURE if _is_lossy(row) else 1.0 if flagged else most,
+            )
+            if flagged and i in suspects and not d > SUSPECT_MOST:
+                verdict, confidence = "cannot_tell", None
+            row = replace(row, verdict=verdict, confidence=confidence, reference=name)
+            found[i] = _with_blur(row, evidence, k, float(flags[k]))
+        return found
+
+    def _name(self, group: Group, reference: Sharpest) -> str:
+        """For people: which tiles the reference is made of."""
+        earlier = set(group.kept)
+        of_run = sum(int(i) not in earlier for i in reference.best)
+        told = [f"{of_run} tiles of this run"] if of_run else []
+        if self._kept and of_run < len(reference.best):
+            told.append(f"{len(reference.best) - of_run} of {self._kept.name}")
+        return " and ".join(told)
 
 
-@dataclass(frozen=True)
-class Peers:
-    """Medians and spread of a run's tiles with content."""
-
-    log_score: float
-    spread: float
-    anisotropy: float
+def _is_broken(row: FocusResult) -> bool:
+    return any(remark.code in BROKEN for remark in row.remarks)
 
 
-class Evidence(Protocol):
-    """The values that a verdict is made of; a `FocusResult` has them, and so has `Measured`."""
-
-    @property
-    def status(self) -> Status: ...
-
-    @property
-    def focus_score(self) -> float | None: ...
-
-    @property
-    def content(self) -> float | None: ...
-
-    @property
-    def anisotropy(self) -> float | None: ...
+def _is_lossy(row: FocusResult) -> bool:
+    return row.acquisition.lossy or any(remark.code == "lossy" for remark in row.remarks)
 
 
-class Measured(NamedTuple):
-    """`Evidence` without the rest of the result."""
+def _most_sure(reference: Sharpest, flags: Array, group: Group) -> float:
+    """The largest confidence that a tile is in focus: as large as that the reference is.
 
-    status: Status
-    focus_score: float | None
-    content: float | None
-    anisotropy: float | None
-
-
-class Judgement(NamedTuple):
-    """A verdict, and how sure it is: 0.5 to 1, None where that is not known."""
-
-    verdict: Verdict
-    confidence: float | None
-
-
-class Group(NamedTuple):
-    """Tiles that are compared: those of one folder, "" for the top one, by one version of the measure."""
-
-    folder: str
-    measure: int
+    A run that is blurred throughout has no sharp tiles to show it. Its reference bends below a power law more than
+    tissue does; and where most tiles are worse than it, it may be the less blurred part of a blurred run.
+    """
+    if group.kept:  # its sharp tiles were chosen among those of an earlier run too
+        return 1.0
+    bend = reference.own_blur
+    by_bend = float(np.interp(bend, SHARP_BEND, (1.0, DOUBTED))) if math.isfinite(bend) else DOUBTED
+    by_share = float(np.interp(np.mean(flags > 1) if len(flags) else 0, (0.5, 0.9), (1.0, DOUBTED)))
+    by_count = 1.0 if len(group.members) >= SURE_TILES else FEW_SURE
+    return min(by_bend, by_share, by_count)
 
 
-def group_of(path: str, measure: int = MEASURE) -> Group:
-    """The group of a tile of this path."""
-    folder = PurePath(path).parent.as_posix()
-    return Group("" if folder == "." else folder, measure)
+def _confidence(flag: float, *, flagged: bool, most: float) -> float:
+    """Of a verdict: from 0.5 on the line to 1 far from it, by the ratio of D to its limit."""
+    margin = min(abs(math.log(max(flag, 1e-3))), 10.0)
+    return round(min(most, 1 / (1 + math.exp(-(FLAGGED_SLOPE if flagged else SHARP_SLOPE) * margin))), 4)
 
 
-def judge(results: Iterable[FocusResult], rule: VerdictRule | None = None) -> list[FocusResult]:
-    """The results with `verdict` and `confidence` filled in, in the order given, each compared with its folder's."""
-    rows = list(results)
-    group = [group_of(row.path, row.provenance.measure) for row in rows]
-    members: dict[Group, list[FocusResult]] = defaultdict(list)
-    for row, its in zip(rows, group, strict=True):
-        members[its].append(row)
-    peers = {its: describe(tiles, rule) for its, tiles in members.items()}
-    return [judged(row, peers[its], rule) for row, its in zip(rows, group, strict=True)]
+def _with_blur(row: FocusResult, evidence: Evidence, k: int, flag: float) -> FocusResult:
+    """The result with the numbers of blur filled in, from those of the k-th tile."""
+    blur, cells = _px(evidence.d[k]), evidence.cells[k]
+    known = np.isfinite(cells)
+    worst = divmod(int(np.argmax(np.where(known, cells, -np.inf))), CELLS) if known.any() else None
+    return replace(
+        row,
+        blur_px=blur,
+        blur_nm=None if blur is None or row.pixel_size_nm is None else round(blur * row.pixel_size_nm, 2),
+        blur_error_px=_error_px(evidence.d[k], evidence.error[k]),
+        blur_by_direction_px=tuple(_px(each) for each in evidence.directions[k]),
+        blur_map_px=tuple(tuple(_px(each) for each in line) for line in cells),
+        worst_block=worst,
+        flag_px=DEFAULT_BLUR_PX * math.sqrt(flag) if flag > 0 else None,
+    )
 
 
-def judged(row: FocusResult, peers: Peers | None, rule: VerdictRule | None = None) -> FocusResult:
-    """The result with `verdict` and `confidence` filled in."""
-    verdict, confidence = judge_one(row, peers, rule)
-    return replace(row, verdict=verdict, confidence=confidence)
+def _px(d: float) -> float | None:
+    return round(math.sqrt(max(float(d), 0.0)), 3) if math.isfinite(d) else None
 
 
-def judge_one(tile: Evidence, peers: Peers | None, rule: VerdictRule | None = None) -> Judgement:
-    """The verdict on one tile, given what `describe` says of its peers."""
-    return Judgement(*_verdict(tile, peers, rule or VerdictRule()))
-
-
-def describe(tiles: Iterable[Evidence], rule: VerdictRule | None = None) -> Peers | None:
-    """The `Peers` of tiles; None when too few have content to say what is normal."""
-    rule = rule or VerdictRule()
-    peers = [tile for tile in tiles if _has_content(tile, rule) and tile.focus_score]
-    if len(peers) < rule.min_peers:
+def _error_px(d: float, error: float) -> float | None:
+    """Of the root of D: half the span between the roots of its ends."""
+    if not math.isfinite(error):
         return None
-    logs = [math.log(tile.focus_score or math.nan) for tile in peers]
-    middle = median(logs)
-    return Peers(middle, max(spread(logs, middle), rule.min_spread), median(tile.anisotropy or 0.0 for tile in peers))
+    return round((math.sqrt(max(d + error, 0)) - math.sqrt(max(d - error, 0))) / 2, 3)
 
 
-def _has_content(row: Evidence, rule: VerdictRule) -> bool:
-    return row.content is not None and row.content >= rule.min_content
-
-
-def _verdict(row: Evidence, run: Peers | None, rule: VerdictRule) -> tuple[Verdict, float | None]:
-    if row.status == "failed":
-        return "failed", None
-    if row.content is None:
-        return "cannot_tell", None
-    if not _has_content(row, rule):
-        return "no_content", _confidence((rule.min_content - row.content) / rule.min_content)
-    if run is None or row.focus_score is None:
-        return "cannot_tell", None
-    drop = (run.log_score - math.log(max(row.focus_score, 1e-9))) / run.spread
-    if (row.anisotropy or 0.0) - run.anisotropy > rule.astigmatic_excess and drop > rule.max_drop / 2:
-        return "astigmatic", _confidence(drop - rule.max_drop / 2)
-    return "out_of_focus" if drop > rule.max_drop else "in_focus", _confidence(abs(drop - rule.max_drop))
-
-
-def _confidence(margin: float) -> float:
-    """From 0.5 on the line to 1 far from it. Logistic in spreads; not calibrated against outcomes."""
-    return round(1 / (1 + math.exp(-1.7 * min(margin, 40.0))), 4)
+def references_of(judged: Sequence[FocusResult], *, name: str) -> list[Reference]:
+    """Of each setting of a judged run the sharp tiles to keep for the next one; none where they are too few."""
+    alike: dict[Setting, list[FocusResult]] = defaultdict(list)
+    for row in judged:
+        if row.verdict == "in_focus" and row.spectrum is not None and row.blur_px is not None:
+            alike[setting_of(row)].append(row)
+    found = []
+    for setting, rows in alike.items():
+        if len(rows) < SURE_TILES:
+            continue
+        best = sorted(rows, key=lambda row: row.blur_px or 0.0)[: max(SURE_TILES, len(rows) // 2)]
+        every = -(-len(best) // KEPT_TILES)
+        spectra = tuple(str(row.spectrum) for row in best[::every])
+        found.append(Reference(name, setting, len(best), spectra))
+    return found

@@ -374,6 +374,7 @@ ODD = {
     "order": ("newest", "oldest", "fresh"),
     "listen": ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),
     "fallback": ("local", "none", "local"),
+    "instrument": ("sem1", "sem2", "sem3"),
     "ledger_gone": ("end", "recreate", "end"),
     "log_dir": ("/d", "/e", "/f"),
     "log_days": (3, 4, 5),

@@ -151,12 +151,10 @@ def test_tiles_of_an_earlier_process_are_not_named_again_but_count_as_peers(watc
 
 
 def test_memory_is_bounded(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alerts, "FOLDERS", 4)
     monkeypatch.setattr(alerts, "SAID", 5)
     for k in range(12):
         watch.add([result(f"{k}/bad{i}.tif", None) for i in range(3)])
         watch.sharp(2, folder=str(k))
-    assert len(watch.alerts._folders) == 4
     assert len(watch.alerts._said) == 5
 
 

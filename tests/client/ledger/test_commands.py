@@ -225,13 +225,6 @@ def test_a_name_of_any_letters_is_exported(walk: Walk) -> None:
     assert row["path"] == 'Schnitt ä, "切片".tif'
 
 
-def test_of_a_large_folder_a_part_is_enough_for_the_verdicts(
-    ledger: Ledger, run: Run, seven: list[FocusResult]
-) -> None:
-    assert len(ledger.measures(run.run_id, "s1", MEASURE)) == 7
-    assert len(ledger.measures(run.run_id, "s1", MEASURE, at_most=3)) in (2, 3)
-
-
 # --- retry and recover --------------------------------------------------------------------------------------------
 
 

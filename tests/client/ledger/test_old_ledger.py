@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from mhfd.contract import FocusParams, FocusResult
 from mhfd_client.cli import main
+from mhfd_client.judge.run import JUDGED
 from mhfd_client.ledger import Ledger, open_ledger
 
 DATA = Path(__file__).parents[2] / "data"
@@ -70,10 +71,14 @@ def test_status_and_export_show_it(file: Path) -> None:
     assert len(export.stdout.splitlines()) == 15
 
 
+LATER = ("spectrum", *(key for key in JUDGED if key not in ("verdict", "confidence")))
+
+
 def test_rows_that_version_0_1_0_printed_are_read() -> None:
     rows = json.loads((DATA / "rows-0.1.0.json").read_text(encoding="utf-8"))
     for row in rows:
         read = FocusResult.from_dict(row).to_dict()
         assert read["provenance"].pop("measure") == 1
         assert (read.pop("picture"), read.pop("remarks")) == (None, [])
+        assert {read.pop(key) for key in LATER} == {None}
         assert read == row

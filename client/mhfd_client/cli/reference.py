@@ -1,0 +1,131 @@
+"""`mhfd reference`: the sharp tiles of earlier runs that a run is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mhfd.text import counted
+from mhfd_client.cli.options import FOLDER, Command, config_option, say, with_options
+
+if TYPE_CHECKING:
+    from mhfd_client.ledger import KeptReference, Ledger
+
+
+def _ledger_options(command: Command) -> Command:
+    where = click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]")
+    return with_options(command, [where, config_option])
+
+
+@contextmanager
+def _opened(where: str | None, config_file: Path | None, *, readonly: bool) -> Generator[Ledger, None, None]:
+    from mhfd_client.config import ledger_path, load_config
+    from mhfd_client.ledger import open_ledger
+
+    with open_ledger(ledger_path(load_config(config_file), where), readonly=readonly) as ledger:
+        yield ledger
+
+
+@click.group()
+def reference() -> None:
+    """Sharp tiles of earlier runs, kept in the ledger by instrument and setting.
+
+    A run is compared with its own sharp tiles. Its first tiles, and a run that is blurred throughout, are judged only
+    where an earlier run of the same instrument left some: `mhfd watch` keeps them when it ends.
+    """
+
+
+@reference.command("list")
+@_ledger_options
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list and nothing else.")
+def list_(where: str | None, config_file: Path | None, as_json: bool) -> None:
+    """List what is kept, the newest first."""
+    from mhfd_client.views import terminal
+
+    with _opened(where, config_file, readonly=True) as ledger:
+        kept = ledger.references()
+    if as_json:
+        terminal.print_plain([_as_json(each) for each in kept])
+        return
+    for each in kept:
+        say(_in_words(each))
+    if not kept:
+        say("nothing is kept yet: `mhfd watch` keeps the sharp tiles of a run when it ends", err=True)
+
+
+@reference.command()
+@click.argument("instrument")
+@_ledger_options
+def show(instrument: str, where: str | None, config_file: Path | None) -> None:
+    """Print what is kept of INSTRUMENT, as JSON with the numbers themselves.
+
+    Exit code: 0; 78 nothing is kept under that name.
+    """
+    from mhfd_client.ledger import LedgerError
+    from mhfd_client.views import terminal
+
+    with _opened(where, config_file, readonly=True) as ledger:
+        kept = ledger.references(instrument)
+        known = ", ".join(dict.fromkeys(each.instrument for each in ledger.references()))
+    if not kept:
+        raise LedgerError(
+            f"nothing is kept of '{instrument}'; {f'there is: {known}' if known else 'there is none yet'}"
+        )
+    terminal.print_plain([{**_as_json(each), "reference": each.reference} for each in kept])
+
+
+@reference.command("set")
+@click.argument("instrument")
+@click.argument("folder", type=FOLDER, required=False, metavar="[DIR]")
+@_ledger_options
+def set_(instrument: str, folder: Path | None, where: str | None, config_file: Path | None) -> None:
+    """Keep the sharp tiles of the run in folder DIR, by default the last one, under INSTRUMENT in place of others.
+
+    Exit code: 0; 78 there is no such run, or it has too few sharp tiles.
+    """
+    from mhfd_client.judge.run import keep_references
+    from mhfd_client.ledger import LedgerError
+
+    with _opened(where, config_file, readonly=False) as ledger:
+        run = ledger.find_run(None if folder is None else str(folder))
+        kept = keep_references(ledger, run.run_id, instrument, replace=True)
+    if not kept:
+        raise LedgerError(f"{run.root} has too few sharp tiles with a spectrum to keep: score more of it first")
+    for each in kept:
+        say(_in_words(each))
+
+
+@reference.command()
+@click.argument("instrument")
+@click.option("--setting", help="Only that of this setting, as `list` prints it.")
+@_ledger_options
+def forget(instrument: str, setting: str | None, where: str | None, config_file: Path | None) -> None:
+    """Forget what is kept of INSTRUMENT.
+
+    Exit code: 0; 78 nothing is kept under that name.
+    """
+    with _opened(where, config_file, readonly=False) as ledger:
+        n = ledger.forget_references(instrument, setting)
+    say(f"{counted(n, 'reference')} of {instrument} forgotten")
+
+
+def _in_words(kept: KeptReference) -> str:
+    from mhfd_client.views.status import local, utc
+
+    return f"{kept.instrument}: {kept.setting}: {counted(kept.tiles, 'tile')}, kept {local(utc(kept.kept_at))}"
+
+
+def _as_json(kept: KeptReference) -> dict[str, object]:
+    from mhfd_client.views.status import utc
+
+    return {
+        "instrument": kept.instrument,
+        "setting": kept.setting,
+        "tiles": kept.tiles,
+        "kept_at": utc(kept.kept_at),
+        "run_id": kept.run_id,
+    }

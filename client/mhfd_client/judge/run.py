@@ -1,0 +1,194 @@
+"""The verdicts of a run: one function for alerts, status, export and report, so that all say the same.
+
+A verdict compares a tile with the sharp tiles of its run, so it may change as more arrive. It is never stored: it is
+made from the rows in the ledger, in the order in which the tiles were taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+from mhfd.contract import FocusResult, ParamsError, Provenance, Remark, read_acquisition
+from mhfd.judge import Reference, VerdictRule, judge, references_of
+from mhfd_client.ledger import Json, KeptReference, Ledger, State, TileRow
+
+JUDGED = (
+    "verdict", "confidence", "blur_px", "blur_nm", "blur_error_px", "blur_by_direction_px", "blur_map_px",
+    "worst_block", "flag_px", "reference",
+)  # fmt: skip
+"""The keys of a row that the judge fills in."""
+
+DEFAULT_INSTRUMENT = "default"
+SCORED: tuple[State, ...] = ("scored",)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A scored tile, as far as its verdict needs it.
+
+    Attributes
+    ----------
+    name : public name
+    taken : what orders the tiles of a run: section, time of the file, number in the ledger
+    result : what the verdict is made of; once judged, with the verdict
+    """
+
+    tile_id: int
+    name: str
+    tile_sha256: str | None
+    scored_at: float
+    taken: tuple[int, int, int]
+    section: int | None
+    result: FocusResult
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How the tiles of a run are judged.
+
+    Attributes
+    ----------
+    instrument : whose kept references count
+    references : those
+    """
+
+    rule: VerdictRule
+    instrument: str = DEFAULT_INSTRUMENT
+    references: tuple[Reference, ...] = ()
+
+    def judge(self, tiles: Iterable[Tile], more: Sequence[Reference] = ()) -> list[Tile]:
+        """The tiles in the order in which they were taken, judged.
+
+        Parameters
+        ----------
+        more : references beside those that were kept
+        """
+        ordered = sorted(tiles, key=lambda tile: tile.taken)
+        judged = judge(
+            [tile.result for tile in ordered],
+            self.rule,
+            sections=[tile.section for tile in ordered],
+            references=[*more, *self.references],
+        )
+        return [_with(tile, result) for tile, result in zip(ordered, judged, strict=True)]
+
+
+def bench_of(ledger: Ledger, run_id: int, *, max_blur_px: float | None = None) -> Bench:
+    """How a run is judged: by the thresholds that its watch left in the ledger.
+
+    Parameters
+    ----------
+    max_blur_px : instead of the run's
+    """
+    kept = ledger.rule(run_id)
+    known = {each.name for each in fields(VerdictRule)}
+    given = {key: value for key, value in kept.items() if key in known}
+    if max_blur_px is not None:
+        given["max_blur_px"] = max_blur_px
+    instrument = str(kept.get("instrument") or DEFAULT_INSTRUMENT)
+    found = [_reference(each) for each in ledger.references(instrument) if each.run_id != run_id]
+    return Bench(VerdictRule(**given), instrument, tuple(each for each in found if each is not None))
+
+
+def judge_run(ledger: Ledger, run_id: int, bench: Bench | None = None) -> list[Tile]:
+    """All scored tiles of a run, each in its newest generation, judged, in the order in which they were taken."""
+    bench = bench or bench_of(ledger, run_id)
+    return bench.judge(tile for tile in map(tile_of, ledger.rows(run_id, states=SCORED)) if tile)
+
+
+def tile_of(row: TileRow) -> Tile | None:
+    """A row of the ledger; None without a result."""
+    if row.result is None or row.result.get("status") != "scored":
+        return None
+    section = row.position.section if row.position else None
+    return Tile(
+        tile_id=row.tile_id,
+        name=row.name,
+        tile_sha256=row.tile_sha256,
+        scored_at=row.scored_at or 0.0,
+        taken=(-1 if section is None else section, row.mtime_ns, row.tile_id),
+        section=section,
+        result=evidence(row.name, row.result),
+    )
+
+
+def evidence(name: str, row: Json) -> FocusResult:
+    """What a verdict is made of, from a row that was checked when it was stored.
+
+    `FocusResult.from_dict` looks at every key: for a run of 10^5 tiles that takes ten times as long.
+    """
+    about = row["provenance"]
+    shape, picture = row.get("shape"), row.get("picture")
+    return FocusResult(
+        path=name,
+        status="scored",
+        provenance=Provenance(
+            mhfd=about["mhfd"],
+            params_sha256=about["params_sha256"],
+            backend="",
+            device="",
+            measure=about.get("measure") or 1,
+        ),
+        shape=(shape[0], shape[1]) if shape else None,
+        dtype=row.get("dtype"),
+        picture=tuple(picture) if picture else None,
+        pixel_size_nm=row.get("pixel_size_nm"),
+        features=row.get("features"),
+        features_per_mpx=row.get("features_per_mpx"),
+        focus_score=row.get("focus_score"),
+        noise=row.get("noise"),
+        content=row.get("content"),
+        anisotropy=row.get("anisotropy"),
+        saturated=row.get("saturated"),
+        spectrum=row.get("spectrum"),
+        acquisition=read_acquisition(row.get("acquisition")),
+        remarks=tuple(Remark(**each) for each in row.get("remarks") or ()),
+    )
+
+
+def judged_keys(result: FocusResult) -> Json:
+    """What the judge filled in, as JSON."""
+    full = result.to_dict()
+    return {key: full[key] for key in JUDGED}
+
+
+def keep_references(
+    ledger: Ledger, run_id: int, instrument: str | None = None, *, replace: bool = False
+) -> list[KeptReference]:
+    """Keep the sharp tiles of a run for later ones; those kept.
+
+    A run that is blurred throughout must not become what the next is compared with: what is kept is replaced only by
+    tiles that are no blurrier.
+
+    Parameters
+    ----------
+    instrument : the name to keep them under; by default that of the run's watch
+    replace : replace what is kept in any case
+    """
+    bench = bench_of(ledger, run_id)
+    name = instrument or bench.instrument
+    tiles = judge_run(ledger, run_id, bench)
+    known = {each.setting: each for each in ledger.references(name)}
+    kept = []
+    for reference in references_of([tile.result for tile in tiles], name=f"run {run_id}"):
+        setting = str(reference.setting)
+        before = _reference(known[setting]) if setting in known else None
+        if replace or before is None or known[setting].run_id == run_id or not reference.is_blurrier_than(before):
+            entry = KeptReference(name, setting, reference.tiles, time.time(), run_id, reference.to_dict())
+            ledger.keep_reference(entry)
+            kept.append(entry)
+    return kept
+
+
+def _reference(kept: KeptReference) -> Reference | None:
+    """None for one that this version cannot read."""
+    try:
+        return Reference.from_dict(kept.reference)
+    except ParamsError:
+        return None
+
+
+def _with(tile: Tile, result: FocusResult) -> Tile:
+    return Tile(tile.tile_id, tile.name, tile.tile_sha256, tile.scored_at, tile.taken, tile.section, result)

@@ -1,0 +1,173 @@
+"""How much wider a tile's point-spread function is than a reference's, from their power spectra.
+
+Between two exposures of like tissue the ratio of the noise-free power spectra is exp(a - 4 pi^2 D f^2), f in cycles a
+pixel. D (px^2) is the difference of the variances of their point-spread functions; a takes up contrast. All tiles of a
+run at once: arrays (n, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhfd.spectrum import BINS, CELLS, FREQUENCIES, SLOW_EDGES, Spectrum, bin_sizes, noise_power
+
+Array = NDArray[np.float64]
+
+CURVE = (2 * np.pi * FREQUENCIES) ** 2
+SLOW_CURVE = (2 * np.pi) ** 2 * SLOW_EDGES[1:] * SLOW_EDGES[:-1]
+
+LEAST_SIGNAL = 0.5
+"""A bin counts where the signal is at least so many times the noise."""
+
+LEAST_BINS = 4
+CLIFF = 2.0
+"""In units of ln. Where a tile falls so far below what it has at low frequencies, its point-spread function has come to
+its end (a disc's first zero): beyond, it tells nothing."""
+
+TEXTURE = 0.15**2 * 0.02 / FREQUENCIES
+"""Variance of ln(power) from tile to tile of like tissue."""
+
+GONE = (9.0, 0.3)
+"""D and its error of a tile in which most of what the reference shows has drowned in noise: it is at least so wide."""
+
+GONE_BINS = 6
+
+
+@dataclass(frozen=True)
+class Curve:
+    """ln of the noise-free power by frequency, (..., BINS), NaN where noise drowns it; and its variance by chance."""
+
+    ln: Array
+    variance: Array
+
+    def __getitem__(self, which: NDArray[np.int64]) -> Curve:
+        return Curve(self.ln[which], self.variance[which])
+
+    def flat(self) -> Curve:
+        """All but the last axis as one."""
+        return Curve(self.ln.reshape(-1, BINS), self.variance.reshape(-1, BINS))
+
+    def median(self) -> Array:
+        """Over the first axis."""
+        return _quiet_median(self.ln, 0)
+
+
+class Spectra:
+    """The spectra of n tiles.
+
+    Attributes
+    ----------
+    whole : (n, BINS)
+    directions : (n, 4, BINS)
+    cells : (n, CELLS, CELLS, BINS)
+    quarters : (n, 2, 2, BINS)
+    skewness : (n,) of means of 16 px
+    slow : (n, SLOW_BINS) ln of their power
+    """
+
+    def __init__(self, spectra: Sequence[Spectrum]) -> None:
+        sizes = bin_sizes()
+        by_direction = np.nan_to_num([each.by_direction for each in spectra])
+        by_cell = np.nan_to_num([each.by_cell for each in spectra])
+        noise = noise_power(
+            np.array([each.along_rows for each in spectra]), np.array([each.along_cols for each in spectra])
+        )
+        blocks = np.array([each.blocks for each in spectra])
+        total = blocks.sum((1, 2))[:, None]
+        all_noise = (sizes * noise).sum(1) / sizes.sum(0)
+        self.whole = _curve((sizes * by_direction).sum(1) / sizes.sum(0), all_noise, sizes.sum(0), total)
+        self.directions = _curve(by_direction, noise, sizes, total[:, None])
+        cell_noise = all_noise[:, None, None]
+        self.cells = _curve(by_cell, cell_noise, sizes.sum(0), blocks[..., None])
+        halves = (-1, 2, CELLS // 2, 2, CELLS // 2)
+        in_quarter = blocks.reshape(halves).sum((2, 4))[..., None]
+        power = (by_cell * blocks[..., None]).reshape(*halves, BINS).sum((2, 4)) / np.maximum(in_quarter, 1)
+        self.quarters = _curve(power, cell_noise, sizes.sum(0), np.where(in_quarter >= 3, in_quarter, 0))
+        self.skewness = np.nan_to_num([each.skewness for each in spectra])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.slow = np.log(np.maximum([each.slow for each in spectra], 1e-12))
+
+    def __len__(self) -> int:
+        return len(self.skewness)
+
+
+def _curve(power: Array, noise: Array, size: Array, blocks: Array) -> Curve:
+    """A curve from power, noise included.
+
+    Parameters
+    ----------
+    size : frequencies that a bin holds
+    blocks : that the power is the mean of
+    """
+    signal = np.maximum(power - noise, 1e-12)
+    seen = (signal > LEAST_SIGNAL * noise) & (size > 3) & (blocks > 0)
+    by_chance = (power / signal) ** 2 / (0.175 * np.maximum(size, 1) * np.maximum(blocks, 1))
+    of_noise = (0.04 * noise / signal) ** 2
+    return Curve(np.where(seen, np.log(signal), np.nan), np.where(seen, by_chance + of_noise, np.inf))
+
+
+def excess_blur(curve: Curve, reference: Array) -> tuple[Array, Array]:
+    """D in px^2 and its standard error, (...); NaN where nothing can be said.
+
+    A straight line through ln of the ratio against frequency squared, weighted by the variances, from the first bin
+    that the reference shows up to the first that either has lost.
+
+    Parameters
+    ----------
+    curve : (..., BINS)
+    reference : (BINS,) or as `curve.ln`: ln of the reference's noise-free power
+    """
+    reference = np.broadcast_to(reference, curve.ln.shape)
+    difference = curve.ln - reference
+    begun = np.cumsum(np.isfinite(reference), -1) > 0
+    shown = begun & _until_first(begun & ~np.isfinite(reference))
+    use = begun & _until_first(begun & ~np.isfinite(difference))
+    order = np.cumsum(use, -1) * use
+    start = _quiet_median(np.where(use & (order <= 3), difference, np.nan), -1)[..., None]
+    fallen = use & (order > LEAST_BINS) & (np.nan_to_num(difference) < start - CLIFF)
+    use &= np.cumsum(fallen, -1) - fallen == 0
+
+    x, y = -CURVE, np.where(use, np.nan_to_num(difference), 0)
+    w = np.where(use, 1 / (np.where(use, curve.variance, 1) + TEXTURE), 0)
+    n, s, sx, sxx = use.sum(-1), w.sum(-1), (w * x).sum(-1), (w * x * x).sum(-1)
+    sy, sxy = (w * y).sum(-1), (w * x * y).sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        determinant = s * sxx - sx**2
+        d, a = (s * sxy - sx * sy) / determinant, (sxx * sy - sx * sxy) / determinant
+        misfit = (w * (y - a[..., None] - d[..., None] * x) ** 2).sum(-1) / np.maximum(n - 2, 1)
+        error = np.sqrt(s / determinant * np.maximum(misfit, 1))
+    few, gone = n < LEAST_BINS, shown.sum(-1) - n >= GONE_BINS
+    return (
+        np.where(few, np.where(gone, GONE[0], np.nan), d),
+        np.where(few, np.where(gone, GONE[1], np.nan), error),
+    )
+
+
+def own_blur(reference: Array) -> float:
+    """How far a spectrum bends below a power law, as D in px^2: about 0 to 1 for sharp tissue, more for blurred.
+
+    Tissue is not a power law, and pixels may be finer than the microscope resolves. So this is a hint at how far a
+    reference can be trusted, not a measure of blur.
+    """
+    known = np.isfinite(reference)
+    if known.sum() < LEAST_BINS + 1:
+        return float("nan")
+    design = np.stack([np.ones(BINS), -np.log(FREQUENCIES), -CURVE], axis=1)[known]
+    return float(np.linalg.lstsq(design, reference[known], rcond=None)[0][2])
+
+
+def _until_first(event: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(np.cumsum(event, -1) == 0)
+
+
+def _quiet_median(values: Array, axis: int) -> Array:
+    """Median without NaN, NaN where there is nothing else; without NumPy's warning of that."""
+    ordered = np.sort(values, axis=axis)  # NaN last
+    n = np.isfinite(values).sum(axis=axis, keepdims=True)
+    low, high = (np.take_along_axis(ordered, np.clip(at, 0, None), axis) for at in ((n - 1) // 2, n // 2 - (n == 0)))
+    middle = np.where(n > 0, (low + high) / 2, np.nan)
+    return np.asarray(np.squeeze(middle, axis))
