@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from mhfd.contract import FocusResult
 
+DIRECTIONS = (
+    "along the rows: astigmatism, or drift or vibration during the scan",
+    "at 45 degrees: astigmatism",
+    "down the columns: astigmatism, or drift or vibration during the scan",
+    "at 135 degrees: astigmatism",
+)
+"""Of the blur (`mhfd.spectrum.DIRECTIONS_DEG`). What shakes a scan acts along its axes; astigmatism has any."""
+
 _DOWN = ("top", "", "bottom")
 _ALONG = ("left", "", "right")
 
 
 def blur_in_words(row: FocusResult) -> str:
-    """How blurred, and where it is worst: "blur 2.9 px (13 nm), most at the right"; "" where that is not known."""
+    """How blurred, and where it is worst: "blur 2.9 px (13 nm), most at the right"; "" where that is not known.
+
+    Of an astigmatic tile that in its worst direction, and which one that is.
+    """
     if row.blur_px is None:
         return ""
-    size = f"blur {row.blur_px:.1f} px" + (f" ({row.blur_nm:.0f} nm)" if row.blur_nm is not None else "")
-    where = region(row)
-    return f"{size}, most at the {where}" if where else size
+    blur_px, direction = row.blur_px, ""
+    if row.verdict == "astigmatic" and row.blur_by_direction_px:
+        known = [(each or 0.0, angle) for each, angle in zip(row.blur_by_direction_px, DIRECTIONS, strict=False)]
+        blur_px, direction = max(known)
+    size = f"blur {blur_px:.1f} px"
+    if row.pixel_size_nm is not None:
+        size += f" ({blur_px * row.pixel_size_nm:.0f} nm)"
+    where = f"most at the {region(row)}" if region(row) else ""
+    return ", ".join(word for word in (size, direction, where) if word)
 
 
 def region(row: FocusResult) -> str:

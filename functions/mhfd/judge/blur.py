@@ -36,6 +36,13 @@ GONE = (9.0, 0.3)
 
 GONE_BINS = 6
 
+SLOW_VARIANCE = 0.15**2
+"""Of ln(power) of the means of 16 px, from tile to tile."""
+
+WIDE, FALL, MISFIT = 14.0, 0.25, 0.15
+"""They count where they say that D is more than so many px^2, a block's lowest bin has fallen by so much of it, and the
+line through the blocks' bins does not fit to so much of D."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -131,20 +138,49 @@ def excess_blur(curve: Curve, reference: Array) -> tuple[Array, Array]:
     fallen = use & (order > LEAST_BINS) & (np.nan_to_num(difference) < start - CLIFF)
     use &= np.cumsum(fallen, -1) - fallen == 0
 
-    x, y = -CURVE, np.where(use, np.nan_to_num(difference), 0)
+    n = use.sum(-1)
     w = np.where(use, 1 / (np.where(use, curve.variance, 1) + TEXTURE), 0)
-    n, s, sx, sxx = use.sum(-1), w.sum(-1), (w * x).sum(-1), (w * x * x).sum(-1)
-    sy, sxy = (w * y).sum(-1), (w * x * y).sum(-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        determinant = s * sxx - sx**2
-        d, a = (s * sxy - sx * sy) / determinant, (sxx * sy - sx * sxy) / determinant
-        misfit = (w * (y - a[..., None] - d[..., None] * x) ** 2).sum(-1) / np.maximum(n - 2, 1)
-        error = np.sqrt(s / determinant * np.maximum(misfit, 1))
+    d, error = _line(np.where(use, np.nan_to_num(difference), 0), w, CURVE)
     few, gone = n < LEAST_BINS, shown.sum(-1) - n >= GONE_BINS
     return (
         np.where(few, np.where(gone, GONE[0], np.nan), d),
         np.where(few, np.where(gone, GONE[1], np.nan), error),
     )
+
+
+def tile_blur(spectra: Spectra, which: NDArray[np.int64], whole: Array, slow: Array) -> tuple[Array, Array]:
+    """`excess_blur` of whole tiles, (m,), also where the blur is so wide that blocks show little but its tail.
+
+    A Hann window mixes frequencies up to 1/32 cycles a pixel apart, and a disc or a ring rises again beyond its first
+    zero. Where no line fits for that, wide blur is told from the means of 16 px. These differ more from tile to tile,
+    and shading moves them: they count only where the blocks' lowest frequencies have fallen too.
+
+    Parameters
+    ----------
+    whole : (BINS,) ln of the reference's power
+    slow : (SLOW_BINS,) that of its means of 16 px
+    """
+    curve = spectra.whole[which]
+    d, error = excess_blur(curve, whole)
+    low = spectra.slow[which] - slow
+    wide, wide_error = _line(np.nan_to_num(low), np.full_like(low, 1 / SLOW_VARIANCE), SLOW_CURVE)
+    first = curve.ln[:, 0] - whole[0]
+    fall = _quiet_median(low[:, : len(SLOW_CURVE) // 2], 1) - np.nan_to_num(first, nan=-np.inf)
+    fits = (error < MISFIT * d) & ~((d == GONE[0]) & (error == GONE[1]))
+    chosen = ~fits & np.isfinite(low).all(1) & (wide > WIDE) & (fall > FALL * wide * CURVE[0])
+    return np.where(chosen, wide, d), np.where(chosen, wide_error, error)
+
+
+def _line(y: Array, w: Array, curve: Array) -> tuple[Array, Array]:
+    """D of the lines y = a - D curve with weights w, and its standard error."""
+    x = -curve
+    n, s, sx, sxx = (w > 0).sum(-1), w.sum(-1), (w * x).sum(-1), (w * x * x).sum(-1)
+    sy, sxy = (w * y).sum(-1), (w * x * y).sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        determinant = s * sxx - sx**2
+        d, a = (s * sxy - sx * sy) / determinant, (sxx * sy - sx * sxy) / determinant
+        misfit = (w * (y - a[..., None] - d[..., None] * x) ** 2).sum(-1) / np.maximum(n - 2, 1)
+        return d, np.sqrt(s / determinant * np.maximum(misfit, 1))
 
 
 def own_blur(reference: Array) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mhfd.judge.blur import Array, Spectra, excess_blur
+from mhfd.judge.blur import Array, Spectra, excess_blur, tile_blur
 from mhfd.judge.reference import Sharpest
 from mhfd.judge.rule import DEFAULT_BLUR_PX
 
@@ -56,7 +56,7 @@ class Evidence:
     @classmethod
     def of(cls, spectra: Spectra, tiles: Sequence[int], reference: Sharpest) -> Evidence:
         which = np.array(tiles, dtype=np.int64)
-        d, error = excess_blur(spectra.whole[which], reference.whole)
+        d, error = tile_blur(spectra, which, reference.whole, reference.slow)
         directions, direction_error = excess_blur(spectra.directions[which], reference.directions)
         parts, part_error = excess_blur(spectra.quarters[which], reference.part)
         cells, _ = excess_blur(spectra.cells[which], reference.cell)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mhfd.contract import ParamsError
-from mhfd.judge.blur import Array, Spectra, excess_blur, own_blur
+from mhfd.judge.blur import Array, Curve, Spectra, excess_blur, own_blur
 from mhfd.judge.setting import Setting
 from mhfd.spectrum import Spectrum
 from mhfd.text import shown
@@ -18,11 +18,17 @@ from mhfd.text import shown
 SHARPEST_SHARE = 0.3
 """Part of the tiles that the reference is made of: even where most are bad, some of these are sharp."""
 
+ALIKE = 0.3
+"""px^2. Sharp tiles lie within this of the sharpest, and within two errors."""
+
 LEAST_TILES = 4
 """Below, nothing can be said of a tile."""
 
 KEPT_TILES = 16
 """Tiles that a kept reference consists of, at most."""
+
+SHARPER_BY = 0.2
+"""px^2. Kept tiles that are sharper than the run's sharpest by so much are its reference alone."""
 
 SURE_TILES = 8
 """With fewer sharp tiles there is nothing worth keeping."""
@@ -65,6 +71,8 @@ class Reference:
         if not isinstance(name, str) or not isinstance(tiles, int) or not isinstance(spectra, list) or not spectra:
             raise ParamsError(f"a reference has a name, a number of tiles and spectra, not {shown(given)}")
         for each in spectra:
+            if not isinstance(each, str):
+                raise ParamsError(f"a reference has spectra as text, not {shown(each)}")
             Spectrum.unpack(each)
         return cls(name, Setting.from_list(given.get("setting")), tiles, tuple(spectra))
 
@@ -85,6 +93,7 @@ class Sharpest:
     best : which tiles it is made of
     whole, part : ln of their median power, (BINS,): of tiles, of their quarters
     directions : (4, BINS)
+    slow : (SLOW_BINS,) of means of 16 px
     centre, spread : of D among the sharper tiles, px^2
     own_blur : how far it bends below a power law, px^2
     """
@@ -94,17 +103,21 @@ class Sharpest:
     part: Array
     cell: Array
     directions: Array
+    slow: Array
     centre: float
     spread: float
     own_blur: float
 
 
-def sharpest(spectra: Spectra, members: NDArray[np.int64], before: Array | None = None) -> Sharpest | None:
+def sharpest(
+    spectra: Spectra, members: NDArray[np.int64], before: Array | None = None, kept: Sequence[int] = ()
+) -> Sharpest | None:
     """The reference of the members; None where they are too few.
 
     Parameters
     ----------
     before : an earlier reference to begin the search with
+    kept : members that are known to be sharp: where they are sharper than what is found, they are the reference
     """
     if len(members) < LEAST_TILES - 1:
         return None
@@ -114,24 +127,33 @@ def sharpest(spectra: Spectra, members: NDArray[np.int64], before: Array | None 
     order = np.arange(len(members))
     for _ in range(3):  # the first search starts from the middle, which may be blurred
         d, error = excess_blur(curves, reference)
-        order = np.argsort(np.nan_to_num(d, nan=100.0) + np.nan_to_num(error, nan=1.0), kind="stable")[:count]
+        rank = np.nan_to_num(d, nan=100.0) + np.nan_to_num(error, nan=1.0)
+        order = np.argsort(rank, kind="stable")[:count]
+        alike = rank[order] < np.quantile(rank, 0.05) + ALIKE + 2 * np.median(np.nan_to_num(error[order], nan=1.0))
+        order = order[: max(3, int(alike.sum()))]  # in a drift the sharpest third is no longer sharp
         found = curves[order].median()
         if np.array_equal(found, reference, equal_nan=True):
             break
         reference = found
     best = members[order]
+    if kept:
+        known = spectra.whole[np.array(kept)]
+        d, _ = excess_blur(Curve(reference, np.zeros_like(reference)), known.median())
+        if not d < SHARPER_BY:  # most of the run is blurred
+            best, curves, reference = np.array(kept), known, known.median()
     d, _ = excess_blur(curves, reference)
     d = d[np.isfinite(d)]
     sharp, usual = np.quantile(d, (0.05, 0.3)) if len(d) else (0.0, 0.0)
     # Of a normal distribution cut at its 60 % the two lie 1.12 deviations apart, and the middle 0.52 above the upper.
-    spread = max(0.06, float(usual - sharp) / 1.12) if len(members) >= 12 else 0.15
+    spread = max(0.06, float(usual - sharp) / 1.12) if len(d) >= 12 else 0.15
     return Sharpest(
         best=best,
         whole=reference,
         part=spectra.quarters[best].flat().median(),
         cell=spectra.cells[best].flat().median(),
         directions=spectra.directions[best].median(),
-        centre=float(usual) + 0.52 * spread if len(members) >= 6 else 0.1,
+        slow=np.median(spectra.slow[best], axis=0),
+        centre=float(usual) + 0.52 * spread if len(d) >= 6 else 0.1,
         spread=spread,
         own_blur=own_blur(reference),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 from mhfd.contract import FocusResult, ParamsError
 from mhfd.text import shown
+
+MOST = 1e9
+"""No size or time is larger."""
 
 
 class Setting(NamedTuple):
@@ -59,7 +61,7 @@ def setting_of(result: FocusResult) -> Setting:
 
 def _rounded(value: float | None) -> float | None:
     """To three digits: headers tell the last ones differently from tile to tile."""
-    if value is None or not math.isfinite(value):
+    if value is None or not abs(value) < MOST:
         return None
     rounded: Any = float(f"{value:.3g}")
     return float(rounded)

@@ -21,6 +21,7 @@ from mhfd.judge.rule import DEFAULT_BLUR_PX, VerdictRule
 from mhfd.judge.setting import Setting, setting_of
 from mhfd.judge.tissue import Group, groups
 from mhfd.spectrum import CELLS, Spectrum
+from mhfd.text import counted
 
 FLAGGED_SLOPE, SHARP_SLOPE = 4.0, 4.0
 """Confidence by ln(D / limit), chosen on runs of known focus (docs/accuracy.md)."""
@@ -125,7 +126,7 @@ class _Alike:
         rule: VerdictRule,
         kept: Reference | None,
     ) -> None:
-        earlier = [Spectrum.unpack(each) for each in kept.spectra] if kept else []
+        earlier = [each for each in unpacked(kept.spectra) if each] if kept else []
         self._rule, self._kept, self._first = rule, kept, len(earlier)
         self._rows = [row for row, _, _ in chosen]
         self._sections = [section for _, _, section in chosen]
@@ -139,7 +140,8 @@ class _Alike:
         sections = _sections([self._sections[i - first] for i in whole], whole)
         last: tuple[Group, Sharpest | None] = Group(), None
         for group in groups(self._spectra, sections, range(first)):
-            last = group, sharpest(self._spectra, np.array(group.members, dtype=np.int64))
+            members = np.array(group.members, dtype=np.int64)
+            last = group, sharpest(self._spectra, members, kept=group.kept)
             found |= self._judge([i for i in group.members if i >= first], *last)
         for i, row in self._judge(broken, *last).items():
             sharp = row.verdict == "in_focus"
@@ -181,7 +183,7 @@ class _Alike:
         """For people: which tiles the reference is made of."""
         earlier = set(group.kept)
         of_run = sum(int(i) not in earlier for i in reference.best)
-        told = [f"{of_run} tiles of this run"] if of_run else []
+        told = [f"{counted(of_run, 'tile')} of this run"] if of_run else []
         if self._kept and of_run < len(reference.best):
             told.append(f"{len(reference.best) - of_run} of {self._kept.name}")
         return " and ".join(told)

@@ -31,7 +31,7 @@ def test_without_blur_there_is_nothing_to_say() -> None:
 
 def test_blur_is_said_in_pixels_and_where_known_in_nanometres() -> None:
     assert blur_in_words(row(blur_px=2.94)) == "blur 2.9 px"
-    assert blur_in_words(row(blur_px=2.94, blur_nm=13.2)) == "blur 2.9 px (13 nm)"
+    assert blur_in_words(row(blur_px=2.94, blur_nm=13.2, pixel_size_nm=4.5)) == "blur 2.9 px (13 nm)"
 
 
 def test_a_tile_that_is_blurred_alike_has_no_region() -> None:
