@@ -60,7 +60,7 @@ def main() -> None:
         series = read(folder)
         print(f"{folder.name}: {len(series)} series\n")
         print(
-            "| dose | r of blur_px, worst | r of ln(features), worst | D / blur^2 from 1.5 to 4 px: median | quartiles |"
+            "| dose | r of blur_px, worst | r of ln(features), worst | D / blur^2, 1.5 to 4 px: median | quartiles |"
         )
         print("| --- | --- | --- | --- | --- |")
         for dose in sorted({dose for _, dose in series}, key=float, reverse=True):

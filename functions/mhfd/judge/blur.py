@@ -36,12 +36,17 @@ GONE = (9.0, 0.3)
 
 GONE_BINS = 6
 
-SLOW_VARIANCE = 0.15**2
-"""Of ln(power) of the means of 16 px, from tile to tile."""
+LOW_BINS, SLOW_VARIANCE = 6, 0.15**2
+"""Of the means of 16 px the highest so many bins, which shading does not reach: 1/90 to 1/32 cycles a pixel; and the
+variance of ln(power) there from tile to tile."""
 
 WIDE, FALL, MISFIT = 14.0, 0.25, 0.15
 """They count where they say that D is more than so many px^2, a block's lowest bin has fallen by so much of it, and the
 line through the blocks' bins does not fit to so much of D."""
+
+LEAST_WIDE, FAR = 0.6, 1.5
+"""px^2, units of ln. What the line says of a blurred tile, fit or not, is more than the one; or the fall is more than
+the other (a ring's sidelobes are as flat as sharp tissue)."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +167,12 @@ def tile_blur(spectra: Spectra, which: NDArray[np.int64], whole: Array, slow: Ar
     """
     curve = spectra.whole[which]
     d, error = excess_blur(curve, whole)
-    low = spectra.slow[which] - slow
-    wide, wide_error = _line(np.nan_to_num(low), np.full_like(low, 1 / SLOW_VARIANCE), SLOW_CURVE)
-    first = curve.ln[:, 0] - whole[0]
-    fall = _quiet_median(low[:, : len(SLOW_CURVE) // 2], 1) - np.nan_to_num(first, nan=-np.inf)
+    low = (spectra.slow[which] - slow)[:, -LOW_BINS:]
+    wide, wide_error = _line(np.nan_to_num(low), np.full_like(low, 1 / SLOW_VARIANCE), SLOW_CURVE[-LOW_BINS:])
+    fall = low[:, 0] - np.nan_to_num(curve.ln[:, 0] - whole[0], nan=-np.inf)
     fits = (error < MISFIT * d) & ~((d == GONE[0]) & (error == GONE[1]))
-    chosen = ~fits & np.isfinite(low).all(1) & (wide > WIDE) & (fall > FALL * wide * CURVE[0])
+    blurred = np.isfinite(d) & ((d > LEAST_WIDE) | (fall > FAR))
+    chosen = ~fits & blurred & np.isfinite(low).all(1) & (wide > WIDE) & (fall > FALL * wide * CURVE[0])
     return np.where(chosen, wide, d), np.where(chosen, wide_error, error)
 
 

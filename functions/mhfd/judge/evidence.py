@@ -38,6 +38,7 @@ class Evidence:
     Attributes
     ----------
     d, error : (m,)
+    by_blocks : (m,) the same, without what wide blur does to the means of 16 px
     directions, direction_error : (m, 4)
     parts, part_error : (m, 4) of the quarters of a tile
     cells : (m, CELLS, CELLS)
@@ -46,6 +47,7 @@ class Evidence:
 
     d: Array
     error: Array
+    by_blocks: Array
     directions: Array
     direction_error: Array
     parts: Array
@@ -57,12 +59,23 @@ class Evidence:
     def of(cls, spectra: Spectra, tiles: Sequence[int], reference: Sharpest) -> Evidence:
         which = np.array(tiles, dtype=np.int64)
         d, error = tile_blur(spectra, which, reference.whole, reference.slow)
+        by_blocks, _ = excess_blur(spectra.whole[which], reference.whole)
         directions, direction_error = excess_blur(spectra.directions[which], reference.directions)
         parts, part_error = excess_blur(spectra.quarters[which], reference.part)
         cells, _ = excess_blur(spectra.cells[which], reference.cell)
         limit = float(np.clip(reference.centre + SPREADS * reference.spread, LEAST_LIMIT, MOST_LIMIT))
         m = len(which)
-        return cls(d, error, directions, direction_error, parts.reshape(m, 4), part_error.reshape(m, 4), cells, limit)
+        return cls(
+            d,
+            error,
+            by_blocks,
+            directions,
+            direction_error,
+            parts.reshape(m, 4),
+            part_error.reshape(m, 4),
+            cells,
+            limit,
+        )
 
     def flags(self) -> Array:
         """(m,) The largest threshold, squared, in units of the default's, at which a tile is still out of focus."""
@@ -81,7 +94,7 @@ class Evidence:
         gaps = d - d[:, [2, 3, 0, 1]]
         errors = np.hypot(error, error[:, [2, 3, 0, 1]])
         sure = (gaps > DIRECTION_ERRORS * errors) & (gaps > DIRECTION_GAP * d) & (gaps > 0.5 * self.limit)
-        sure &= self.d[:, None] < DIRECTION_SHARE * d
+        sure &= self.by_blocks[:, None] < DIRECTION_SHARE * d
         gap = np.where(sure, np.nan_to_num(gaps), 0)
         at = gap.argmax(1)
         rows = np.arange(len(d))
