@@ -32,12 +32,17 @@ TEXTURE = 0.15**2 * 0.02 / FREQUENCIES
 """Variance of ln(power) from tile to tile of like tissue."""
 
 GONE = (9.0, 0.3)
-"""D and its error of a tile in which most of what the reference shows has drowned in noise: it is at least so wide."""
+"""D and its error of a tile that lacks most of what would be seen beside its noise: it is at least so wide."""
 
 GONE_BINS = 6
+CONTRAST_TIE = 4.0
+"""1 / variance of a, in case of fewer bins than LEAST_BINS: tiles are normalised, so it is about 0."""
 
-LOW_BINS, SLOW_VARIANCE = 6, 0.15**2
-"""Of the means of 16 px the highest so many bins, which shading does not reach: 1/90 to 1/32 cycles a pixel; and the
+MOST_DIMMED = 1.0
+"""In units of ln: how much of the fall at low frequencies may be contrast."""
+
+LOW_BINS, SLOW_VARIANCE = 7, 0.15**2
+"""Of the means of 16 px the highest so many bins, which shading does not reach: 1/108 to 1/32 cycles a pixel; and the
 variance of ln(power) there from tile to tile."""
 
 WIDE, FALL, MISFIT = 14.0, 0.25, 0.15
@@ -51,17 +56,30 @@ the other (a ring's sidelobes are as flat as sharp tissue)."""
 
 @dataclass(frozen=True)
 class Curve:
-    """ln of the noise-free power by frequency, (..., BINS), NaN where noise drowns it; and its variance by chance."""
+    """Noise-free power by frequency, (..., BINS).
+
+    Attributes
+    ----------
+    ln : of the power, NaN where noise drowns it
+    variance : of that by chance
+    least : ln of the least power that would be seen beside the noise
+    """
 
     ln: Array
     variance: Array
+    least: Array
+
+    @classmethod
+    def clean(cls, ln: Array) -> Curve:
+        """A curve without noise, such as a reference."""
+        return cls(ln, np.zeros_like(ln), np.full_like(ln, -np.inf))
 
     def __getitem__(self, which: NDArray[np.int64]) -> Curve:
-        return Curve(self.ln[which], self.variance[which])
+        return Curve(self.ln[which], self.variance[which], self.least[which])
 
     def flat(self) -> Curve:
         """All but the last axis as one."""
-        return Curve(self.ln.reshape(-1, BINS), self.variance.reshape(-1, BINS))
+        return Curve(*(each.reshape(-1, BINS) for each in (self.ln, self.variance, self.least)))
 
     def median(self) -> Array:
         """Over the first axis."""
@@ -119,7 +137,11 @@ def _curve(power: Array, noise: Array, size: Array, blocks: Array) -> Curve:
     seen = (signal > LEAST_SIGNAL * noise) & (size > 3) & (blocks > 0)
     by_chance = (power / signal) ** 2 / (0.175 * np.maximum(size, 1) * np.maximum(blocks, 1))
     of_noise = (0.04 * noise / signal) ** 2
-    return Curve(np.where(seen, np.log(signal), np.nan), np.where(seen, by_chance + of_noise, np.inf))
+    return Curve(
+        np.where(seen, np.log(signal), np.nan),
+        np.where(seen, by_chance + of_noise, np.inf),
+        np.where(blocks > 0, np.log(np.maximum(LEAST_SIGNAL * noise, 1e-12)), np.inf),
+    )
 
 
 def excess_blur(curve: Curve, reference: Array) -> tuple[Array, Array]:
@@ -136,7 +158,6 @@ def excess_blur(curve: Curve, reference: Array) -> tuple[Array, Array]:
     reference = np.broadcast_to(reference, curve.ln.shape)
     difference = curve.ln - reference
     begun = np.cumsum(np.isfinite(reference), -1) > 0
-    shown = begun & _until_first(begun & ~np.isfinite(reference))
     use = begun & _until_first(begun & ~np.isfinite(difference))
     order = np.cumsum(use, -1) * use
     start = _quiet_median(np.where(use & (order <= 3), difference, np.nan), -1)[..., None]
@@ -145,11 +166,16 @@ def excess_blur(curve: Curve, reference: Array) -> tuple[Array, Array]:
 
     n = use.sum(-1)
     w = np.where(use, 1 / (np.where(use, curve.variance, 1) + TEXTURE), 0)
-    d, error = _line(np.where(use, np.nan_to_num(difference), 0), w, CURVE)
-    few, gone = n < LEAST_BINS, shown.sum(-1) - n >= GONE_BINS
+    few = n < LEAST_BINS
+    d, error = _line(np.where(use, np.nan_to_num(difference), 0), w, CURVE, np.where(few, CONTRAST_TIE, 0))
+    there = begun & _until_first(begun & ~np.isfinite(reference))
+    dimmed = np.clip(np.nan_to_num(start), -MOST_DIMMED, 0)
+    there &= np.nan_to_num(reference, nan=-np.inf) + dimmed > curve.least  # in focus it would be seen
+    gone = few & (there.sum(-1) - n >= GONE_BINS)
+    told = n >= 2
     return (
-        np.where(few, np.where(gone, GONE[0], np.nan), d),
-        np.where(few, np.where(gone, GONE[1], np.nan), error),
+        np.where(gone, np.where(told, np.fmax(d, GONE[0]), GONE[0]), np.where(told, d, np.nan)),
+        np.where(gone, np.where(told, np.fmax(error, GONE[1]), GONE[1]), np.where(told, error, np.nan)),
     )
 
 
@@ -170,16 +196,16 @@ def tile_blur(spectra: Spectra, which: NDArray[np.int64], whole: Array, slow: Ar
     low = (spectra.slow[which] - slow)[:, -LOW_BINS:]
     wide, wide_error = _line(np.nan_to_num(low), np.full_like(low, 1 / SLOW_VARIANCE), SLOW_CURVE[-LOW_BINS:])
     fall = low[:, 0] - np.nan_to_num(curve.ln[:, 0] - whole[0], nan=-np.inf)
-    fits = (error < MISFIT * d) & ~((d == GONE[0]) & (error == GONE[1]))
+    fits = (error < MISFIT * d) & ~(np.isfinite(curve.ln).sum(-1) < LEAST_BINS)
     blurred = np.isfinite(d) & ((d > LEAST_WIDE) | (fall > FAR))
     chosen = ~fits & blurred & np.isfinite(low).all(1) & (wide > WIDE) & (fall > FALL * wide * CURVE[0])
     return np.where(chosen, wide, d), np.where(chosen, wide_error, error)
 
 
-def _line(y: Array, w: Array, curve: Array) -> tuple[Array, Array]:
-    """D of the lines y = a - D curve with weights w, and its standard error."""
+def _line(y: Array, w: Array, curve: Array, tie: Array | float = 0.0) -> tuple[Array, Array]:
+    """D of the lines y = a - D curve with weights w, and its standard error; `tie`: the weight of a being 0."""
     x = -curve
-    n, s, sx, sxx = (w > 0).sum(-1), w.sum(-1), (w * x).sum(-1), (w * x * x).sum(-1)
+    n, s, sx, sxx = (w > 0).sum(-1), w.sum(-1) + tie, (w * x).sum(-1), (w * x * x).sum(-1)
     sy, sxy = (w * y).sum(-1), (w * x * y).sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         determinant = s * sxx - sx**2

@@ -138,7 +138,7 @@ def sharpest(
     best = members[order]
     if kept:
         known = spectra.whole[np.array(kept)]
-        d, _ = excess_blur(Curve(reference, np.zeros_like(reference)), known.median())
+        d, _ = excess_blur(Curve.clean(reference), known.median())
         if not d < SHARPER_BY:  # most of the run is blurred
             best, curves, reference = np.array(kept), known, known.median()
     d, _ = excess_blur(curves, reference)
