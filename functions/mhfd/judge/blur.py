@@ -35,6 +35,9 @@ GONE = (9.0, 0.3)
 """D and its error of a tile that lacks most of what would be seen beside its noise: it is at least so wide."""
 
 GONE_BINS = 6
+DROWNED = -1e6
+"""In place of ln of a power that noise drowns."""
+
 CONTRAST_TIE = 4.0
 """1 / variance of a, in case of fewer bins than LEAST_BINS: tiles are normalised, so it is about 0."""
 
@@ -62,7 +65,7 @@ class Curve:
     ----------
     ln : of the power, NaN where noise drowns it
     variance : of that by chance
-    least : ln of the least power that would be seen beside the noise
+    least : ln of the least power that would be seen beside the noise; infinite where nothing was measured
     """
 
     ln: Array
@@ -82,8 +85,10 @@ class Curve:
         return Curve(*(each.reshape(-1, BINS) for each in (self.ln, self.variance, self.least)))
 
     def median(self) -> Array:
-        """Over the first axis."""
-        return _quiet_median(self.ln, 0)
+        """Of ln over the first axis, where what noise drowns counts as little; NaN where that is the most."""
+        drowned = np.isnan(self.ln) & (self.least < np.inf)
+        middle = _quiet_median(np.where(drowned, DROWNED, self.ln), 0)
+        return np.where(middle > DROWNED / 2, middle, np.nan)
 
 
 class Spectra:
@@ -140,7 +145,7 @@ def _curve(power: Array, noise: Array, size: Array, blocks: Array) -> Curve:
     return Curve(
         np.where(seen, np.log(signal), np.nan),
         np.where(seen, by_chance + of_noise, np.inf),
-        np.where(blocks > 0, np.log(np.maximum(LEAST_SIGNAL * noise, 1e-12)), np.inf),
+        np.where((size > 3) & (blocks > 0), np.log(np.maximum(LEAST_SIGNAL * noise, 1e-12)), np.inf),
     )
 
 
