@@ -20,6 +20,10 @@ struct Dim3 {
     unsigned x, y, z;
 };
 
+struct float2 {
+    float x, y;
+};
+
 // Several Python threads may launch at the same time.
 static thread_local Dim3 gridDim, blockDim, blockIdx, threadIdx;
 static thread_local double shared_memory[48 * 1024 / sizeof(double)];

@@ -23,9 +23,10 @@ T = TypeVar("T")
 
 SCHEMA = 1
 
-MEASURE = 2
-"""Version of the measure: raised when the same pixels get other numbers (2: data bars are left out). Scores of
-different ones are not compared."""
+MEASURE = 3
+"""Version of the measure: raised when the same pixels get other numbers (2: data bars are left out; 3: so are flat
+margins, content asks for differences down and along, focus_score takes the blurrier axis). Scores of different ones are
+not compared."""
 
 Polarity = Literal["dark", "bright", "both"]
 Mode = Literal["robust", "paper"]
@@ -157,7 +158,7 @@ class FocusParams:
     max_host_bytes : working memory one tile may take on the processor, beside its own pixels; None means 2 GiB.
         Larger tiles are done in strips, with the same result.
     exclude_top_px, exclude_bottom_px : rows that are left out at the top and at the bottom. At the bottom, None (the
-        default) leaves out the microscope's data bar where one is found, 0 nothing.
+        default) leaves out the microscope's data bar and flat margins where there are any, 0 nothing.
     """
 
     n_scales: int = 16
@@ -350,6 +351,7 @@ class FocusResult:
     anisotropy : 0 for equally fine structure in all directions, towards 1 for one-axis blur; None on noise
     saturated : fraction of the pixels at the detector's limits
     vollath_f4 : Vollath's F4 on the normalised tile (Vollath 1987)
+    grey : mean grey level, in the units of the pixels
     spectrum : power by frequency and direction, packed (`mhfd.spectrum.Spectrum.unpack`); None without content
     remarks : what a person should know of the tile
     verdict, confidence, defocus_um : filled in by the client, which knows the tile's run; so are the following
@@ -383,6 +385,7 @@ class FocusResult:
     anisotropy: float | None = None
     saturated: float | None = None
     vollath_f4: float | None = None
+    grey: float | None = None
     spectrum: str | None = None
     verdict: Verdict | None = None
     confidence: float | None = None
@@ -502,6 +505,7 @@ def read_result(given: object) -> FocusResult:
         anisotropy=_number(row, "anisotropy"),
         saturated=_number(row, "saturated"),
         vollath_f4=_number(row, "vollath_f4"),
+        grey=_number(row, "grey"),
         spectrum=_text(row, "spectrum"),
         verdict=_verdict(row),
         confidence=_number(row, "confidence"),

@@ -150,3 +150,25 @@ def test_peak_memory_keeps_to_the_limit_and_the_count(tmp_path: Path) -> None:
     assert [row[4] for row in rows] == ["64", "512"]
     assert rows[0][-1] == rows[1][-1]
     assert 1 < float(rows[0][5]) < float(rows[1][5])
+
+
+# --- The spectrum's cost --------------------------------------------------------------------------------------------
+
+
+def test_spectrum_cost_times_both_kernels(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    done = run("spectrum_cost.py", "--sides", 128, "--repeats", 1, "--out", tmp_path / "raw.csv")
+    assert done.returncode == 0, done.stderr
+    rows = read_csv(tmp_path / "raw.csv")
+    assert [(row["backend"], row["side"]) for row in rows] == [("numba", "128"), ("numpy", "128")]
+    assert all(float(row["without_ms"]) > 0 and float(row["with_ms"]) > 0 for row in rows)
+    assert done.stdout.count("\n") == 2 + len(rows)
+
+
+def test_row_size_finds_the_length_of_the_spectrum(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    done = run("row_size.py", "--tiles", 1, "--tile-px", 128, "--out", tmp_path / "raw.csv")
+    assert done.returncode == 0, done.stderr
+    rows = {row["where"]: row for row in read_csv(tmp_path / "raw.csv")}
+    assert list(rows) == ["JSON", "ledger", "Parquet"]
+    assert 500 < float(rows["JSON"]["with_bytes"]) - float(rows["JSON"]["without_bytes"]) < 1300

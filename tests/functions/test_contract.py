@@ -51,8 +51,17 @@ SCORED = FocusResult(
     anisotropy=0.08,
     saturated=0.0035,
     vollath_f4=0.0042,
+    spectrum="1:AAAA",
     verdict="in_focus",
     confidence=0.99,
+    blur_px=0.4,
+    blur_nm=1.84,
+    blur_error_px=0.1,
+    blur_by_direction_px=(0.4, 0.5, 0.3, None),
+    blur_map_px=((0.4, None, 0.0, 0.1),) * 4,
+    worst_block=(0, 0),
+    flag_px=0.6,
+    reference="31 tiles of this run",
     acquisition=Acquisition(format="tiff", vendor="zeiss", working_distance_mm=5.2, stage_um=(1.0, 2.0, 3.0)),
     remarks=(Remark(code="data_bar", message="64 rows are left out"),),
     timing_ms=Timing(read=0.9, kernel=31.0, total=31.9),
@@ -72,8 +81,9 @@ KEYS_OF_SCHEMA_1 = [
     "schema", "path", "status", "provenance", "error", "shape", "dtype", "picture", "pixel_size_nm",
     "features", "features_per_mpx", "features_by_scale", "scales_px",
     "focus_score", "characteristic_scale_px", "noise", "content", "anisotropy",
-    "saturated", "vollath_f4", "verdict", "confidence", "defocus_um",
-    "acquisition", "remarks", "timing_ms",
+    "saturated", "vollath_f4", "grey", "spectrum", "verdict", "confidence", "defocus_um",
+    "blur_px", "blur_nm", "blur_error_px", "blur_by_direction_px", "blur_map_px", "worst_block", "flag_px",
+    "reference", "acquisition", "remarks", "timing_ms",
 ]  # fmt: skip
 
 
@@ -281,7 +291,7 @@ def test_json_never_holds_what_is_not_finite(number: float) -> None:
 
 def test_keys_of_a_newer_version_are_ignored() -> None:
     plain = SCORED.to_dict()
-    newer = {**plain, "blur_px": 1.2, "provenance": {**plain["provenance"], "kernel": "x"}}
+    newer = {**plain, "blur_um": 1.2, "provenance": {**plain["provenance"], "kernel": "x"}}
     newer |= {"acquisition": {**plain["acquisition"], "beam": 3}, "timing_ms": {**plain["timing_ms"], "spectrum": 1.0}}
     assert FocusResult.from_dict(newer) == SCORED
 

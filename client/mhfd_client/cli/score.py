@@ -72,6 +72,7 @@ def score(
     from mhfd.judge import VerdictRule, judge
     from mhfd_client.files.find import Search
     from mhfd_client.files.whole import check_writable
+    from mhfd_client.judge.darker import with_darker_tiles
     from mhfd_client.judge.identical import with_identical_frames
     from mhfd_client.judge.sections import sections_of
     from mhfd_client.views import terminal
@@ -112,7 +113,8 @@ def score(
             results, interrupted = terminal.collect(client.map(files, params), len(files))
     rows = _with_hints(results, missing)
     rule = VerdictRule() if max_blur_px is None else VerdictRule(max_blur_px=max_blur_px)
-    results = with_identical_frames(judge(rows, rule, sections=sections_of([row.path for row in rows])))
+    sections = sections_of([row.path for row in rows])
+    results = with_identical_frames(with_darker_tiles(judge(rows, rule, sections=sections), sections))
     try:
         # Files first: a closed pipe ends the command when it prints.
         _write_files(results, csv_file, html_file, title=" ".join(paths), params=params)

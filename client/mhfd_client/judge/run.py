@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 
 from mhfd.contract import FocusResult, ParamsError, Provenance, Remark, read_acquisition
 from mhfd.judge import Reference, VerdictRule, judge, references_of
+from mhfd_client.judge.darker import with_darker_tiles
 from mhfd_client.ledger import Json, KeptReference, Ledger, State, TileRow
 
 JUDGED = (
@@ -66,12 +67,11 @@ class Bench:
         more : references beside those that were kept
         """
         ordered = sorted(tiles, key=lambda tile: tile.taken)
+        sections = [tile.section for tile in ordered]
         judged = judge(
-            [tile.result for tile in ordered],
-            self.rule,
-            sections=[tile.section for tile in ordered],
-            references=[*more, *self.references],
+            [tile.result for tile in ordered], self.rule, sections=sections, references=[*more, *self.references]
         )
+        judged = with_darker_tiles(judged, sections)
         return [_with(tile, result) for tile, result in zip(ordered, judged, strict=True)]
 
 
@@ -142,6 +142,7 @@ def evidence(name: str, row: Json) -> FocusResult:
         content=row.get("content"),
         anisotropy=row.get("anisotropy"),
         saturated=row.get("saturated"),
+        grey=row.get("grey"),
         spectrum=row.get("spectrum"),
         acquisition=read_acquisition(row.get("acquisition")),
         remarks=tuple(Remark(**each) for each in row.get("remarks") or ()),
@@ -149,9 +150,9 @@ def evidence(name: str, row: Json) -> FocusResult:
 
 
 def judged_keys(result: FocusResult) -> Json:
-    """What the judge filled in, as JSON."""
+    """What the judge filled in, as JSON, and all remarks."""
     full = result.to_dict()
-    return {key: full[key] for key in JUDGED}
+    return {key: full[key] for key in (*JUDGED, "remarks")}
 
 
 def keep_references(

@@ -72,7 +72,7 @@ def export(
 
 def judged_rows(ledger: Ledger, run: Run, rows: Iterable[TileRow], bench: Bench | None = None) -> Iterator[Judged]:
     """Each row with its result, the verdict filled in; None where there is no result yet."""
-    verdicts = {tile.tile_id: judged_keys(tile.result) for tile in judge_run(ledger, run.run_id, bench)}
+    judged = {tile.tile_id: judged_keys(tile.result) for tile in judge_run(ledger, run.run_id, bench)}
 
     @lru_cache(maxsize=NAMES_REMEMBERED)
     def name(tile_id: int) -> str:
@@ -82,12 +82,13 @@ def judged_rows(ledger: Ledger, run: Run, rows: Iterable[TileRow], bench: Bench 
         if (result := row.result) is None:
             yield row, None
             continue
-        remarks = list(result.get("remarks") or [])
+        verdict = judged.get(row.tile_id, {"remarks": result.get("remarks") or []})
+        remarks = list(verdict["remarks"])
         if row.identical_to is not None and row.state == "scored":
             remarks.append(asdict(identical_frame(name(row.identical_to))))
         yield (
             row,
-            {**result, "path": row.name, **verdicts.get(row.tile_id, {}), "remarks": remarks},
+            {**result, "path": row.name, **verdict, "remarks": remarks},
         )
 
 

@@ -1,4 +1,4 @@
-"""The part of a page that is picture: without the microscope's data bar, and without rows that the user leaves out."""
+"""The part of a page that is picture: without data bar, flat margins, and rows that the user leaves out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffPage
 
-from mhfd.contract import FocusParams, TileError
+from mhfd.contract import FocusParams, Remark, TileError
+from mhfd.images.margins import find_margins
 from mhfd.images.metadata.header import ODD, decoded, raw, sections
 from mhfd.images.metadata.others import tescan_lines
 from mhfd.images.metadata.quantity import positive
@@ -24,10 +25,10 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Choice:
-    """The part of a page that is scored, None for all of it, and why: a sentence if a data bar was left out."""
+    """The part of a page that is scored, None for all of it, and what a person should know of the rest."""
 
     box: Box | None = None
-    bar: str | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 class Part:
@@ -71,20 +72,47 @@ def choose(pixels: Pixels, told: Box | None, params: FocusParams, what: str, *, 
     """
     page_rows, page_cols = pixels.shape
     top, left, rows, cols = told or (0, 0, page_rows, page_cols)
-    bar = None
+    remarks = []
     if params.exclude_bottom_px is not None:
         rows = page_rows - top - params.exclude_bottom_px
     elif told is not None:
-        bar = f"the header calls {rows} x {cols} of {page_rows} x {page_cols} pixels picture; the rest is left out"
+        text = f"the header calls {rows} x {cols} of {page_rows} x {page_cols} pixels picture; the rest is left out"
+        remarks.append(Remark(code="data_bar", message=text))
     elif found := data_bar(pixels, lossy=lossy):
         rows -= found
-        bar = f"the last {found} of {page_rows} rows look like a data bar and are left out"
+        text = f"the last {found} of {page_rows} rows look like a data bar and are left out"
+        remarks.append(Remark(code="data_bar", message=text))
     cut = max(0, params.exclude_top_px - top)
     top, rows = top + cut, rows - cut
     if rows <= 0:
         raise TileError("zero_size", f"{what} has {page_rows} rows, and all of them are to be left out")
     box = (top, left, rows, cols)
-    return Choice(None if box == (0, 0, page_rows, page_cols) else box, bar)
+    if params.exclude_bottom_px is None:
+        box, more = _without_margins(pixels, box, lossy=lossy)
+        remarks += more
+    return Choice(None if box == (0, 0, page_rows, page_cols) else box, tuple(remarks))
+
+
+def _without_margins(pixels: Pixels, box: Box, *, lossy: bool) -> tuple[Box, list[Remark]]:
+    top, left, rows, cols = box
+    margins = find_margins(Part(pixels, box), lossy=lossy)
+    sides = zip(margins.border, ("first {} rows", "first {} columns", "last {} rows", "last {} columns"), strict=True)
+    remarks = []
+    if border := [words.format(n) for n, words in sides if n]:
+        text = f"the {' and the '.join(border)} are a border of one grey level and are left out"
+        remarks.append(Remark(code="border", message=text))
+    if margins.broken_top:
+        remarks.append(broken_scan(f"the first {margins.top} of {rows} rows are"))
+    if margins.broken_bottom:
+        remarks.append(broken_scan(f"the last {margins.bottom} of {rows} rows are"))
+    rows, cols = rows - margins.top - margins.bottom, cols - margins.left - margins.right
+    return (top + margins.top, left + margins.left, rows, cols), remarks
+
+
+def broken_scan(which_are: str) -> Remark:
+    """The remark on constant rows: "the last 9 of 90 rows are"."""
+    text = f"{which_are} constant, as after a scan that was broken off: take the tile again"
+    return Remark(code="constant_rows", message=text)
 
 
 # --- Data bars that a header tells of -----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams, TileError
 from mhfd.kernel import compiled_loops as loops
+from mhfd.kernel import compiled_power, power
 from mhfd.kernel.measures import (
     CONTENT_BLOCK_PX,
     LINE_LAGS,
@@ -39,6 +40,7 @@ from mhfd.kernel.partition import row_ranges
 from mhfd.kernel.pixels import Pixels
 from mhfd.kernel.plan import CascadePlan, Smooth, interpolators, plan
 from mhfd.robust import NORMAL_MEDIAN
+from mhfd.spectrum import BLOCK_PX, CELLS, HALF, Spectrum
 
 Plane = NDArray[np.float32]
 Index = NDArray[np.unsignedinteger[Any]]
@@ -58,12 +60,17 @@ KEPT_BYTES = 2**26
 CHUNK_PX = 2**20
 """Pixels read from the tile at a time; one row where that is more."""
 
+BLOCK_ROWS_AT_A_TIME = 8
+"""Rows of blocks of the spectrum that each thread does at a time."""
+
 _KNOWN_TYPES = [np.dtype(code) for code in ("u1", "i1", "u2", "i2", "f4", "f8")]
 
-_NEAR, _FAR, _BEYOND = LINE_LAGS
-_LAGS = np.array(
-    [(_NEAR, 0), (_FAR, 0), (_BEYOND, 0), (0, _NEAR), (0, _FAR), (0, _BEYOND), (1, 1), (2, 2), (1, -1), (2, -2)]
-)
+_DIAGONALS = [(1, 1), (2, 2), (1, -1), (2, -2)]
+_LAGS = np.array([*((lag, 0) for lag in LINE_LAGS), *((0, lag) for lag in LINE_LAGS), *_DIAGONALS])
+
+
+_BEFORE, _AFTER = 2, max(BLOCK_PX - 1, int(_LAGS.max()))
+"""Rows before and after a strip that the numbers beside its responses depend on."""
 
 
 class _Kept(threading.local):
@@ -156,12 +163,13 @@ def measure(
     cut = _Strips((rows, cols), params, plans, MAX_BYTES if max_bytes is None else max_bytes, threads, strips)
     with Workers(threads, keep=cut.keep) as workers:
         image = CentredTile(tile, params.saturate, workers)
-        noise, covariances, blocks = _companions(image, cut, workers)
+        noise, covariances, blocks, spectrum = _companions(image, cut, workers)
         lap("normalise and noise")
         found = [_features(image, cut, core, plans, noise, params, workers, lap) for core in cut.cores]
     features = FeatureList(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
     by_scale = features.by_scale(params.n_scales)
-    return summarise(rows * cols, by_scale, noise, covariances, blocks, image.saturated, params), features
+    size = rows * cols
+    return summarise(size, by_scale, noise, covariances, blocks, image.saturated, params, spectrum), features
 
 
 # --- Strips of rows ---------------------------------------------------------------------------------------------
@@ -193,7 +201,7 @@ class _Strips:
         unit = max(spacing, CONTENT_BLOCK_PX)  # both are powers of two
 
         def needed(height: int) -> int:
-            window = height + 2 * self._halo
+            window = height + max(2 * self._halo, _BEFORE + _AFTER)
             if not self._circular:
                 window = min(window, self._rows)
             return _bytes_needed((window, cols), params, plans, threads)
@@ -388,13 +396,13 @@ def _first_beyond(rank: int, counts: NDArray[np.int64]) -> tuple[int, int]:
     return place, rank - (int(below[place - 1]) if place else 0)
 
 
-# --- Noise, covariances, block means ----------------------------------------------------------------------------
+# --- Noise, covariances, block means, spectrum ------------------------------------------------------------------
 
 
 def _companions(
     image: CentredTile, strips: _Strips, workers: Workers
-) -> tuple[NoiseModel, Covariances, NDArray[np.float64]]:
-    """Noise, covariances, block means; see `fourier.estimate_noise` and `fourier.autocovariances`."""
+) -> tuple[NoiseModel, Covariances, NDArray[np.float64], Spectrum | None]:
+    """Noise, covariances, block means, spectrum; see `fourier.estimate_noise` and `fourier.autocovariances`."""
     rows, cols = image.shape
     side = CONTENT_BLOCK_PX
     margin = np.float32(MEAN_MARGIN + image.rest)
@@ -402,11 +410,13 @@ def _companions(
     products = np.empty((rows, len(_LAGS)))
     blocks = np.empty((rows // side, cols // side))
     coarse = np.zeros((loops.NOISE_KINDS, loops.NOISE_BINS), np.int64)
+    grid = power.Grid.of(image.shape)
+    powers = power.RowSums(grid) if grid else None
     fine: Any = np.zeros(1, np.int64) if rows * cols >= 2**31 else 0  # each strip counts in 32 bits
 
     def within(core: range) -> tuple[Plane, range, int]:
         """A window with all rows that the numbers of a strip need, the strip in it, and its first row."""
-        window = strips.clipped(range(core.start - 2, core.stop + int(_LAGS.max())))
+        window = strips.clipped(range(core.start - _BEFORE, core.stop + _AFTER))
         return image.window(window), range(core.start - window.start, core.stop - window.start), window.start
 
     for core in strips.cores:
@@ -416,6 +426,8 @@ def _companions(
         whole = range(core.start // side, core.stop // side)
         if whole:
             workers.run(loops.block_sums, range(len(whole)), pixels[inner.start :], side, blocks[whole.start :])
+        if powers:
+            _add_power(pixels, top, core, powers, workers)
         del pixels
 
     histograms = [coarse[0] + coarse[1], *coarse]
@@ -446,17 +458,30 @@ def _companions(
         float(total) / pairs if (pairs := max(0, rows - dy) * max(0, cols - abs(dx))) else 0.0
         for total, (dy, dx) in zip(products.sum(axis=0), _LAGS.tolist(), strict=True)
     ]
-    near, far, beyond, near_along, far_along, beyond_along, *diagonals = covariances
-    return (
-        noise_model(shades, factor),
-        Covariances(
-            down=(near, far, beyond),
-            along=(near_along, far_along, beyond_along),
-            falling=(diagonals[0], diagonals[1]),
-            rising=(diagonals[2], diagonals[3]),
-        ),
-        blocks / side**2 + float(image.mean),
-    )
+    means = blocks / side**2 + float(image.mean)
+    spectrum = power.spectrum(powers.result(), powers.grid, means) if powers else None
+    return noise_model(shades, factor), Covariances.of(covariances), means, spectrum
+
+
+def _add_power(pixels: Plane, top: int, core: range, sums: power.RowSums, workers: Workers) -> None:
+    """Add the rows of blocks that begin in a strip; row 0 of `pixels` is row `top` of the tile."""
+    grid = sums.grid
+    rows = range(-(-core.start // grid.step), min(grid.rows, -(-core.stop // grid.step)))
+    for first in range(rows.start, rows.stop, BLOCK_ROWS_AT_A_TIME * workers.threads):
+        some = range(first, min(rows.stop, first + BLOCK_ROWS_AT_A_TIME * workers.threads))
+        found = np.empty((len(some), CELLS, HALF, BLOCK_PX), np.float32)
+        counts = np.empty((len(some), CELLS), np.int64)
+        workers.run(
+            compiled_power.block_power,
+            range(len(some)),
+            pixels[first * grid.step - top :],
+            grid.step,
+            grid.cols,
+            *compiled_power.tables(),
+            found.reshape(len(some), CELLS, -1),
+            counts,
+        )
+        sums.add(first, found.swapaxes(2, 3).reshape(len(some), CELLS, -1), counts)
 
 
 # --- The cascade ------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ from mhfd.kernel.measures import (
     summarise,
 )
 from mhfd.kernel.pixels import Pixels
+from mhfd.kernel.power import tile_spectrum
 from mhfd.robust import NORMAL_MEDIAN
 
 Array = Any
@@ -116,7 +117,8 @@ def _conclude(
     features = find_features(strength, scale, grey, noise, params, arrays)
     by_scale = features.by_scale(params.n_scales)
     blocks, covariances = arrays.to_host(block_means(image)), autocovariances(image, arrays)
-    return summarise(image.size, by_scale, noise, covariances, blocks, saturated, params), features
+    spectrum = tile_spectrum(image, blocks, arrays.xp, arrays.fft)
+    return summarise(image.size, by_scale, noise, covariances, blocks, saturated, params, spectrum), features
 
 
 def normalise(tile: Array, saturate: float, arrays: Arrays = NUMPY) -> tuple[Array, float]:
@@ -347,10 +349,10 @@ def autocovariances(image: Array, arrays: Arrays = NUMPY) -> Covariances:
         rows = arrays.xp.einsum("ij,ij->i", a, b)  # rows in float32, their sum in float64
         return float(rows.sum(dtype=np.float64)) / int(a.size)  # waits for the device
 
-    near, far, beyond = LINE_LAGS
+    a, b, c, d = LINE_LAGS
     return Covariances(
-        down=(at(near, 0), at(far, 0), at(beyond, 0)),
-        along=(at(0, near), at(0, far), at(0, beyond)),
+        down=(at(a, 0), at(b, 0), at(c, 0), at(d, 0)),
+        along=(at(0, a), at(0, b), at(0, c), at(0, d)),
         falling=(at(1, 1), at(2, 2)),
         rising=(at(1, -1), at(2, -2)),
     )

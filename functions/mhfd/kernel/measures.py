@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mhfd.contract import FocusParams
+from mhfd.spectrum import Spectrum
 
 TRUNCATE = 6.0
 """Gaussians are sampled at whole pixels, cut at TRUNCATE standard deviations, and sum to one."""
@@ -28,8 +29,8 @@ MIN_STEP = 1e-3
 MEAN_MARGIN = MIN_STEP / 3
 """Pixels up to this far above the mean count as darker: rounding must not decide for pixels at the mean."""
 
-LINE_LAGS = (1, 2, 16)
-"""Lags in pixels of the autocovariance along rows and columns: Vollath's two, and one beyond fine structure."""
+LINE_LAGS = (1, 2, 8, 16)
+"""Lags in pixels of the autocovariance along rows and columns: Vollath's two, and two beyond fine structure."""
 
 TEXTURE_ANISOTROPY = 0.5
 """Part of the texture that may differ between rows and columns before it counts as row noise."""
@@ -37,16 +38,25 @@ TEXTURE_ANISOTROPY = 0.5
 CONTENT_BLOCK_PX = 16
 """Side of the blocks whose means are compared to find content."""
 
-CONTENT_SIGMAS = 5.0
+CONTENT_SIGMAS = 4.0
 CONTENT_CONTRAST = 0.02
-"""A block is content if it differs from its neighbours by so many deviations of the noise, and by so much of
-the tile's range: in clean tiles the noise alone is too small, since resin has faint streaks."""
+LOSSY_CONTRAST = 0.08
+"""A block is content if it differs from its neighbours by so many deviations of the noise, and by so much of the tile's
+range: in clean tiles the noise alone is too small, since resin has faint streaks. JPEG takes the fine noise away, by
+which the noise is known, and leaves what is as coarse as a block."""
+
+CONTENT_BLOCKS = 5
+"""Content is at least so many blocks high and wide: a scale bar, a line of text and a bright streak are not."""
 
 ANISOTROPY_SIGMAS = 5.0
 """F4 must exceed this many of its standard deviations on white noise before its direction counts."""
 
-FEATURES_PER_MPX_HALF = 300.0
+FEATURES_PER_MPX_HALF = 100.0
 """At this density of features the focus score reaches half of its sharpness: resin stays near zero."""
+
+STRUCTURE_POWER = 0.6
+"""Of the variance of structure that the focus score is divided by. 1/2 makes it linear in contrast; 1 tells synthetic
+blur best, and gets the order of real focal series wrong."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +124,17 @@ class Shade:
 class Covariances:
     """Autocovariances of the normalised tile; axes: down the columns, along the rows, two diagonals."""
 
-    down: tuple[float, float, float]  # lags LINE_LAGS
-    along: tuple[float, float, float]
+    down: tuple[float, float, float, float]  # lags LINE_LAGS
+    along: tuple[float, float, float, float]
     falling: tuple[float, float]  # lags (1, 1), (2, 2)
     rising: tuple[float, float]  # lags (1, -1), (2, -2)
+
+    @classmethod
+    def of(cls, found: Sequence[float]) -> Covariances:
+        """From twelve numbers in the order of the attributes."""
+        a, b, c, d, e, f, g, h, *diagonals = found
+        falling, rising = (diagonals[0], diagonals[1]), (diagonals[2], diagonals[3])
+        return cls(down=(a, b, c, d), along=(e, f, g, h), falling=falling, rising=rising)
 
     @property
     def vollath_f4(self) -> float:
@@ -141,8 +158,16 @@ class Covariances:
         return min(1.0, math.hypot(straight, diagonal))
 
     @property
+    def blurrier_f4(self) -> float:
+        """F4 of the axis where it is less, twice: as much as `vollath_f4` where both are alike.
+
+        Noise that a scan correlates along its rows, and stripes down the columns, add to one axis only.
+        """
+        return 2 * min(self.down[0] - self.down[1], self.along[0] - self.along[1])
+
+    @property
     def structure(self) -> float:
-        """Variance of structure between 2 and 16 px: free of white noise and of slow shading."""
+        """Variance of structure between 2 and 8 px: free of white noise and of slow shading."""
         return max(0.0, (self.down[1] - self.down[2] + self.along[1] - self.along[2]) / 2)
 
 
@@ -158,6 +183,8 @@ class Measures:
     anisotropy: float | None
     saturated: float
     vollath_f4: float
+    spectrum: Spectrum | None = None
+    lossy_content: float | None = None  # `content` if the pixels went through JPEG
 
     @property
     def features(self) -> int:
@@ -183,10 +210,10 @@ def noise_gains(scales: list[float]) -> NDArray[np.float64]:
     return np.asarray(t * np.sqrt(variance))
 
 
-def content_threshold(noise: float) -> float:
+def content_threshold(noise: float, contrast: float = CONTENT_CONTRAST) -> float:
     """Least distance of a content block's mean from its two neighbours' mean, as a fraction of the range."""
     of_noise = noise / CONTENT_BLOCK_PX * math.sqrt(1.5)  # of one mean minus the mean of two
-    return max(CONTENT_SIGMAS * of_noise, CONTENT_CONTRAST)
+    return max(CONTENT_SIGMAS * of_noise, contrast)
 
 
 def noise_model(shades: Sequence[Shade], row_factor: float) -> NoiseModel:
@@ -222,13 +249,13 @@ def row_noise_factor(corner: float, down: float, along: float) -> float:
 def focus_score(covariances: Covariances, noise: float, features_per_mpx: float) -> float:
     """Sharpness of the fine structure, weighted by the evidence that there is structure at all.
 
-    `100 F4 (1 - anisotropy) / sqrt(structure + noise^2 / 10 + 1e-4) * n / (n + 300)`, n in features
-    per 10^6 px. F4 is quadratic in contrast; dividing by the structure's own deviation leaves it linear, and
-    takes dose, shading and empty parts of the tile out of it. (1 - anisotropy) makes the blurrier axis count.
-    Chosen on tiles of known focus; see docs/accuracy.md.
+    `100 F / (structure + noise^2 / 10 + 1e-4)^0.6 * n / (n + 100)`, F twice the lesser F4 of the two axes, n in
+    features per 10^6 px. F4 is quadratic in contrast; dividing by the structure's variance to the power 0.6 takes
+    contrast, dose, shading and empty parts of the tile out of it.
+    Chosen on tiles of known focus and on a real focal series; see docs/accuracy.md.
     """
-    sharpness = max(0.0, covariances.vollath_f4) * (1 - (covariances.anisotropy or 0.0))
-    spread = math.sqrt(covariances.structure + 0.1 * noise**2 + 1e-4)
+    sharpness = max(0.0, covariances.blurrier_f4)
+    spread = math.pow(covariances.structure + 0.1 * noise**2 + 1e-4, STRUCTURE_POWER)
     return 100 * sharpness / spread * features_per_mpx / (features_per_mpx + FEATURES_PER_MPX_HALF)
 
 
@@ -240,23 +267,44 @@ def block_means(image: Any) -> Any:
     return blocks.sum(axis=(1, 3), dtype=np.float64) / side**2
 
 
-def content(blocks: NDArray[np.float64], noise: float) -> float | None:
-    """Fraction of 16 px blocks with structure in or beside them; None for tiles below 16 x 48 px.
+def content(blocks: NDArray[np.float64], noise: float, contrast: float = CONTENT_CONTRAST) -> float | None:
+    """Fraction of 16 px blocks with structure in or beside them; None for tiles below 48 x 48 px.
 
-    A block's mean is compared with the mean of its neighbours left and right: a difference beyond the
-    noise is structure. Defocus leaves block means alone, so a blurred tile keeps its content; a linear
-    shading and offsets of whole rows cancel.
+    A block's mean is compared with the mean of its neighbours left and right, and with that of those above and
+    below: differences beyond the noise in both are structure. Curtains and lines differ in one direction only, and
+    what whole rows or columns have in common is taken off first. Defocus leaves block means alone, so a blurred tile
+    keeps its content, and a tile that is resin but for one corner the share of that corner.
 
     Parameters
     ----------
     blocks : `block_means` of the normalised tile
     noise : its standard deviation
+    contrast : least difference
     """
-    if blocks.shape[0] < 1 or blocks.shape[1] < 3:
+    if min(blocks.shape) < 3:
         return None
-    structured = np.zeros(blocks.shape, dtype=bool)
-    structured[:, 1:-1] = np.abs(blocks[:, 1:-1] - (blocks[:, :-2] + blocks[:, 2:]) / 2) > content_threshold(noise)
-    return float(ndimage.binary_dilation(structured, np.ones((3, 3), dtype=bool)).mean())
+    plane = blocks - np.median(blocks, axis=1, keepdims=True)
+    plane = plane - np.median(plane, axis=0, keepdims=True)
+    least = content_threshold(noise, contrast)
+    structured = _near_difference(plane, least) & _near_difference(plane.T, least).T
+    regions, _ = ndimage.label(structured, _BESIDE)
+    high, wide = (min(CONTENT_BLOCKS, length) for length in blocks.shape)
+    large = [
+        np.count_nonzero(regions[rows, cols] == number)
+        for number, (rows, cols) in enumerate(ndimage.find_objects(regions), 1)
+        if rows.stop - rows.start >= high and cols.stop - cols.start >= wide
+    ]
+    return float(sum(large) / blocks.size)
+
+
+_BESIDE = np.ones((3, 3), dtype=bool)
+
+
+def _near_difference(plane: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
+    """Where a block, or one beside it, differs by more than `least` from the mean of its left and right neighbours."""
+    differs = np.zeros(plane.shape, dtype=bool)
+    differs[:, 1:-1] = np.abs(plane[:, 1:-1] - (plane[:, :-2] + plane[:, 2:]) / 2) > least
+    return np.asarray(ndimage.binary_dilation(differs, _BESIDE))
 
 
 def summarise(
@@ -267,6 +315,7 @@ def summarise(
     blocks: NDArray[np.float64],
     saturated: float,
     params: FocusParams,
+    spectrum: Spectrum | None = None,
 ) -> Measures:
     """All numbers of one tile of `size` pixels from what a kernel found in it."""
     chance = 2 * noise.sigma**2 / math.sqrt(size)  # standard deviation of F4 on white noise
@@ -279,7 +328,9 @@ def summarise(
         characteristic_scale_px=scale_sum / features if features else None,
         noise=noise.sigma,
         content=content(blocks, noise.sigma),
+        lossy_content=content(blocks, noise.sigma, LOSSY_CONTRAST),
         anisotropy=covariances.anisotropy if directional else None,
         saturated=saturated,
         vollath_f4=covariances.vollath_f4,
+        spectrum=spectrum,
     )

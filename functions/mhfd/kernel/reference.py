@@ -1,12 +1,15 @@
 """The measure, formula by formula, in float64: slow, plain, and the judge of every other kernel.
 
 Step numbers are those of docs/measure.md. Nothing here is shared with the fast kernels except the
-small formulas of `measures.py`.
+small formulas of `measures.py` and the values of `mhfd.spectrum`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +34,19 @@ from mhfd.kernel.measures import (
     summarise,
 )
 from mhfd.robust import NORMAL_MEDIAN
+from mhfd.spectrum import (
+    BINS,
+    BLOCK_PX,
+    CELLS,
+    EDGE,
+    FREQUENCY_EDGES,
+    HALF,
+    LEAST_BLOCKS,
+    OVERLAP_BELOW_PX,
+    SLOW_BINS,
+    SLOW_EDGES,
+    Spectrum,
+)
 
 Plane = NDArray[np.float64]
 
@@ -49,7 +65,8 @@ def measure(tile: NDArray[Any], params: FocusParams) -> tuple[Measures, FeatureL
     features = find_features(strength, scale, image, noise, params)
     covariances = autocovariances(image)
     by_scale = features.by_scale(params.n_scales)
-    measures = summarise(image.size, by_scale, noise, covariances, block_means(image), saturated, params)
+    means = block_means(image)
+    measures = summarise(image.size, by_scale, noise, covariances, means, saturated, params, spectrum(image, means))
     return measures, features
 
 
@@ -159,10 +176,117 @@ def autocovariances(image: Plane) -> Covariances:
         b = z[dy:, max(0, dx) : max(0, cols + min(0, dx))]
         return float((a * b).mean()) if a.size and a.shape == b.shape else 0.0
 
-    near, far, beyond = LINE_LAGS
+    a, b, c, d = LINE_LAGS
     return Covariances(
-        down=(at(near, 0), at(far, 0), at(beyond, 0)),
-        along=(at(0, near), at(0, far), at(0, beyond)),
+        down=(at(a, 0), at(b, 0), at(c, 0), at(d, 0)),
+        along=(at(0, a), at(0, b), at(0, c), at(0, d)),
         falling=(at(1, 1), at(2, 2)),
         rising=(at(1, -1), at(2, -2)),
     )
+
+
+# --- Step 6: the spectrum -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a tile in the frequency plane.
+
+    Attributes
+    ----------
+    cell : (row, col) in the map
+    power : (BLOCK_PX, BLOCK_PX), as `fft2` orders it
+    slow, fine : mean power of its slow variation, and of the finest
+    """
+
+    cell: tuple[int, int]
+    power: Plane
+    slow: float
+    fine: float
+
+    @property
+    def has_content(self) -> bool:
+        return self.slow > 3 * self.fine and self.slow > 1e-9
+
+
+def blocks(image: Plane) -> Iterator[Block]:
+    """The blocks of a tile, row by row, under a Hann window of unit energy; none where it is smaller than one."""
+    step = BLOCK_PX // 2 if min(image.shape) < OVERLAP_BELOW_PX else BLOCK_PX
+    tops, lefts = (range(0, side - BLOCK_PX + 1, step) for side in image.shape)
+    hann = np.sin(np.pi * np.arange(BLOCK_PX) / BLOCK_PX) ** 2
+    window = np.outer(hann, hann)
+    window /= np.sqrt((window**2).sum())
+    fy, fx = np.abs(np.fft.fftfreq(BLOCK_PX))[:, None], np.arange(BLOCK_PX)[None] / BLOCK_PX
+    is_slow = (np.hypot(fy, fx) < 0.08) & (fx > 0.02) & (fy > 0.02)
+    is_fine = (fy >= EDGE) & (fx >= 0.1) & (fx <= 0.5)
+    for i, top in enumerate(tops):
+        for j, left in enumerate(lefts):
+            pixels = image[top : top + BLOCK_PX, left : left + BLOCK_PX]
+            power = np.abs(np.fft.fft2((pixels - pixels.mean()) * window)) ** 2
+            cell = i * CELLS // len(tops), j * CELLS // len(lefts)
+            yield Block(cell, power, power[is_slow].mean(), power[is_fine].mean())
+
+
+def spectrum(image: Plane, means: Plane) -> Spectrum | None:
+    """Mean power of the blocks with content by frequency, direction and part of the tile.
+
+    Parameters
+    ----------
+    means : of blocks of 16 px
+    """
+    everything = list(blocks(image))
+    chosen = [block for block in everything if block.has_content]
+    if len(chosen) < LEAST_BLOCKS:
+        return None
+    frequency = np.fft.fftfreq(BLOCK_PX)
+    f = np.hypot(frequency[:, None], frequency[None])
+    angle = np.degrees(np.arctan2(frequency[:, None], frequency[None])) % 180
+    off_axes = (np.abs(frequency) * BLOCK_PX >= 1.6)[:, None] & (np.abs(frequency) * BLOCK_PX >= 1.6)[None]
+    edges = FREQUENCY_EDGES * (1 - 1e-9)  # some frequencies lie on an edge
+
+    def by_bin(power: Plane, where: NDArray[np.bool_]) -> Plane:
+        inside = [where & (f >= low) & (f < high) for low, high in pairwise(edges)]
+        return np.array([power[each].mean() if each.any() else np.nan for each in inside])
+
+    power = np.mean([block.power for block in chosen], axis=0)
+    by_direction = []
+    for degrees in (0, 45, 90, 135):
+        apart = np.abs(angle - degrees)
+        # The borders between directions: an angle of 22.5 degrees has no frequency of a block.
+        by_direction.append(by_bin(power, off_axes & (np.minimum(apart, 180 - apart) < 22.5)))
+    by_cell, count = np.full((CELLS, CELLS, BINS), np.nan), np.zeros((CELLS, CELLS))
+    for cell in np.ndindex(CELLS, CELLS):
+        own = [block.power for block in chosen if block.cell == cell]
+        count[cell] = len(own)
+        if own:
+            by_cell[cell] = by_bin(np.mean(own, axis=0), off_axes)
+    high = np.abs(frequency) >= EDGE
+    slow, skewness = slow_spectrum(means)
+    return Spectrum(
+        by_direction=np.array(by_direction),
+        by_cell=by_cell,
+        along_rows=np.array([power[high, x].mean() for x in range(HALF)]),
+        # Frequencies along the rows from 0 to 1/2, not their negatives.
+        along_cols=np.array([power[[y, -y]][:, :HALF][:, high[:HALF]].mean() for y in range(HALF)]),
+        blocks=count,
+        share=len(chosen) / len(everything),
+        slow=slow,
+        skewness=skewness,
+    )
+
+
+def slow_spectrum(means: Plane) -> tuple[Plane, float]:
+    """Power of the means of 16 px by frequency, and their skewness; NaN below eight means along an axis."""
+    rows, cols = means.shape
+    if min(rows, cols) < 8:
+        return np.full(SLOW_BINS, np.nan), math.nan
+    z = means - means.mean()
+    window = np.outer(np.sin(np.pi * np.arange(rows) / rows) ** 2, np.sin(np.pi * np.arange(cols) / cols) ** 2)
+    power = np.abs(np.fft.fft2(z * window)) ** 2 / (window**2).sum()
+    fy, fx = np.abs(np.fft.fftfreq(rows))[:, None], np.abs(np.fft.fftfreq(cols))[None]
+    off_axes = (fy * rows >= 1.6) & (fx * cols >= 1.6)
+    f = np.where(off_axes, np.hypot(fy, fx) / 16, np.inf)  # in cycles a pixel of the tile
+    inside = [(f >= low) & (f < high) for low, high in pairwise(SLOW_EDGES)]
+    found = np.array([power[each].mean() if each.any() else np.nan for each in inside])
+    variance = (z**2).mean()
+    return found, float((z**3).mean() / variance**1.5) if variance > 1e-12 else 0.0

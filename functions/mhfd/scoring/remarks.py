@@ -1,4 +1,4 @@
-"""Remarks on a tile's pixels that need no other tile: a scan that was broken off, lines written twice."""
+"""Remarks on a tile's pixels that need no other tile: lines written twice, bright streaks, JPEG."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mhfd.contract import Acquisition, Remark
-from mhfd.images.picture import Box
+from mhfd.images.margins import CONSTANT_SHARE, LEAST_CONSTANT_ROWS
+from mhfd.images.picture import Box, broken_scan
 from mhfd.kernel.measures import Measures
 from mhfd.kernel.pixels import Pixels, row_blocks
+from mhfd.scoring.streaks import charging, stretches
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 Array = NDArray[Any]
 
-LEAST_CONSTANT_ROWS = 8
-CONSTANT_SHARE = 1 / 32  # of the rows
 SATURATED_SHARE = 0.02  # of the pixels
 _MOST_COMPARED = 64  # rows; those that one fault repeats stand together
 _LEAST_COLS = 32  # shorter rows are equal by chance
@@ -29,10 +29,16 @@ _WEIGHTS = np.random.default_rng(11).integers(0, 2**63, 2**17, np.uint64) * 2 + 
 
 @dataclass(frozen=True)
 class Examined:
-    """What one look at all pixels gives: the identity of the page, and remarks on the part that is scored."""
+    """What one look at all pixels gives: the identity of the page, and remarks on the part that is scored.
+
+    Attributes
+    ----------
+    grey : mean grey level of that part, from a sample of its pixels
+    """
 
     sha256: str
     remarks: tuple[Remark, ...]
+    grey: float
 
 
 def examine(pixels: Pixels, box: Box | None = None) -> Examined:
@@ -44,8 +50,10 @@ def examine(pixels: Pixels, box: Box | None = None) -> Examined:
         part = block[max(0, top - first) : max(0, top + rows - first), left : left + cols]
         if len(part):
             seen.add(part)
-    found = (_constant_rows(seen.constant), _repeated_rows(seen, pixels, (top, left, rows, cols)))
-    return Examined(digest.hexdigest(), tuple(remark for remark in found if remark is not None))
+    box = (top, left, rows, cols)
+    found = (_constant_rows(seen.constant), _repeated_rows(seen, pixels, box), charging(seen.stretches))
+    remarks = tuple(remark for remark in found if remark is not None)
+    return Examined(digest.hexdigest(), remarks, float(seen.stretches.mean()))
 
 
 def tile_sha256(pixels: Pixels) -> str:
@@ -66,34 +74,35 @@ def _update(digest: _Hash, rows: Array) -> None:
 
 
 def all_remarks(
-    examined: Examined, bar: str | None, acquisition: Acquisition, measures: Measures
+    examined: Examined, left_out: tuple[Remark, ...], acquisition: Acquisition, measures: Measures
 ) -> tuple[Remark, ...]:
     """The remarks of a row.
 
     Parameters
     ----------
-    bar : a sentence about the data bar that was left out
+    left_out : on what was left out of the picture
     """
-    found = [Remark(code="data_bar", message=bar)] if bar else []
-    found += examined.remarks
+    found = [*left_out, *examined.remarks]
     if measures.saturated is not None and SATURATED_SHARE < measures.saturated < 1:
         message = f"{measures.saturated:.0%} of the pixels are at the darkest or lightest value: correct the contrast"
         found.append(Remark(code="saturated", message=message))
     if acquisition.lossy:
-        message = "the file was compressed with loss, and its block edges count as structure: save it without loss"
+        message = "the pixels were compressed with loss, and block edges count as structure: save tiles without loss"
         found.append(Remark(code="lossy", message=message))
     return tuple(found)
 
 
 @dataclass
 class _Rows:
-    """Of each row seen so far: whether it is constant, and a number that equal rows share."""
+    """Of each row seen so far: whether it is constant, a number that equal rows share, and means of its stretches."""
 
     _constant: list[Array] = field(default_factory=list)
+    _stretches: list[Array] = field(default_factory=list)
     _numbers: list[Array] = field(default_factory=list)
 
     def add(self, block: Array) -> None:
         self._constant.append(np.all(block == block[:, :1], axis=1))
+        self._stretches.append(stretches(block))
         row_bytes = block.shape[1] * block.itemsize // 8 * 8
         words = np.ascontiguousarray(block[:, : row_bytes // block.itemsize]).view(np.uint64)
         words = words[:, : len(_WEIGHTS)]  # rows that differ only beyond are compared in full, as all that seem equal
@@ -104,6 +113,10 @@ class _Rows:
         return np.concatenate(self._constant)
 
     @property
+    def stretches(self) -> Array:
+        return np.concatenate(self._stretches)
+
+    @property
     def numbers(self) -> Array:
         return np.concatenate(self._numbers)
 
@@ -111,14 +124,13 @@ class _Rows:
 def _constant_rows(constant: Array) -> Remark | None:
     rows = len(constant)
     if constant.all():
-        where, count = "all", rows
+        where, count = f"all {rows} rows are", rows
     else:
         begin, end = int(np.argmin(constant)), int(np.argmin(constant[::-1]))
-        where, count = ("the last", end) if end >= begin else ("the first", begin)
-    if count < max(LEAST_CONSTANT_ROWS, rows * CONSTANT_SHARE):
-        return None
-    text = f"{where} {count} of {rows} rows are constant" if where != "all" else f"all {rows} rows are constant"
-    return Remark(code="constant_rows", message=f"{text}, as after a scan that was broken off: take the tile again")
+        last = end >= begin
+        count = end if last else begin
+        where = f"the {'last' if last else 'first'} {count} of {rows} rows are"
+    return broken_scan(where) if count >= max(LEAST_CONSTANT_ROWS, rows * CONSTANT_SHARE) else None
 
 
 def _repeated_rows(seen: _Rows, pixels: Pixels, box: Box) -> Remark | None:

@@ -27,6 +27,7 @@ from mhfd.contract import (
     Timing,
 )
 from mhfd.images import DEFAULT_MAX_PIXELS, Tile, count_tiles, grey_tile, read_tile
+from mhfd.images.blocks import shows_jpeg
 from mhfd.images.picture import Choice, choose, part_of
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
@@ -128,7 +129,8 @@ class Scorer:
         tile = job.read()
         pixel_size_nm = tile.pixel_size_nm if self.pixel_size_nm is None else self.pixel_size_nm
         params = self.params.in_pixels(pixel_size_nm)
-        lossy = tile.acquisition.lossy
+        lossy = tile.acquisition.lossy or shows_jpeg(tile.pixels)
+        tile = replace(tile, acquisition=replace(tile.acquisition, lossy=lossy))
         choice = choose(tile.pixels, tile.picture, params, tile.path or "the array", lossy=lossy)
         read_ms = ms_since(start)
         return Loaded(
@@ -173,12 +175,14 @@ class Scorer:
             focus_score=measures.focus_score,
             characteristic_scale_px=measures.characteristic_scale_px,
             noise=measures.noise,
-            content=measures.content,
+            content=measures.lossy_content if acquisition.lossy else measures.content,
             anisotropy=measures.anisotropy,
             saturated=measures.saturated,
             vollath_f4=measures.vollath_f4,
+            grey=examined.grey,
+            spectrum=measures.spectrum.pack() if measures.spectrum else None,
             acquisition=acquisition,
-            remarks=all_remarks(examined, loaded.choice.bar, acquisition, measures),
+            remarks=all_remarks(examined, loaded.choice.remarks, acquisition, measures),
             provenance=self._provenance(device, examined.sha256),
             timing_ms=Timing(
                 read=round(loaded.read_ms, 3),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,8 +20,11 @@ from mhfd.contract import FocusParams, FocusResult, Provenance
 from mhfd_client.judge import alerts
 from mhfd_client.judge.alerts import Alert, Alerts
 from mhfd_client.judge.identical import with_identical_frames
+from mhfd_client.judge.run import bench_of
 from mhfd_client.ledger import Ledger, Run, SeenFile, TileRow, open_ledger
 from mhfd_client.views.export import export, judged_rows
+from spectra import row as row_of
+from spectra import spectrum
 
 PARAMS = FocusParams()
 
@@ -183,6 +189,91 @@ def test_at_the_end_of_a_run_watch_and_export_say_the_same(
             assert bad == watch.exported()
     finally:
         alerts.AT_ONCE = at_once
+
+
+# --- Tiles with a spectrum ------------------------------------------------------------------------------------------
+
+RIGHT_HALF = np.array([0, 0, 2.5, 2.5]) * np.ones((4, 1))
+
+
+def of_blur(path: str, sigma_px: Any, seed: int | None = None) -> FocusResult:
+    """A tile of this blur; without a seed that of its path."""
+    seed = sum(map(ord, path)) if seed is None else seed
+    about = Provenance(
+        mhfd=__version__, params_sha256=PARAMS.sha256, backend="numpy", device="cpu", tile_sha256=f"{path}{seed}"
+    )
+    return row_of(spectrum(np.random.default_rng(seed), sigma_px), path, provenance=about)
+
+
+def in_focus(n: int) -> list[FocusResult]:
+    return [of_blur(f"run/{k:03}.tif", 0.0) for k in range(n)]
+
+
+def test_an_alert_says_how_blurred_a_tile_is(watch: Watch) -> None:
+    assert watch.add(in_focus(12)) == []
+    (told,) = watch.add([of_blur("run/bad.tif", 3.0)])
+    assert re.fullmatch(r"out of focus: run/bad.tif \(blur (2.9|3.0|3.1) px \(1[123] nm\), focus score 5\)", str(told))
+
+
+def test_an_alert_says_where(watch: Watch) -> None:
+    watch.add(in_focus(12))
+    (told,) = watch.add([of_blur("run/bad.tif", RIGHT_HALF)])
+    assert "right" in str(told)
+
+
+def test_a_tile_that_turns_out_to_be_usual_gets_an_all_clear(watch: Watch) -> None:
+    """Blurred beside tiles that are much alike; in focus when it turns out that they differ as much."""
+    watch.add(in_focus(20))
+    (told,) = watch.add([of_blur("run/soft.tif", 1.0)])
+    assert told.verdict == "out_of_focus"
+    more = watch.add(of_blur(f"run/m{k:03}.tif", 0.9) for k in range(100))
+    now = [str(each) for each in [*more, *watch.alerts.settle()] if each.path == "run/soft.tif"]
+    assert now[-1].startswith("now in focus: run/soft.tif (was out of focus, blur ")
+
+
+def test_a_blurred_start_is_told_when_sharp_tiles_come(watch: Watch) -> None:
+    assert watch.add(of_blur(f"run/b{k}.tif", 2.0) for k in range(6)) == []
+    told = watch.add(in_focus(12)) + watch.alerts.settle()
+    assert sorted(names(told)) == [f"run/b{k}.tif" for k in range(6)]
+
+
+@pytest.mark.parametrize("max_blur_px", [0.7, 1.1, 1.6, 2.2])
+def test_watch_and_export_say_the_same_with_the_threshold_of_the_run(watch: Watch, max_blur_px: float) -> None:
+    watch.ledger.set_rule(watch.run.run_id, {"max_blur_px": max_blur_px}, 1.0)
+    watch.alerts = Alerts(watch.ledger, watch.run.run_id, since=0.0)
+    told = watch.add(in_focus(20))
+    told += watch.add(of_blur(f"run/b{k}.tif", 0.2 + 0.25 * k) for k in range(12))
+    said = {each.path: each.verdict for each in told + watch.alerts.settle()}
+    bad = {path: verdict for path, verdict in said.items() if verdict in alerts.TO_LOOK_AT}
+    assert bad == watch.exported()
+    assert 3 <= len(bad) < 12
+
+
+def test_export_takes_another_threshold(watch: Watch) -> None:
+    watch.add([*in_focus(20), of_blur("run/soft.tif", 1.6)])
+    run_id = watch.run.run_id
+    for max_blur_px, verdict in ((1.1, "out_of_focus"), (3.0, "in_focus")):
+        table = io.BytesIO()
+        export(watch.ledger, watch.run, table, "csv", bench=bench_of(watch.ledger, run_id, max_blur_px=max_blur_px))
+        lines = {line["path"]: line for line in csv.DictReader(io.StringIO(table.getvalue().decode()))}
+        assert lines["run/soft.tif"]["verdict"] == verdict
+        assert float(lines["run/soft.tif"]["blur_px"]) == pytest.approx(1.6, abs=0.2)
+
+
+def test_a_large_run_is_judged_near_its_end_by_its_own_reference(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the last tiles most are blurred: beside them alone the bad ones would be the rule."""
+    for name, value in (("AT_ONCE", 20), ("NEAR", 10), ("GROWTH", 10.0)):
+        monkeypatch.setattr(alerts, name, value)
+    watch.add(in_focus(20))
+    whole_run = [0]
+    judge_run = alerts.judge_run
+    monkeypatch.setattr(alerts, "judge_run", lambda *given: whole_run.append(1) or judge_run(*given))
+    told = [each for k in range(30) for each in watch.add([of_blur(f"run/b{k}.tif", 2.0)])]
+    assert whole_run == [0]
+    assert [each.path for each in told if each.verdict == "out_of_focus"] == [f"run/b{k}.tif" for k in range(30)]
+    watch.alerts.settle()
+    assert whole_run == [0, 1]
+    assert len(watch.exported()) == 30
 
 
 # --- Identical frames ---------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_status_and_export_show_it(file: Path) -> None:
     assert len(export.stdout.splitlines()) == 15
 
 
-LATER = ("spectrum", *(key for key in JUDGED if key not in ("verdict", "confidence")))
+LATER = ("grey", "spectrum", *(key for key in JUDGED if key not in ("verdict", "confidence")))
 
 
 def test_rows_that_version_0_1_0_printed_are_read() -> None:

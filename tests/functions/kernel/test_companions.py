@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -61,7 +62,9 @@ def test_a_detectors_faults_are_no_content(kind: str, rng: np.random.Generator) 
 
 def test_texture_everywhere_is_content_everywhere(measure: Kernel, rng: np.random.Generator) -> None:
     tile = CONTRAST * texture(SHAPE, rng) + rng.standard_normal(SHAPE)
-    assert measure(tile, DEFAULT)[0].content == pytest.approx(1, abs=0.05)
+    content = measure(tile, DEFAULT)[0].content
+    assert content is not None
+    assert content > 0.9
 
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["upper half", "left half"])
@@ -75,6 +78,46 @@ def test_texture_on_half_the_tile_is_about_half_the_content(
     assert 0.4 < content < 0.65  # blocks beside structure count as well
 
 
+@pytest.mark.parametrize("part", [3, 4])
+def test_a_tile_that_is_resin_but_for_one_corner_keeps_the_share_of_that_corner(
+    measure: Kernel, part: int, rng: np.random.Generator
+) -> None:
+    tile, side = rng.standard_normal(SHAPE), SHAPE[0] // part
+    tile[:side, :side] += CONTRAST * blurred(texture(SHAPE, rng), 2)[:side, :side]
+    content = measure(tile, DEFAULT)[0].content
+    assert content is not None
+    assert 0.05 < content < 1.7 / part**2
+
+
+def scale_bar(tile: Plane, _: np.random.Generator) -> None:
+    tile[230:238, 30:110] = 12
+
+
+def line_of_text(tile: Plane, rng: np.random.Generator) -> None:
+    tile[230:240, 20:80][rng.random((10, 60)) < 0.4] = 12
+
+
+def streak(tile: Plane, _: np.random.Generator) -> None:
+    tile[100:102, 40:200] += 12
+
+
+def curtains(tile: Plane, rng: np.random.Generator) -> None:
+    tile += 4 * ndimage.gaussian_filter1d(rng.standard_normal(256), 3)
+
+
+def brighter_lines(tile: Plane, rng: np.random.Generator) -> None:
+    tile += np.cumsum(rng.normal(0, 0.5, 256))[:, None]
+
+
+@pytest.mark.parametrize("draw", [scale_bar, line_of_text, streak, curtains, brighter_lines])
+def test_what_a_program_a_detector_or_a_knife_draws_on_resin_is_no_content(
+    measure: Kernel, draw: Callable[[Plane, np.random.Generator], None], rng: np.random.Generator
+) -> None:
+    tile = rng.standard_normal(SHAPE)
+    draw(tile, rng)
+    assert measure(tile, DEFAULT)[0].content == 0
+
+
 @pytest.mark.parametrize("sigma", [1, 2, 4])
 def test_defocus_leaves_the_content(sigma: float, rng: np.random.Generator) -> None:
     content = measures_of(CONTRAST * blurred(texture(SHAPE, rng), sigma) + rng.standard_normal(SHAPE)).content
@@ -82,7 +125,7 @@ def test_defocus_leaves_the_content(sigma: float, rng: np.random.Generator) -> N
     assert content > 0.9
 
 
-@pytest.mark.parametrize(("shape", "known"), [((15, 100), False), ((100, 47), False), ((16, 48), True)])
+@pytest.mark.parametrize(("shape", "known"), [((47, 100), False), ((100, 47), False), ((48, 48), True)])
 def test_content_of_a_tile_too_small_for_blocks_is_unknown(
     measure: Kernel, shape: tuple[int, int], known: bool, rng: np.random.Generator
 ) -> None:
@@ -185,6 +228,19 @@ def test_focus_score_counts_the_blurrier_axis(rng: np.random.Generator) -> None:
     sharp, noise = CONTRAST * texture(SHAPE, rng), rng.standard_normal(SHAPE)
     smeared = ndimage.gaussian_filter1d(sharp, 2, axis=1, mode="wrap")
     assert measures_of(smeared + noise).focus_score < 0.5 * measures_of(sharp + noise).focus_score
+
+
+@pytest.mark.parametrize("fault", ["lines", "curtains"])
+def test_focus_score_falls_with_blur_whatever_a_scan_or_a_knife_adds(
+    measure: Kernel, fault: str, rng: np.random.Generator
+) -> None:
+    sharp, white = 2 * texture((160, 160), rng), rng.standard_normal((160, 160))
+    added = {
+        "lines": row_correlated(row_correlated(2 * white)) + rng.normal(0, 0.5, (160, 1)),
+        "curtains": white + ndimage.gaussian_filter1d(rng.normal(0, 8, 160), 3, mode="wrap"),
+    }[fault]
+    scores = [measure(blurred(sharp, sigma) + added, DEFAULT)[0].focus_score for sigma in (0, 1, 1.5)]
+    assert strictly_falls([*scores, 0])
 
 
 def test_noise_has_no_direction(measure: Kernel, rng: np.random.Generator) -> None:

@@ -44,6 +44,7 @@ XP = {
     "where": "condition x y",
     "zeros": "shape dtype order",
 }
+STRIDES = {"as_strided": "x shape strides"}
 FFT = {
     "dctn": "x type s axes norm overwrite_x",
     "idct": "x type n axis norm overwrite_x",
@@ -62,7 +63,7 @@ METHODS = {
     "sum": "axis dtype out keepdims",
 }
 UNARY = ("neg", "invert")
-BINARY = ("add", "sub", "mul", "truediv", "and", "or")
+BINARY = ("add", "sub", "mul", "truediv", "matmul", "and", "or")
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 OPERATORS = (*UNARY, *COMPARISONS, *(f"{how}{name}" for how in ("", "r", "i") for name in BINARY))
 
@@ -75,6 +76,15 @@ class OnDevice:
     def __init__(self, hidden: Any) -> None:
         self._hidden = np.asarray(hidden)
         self.shape, self.dtype, self.size = self._hidden.shape, self._hidden.dtype, self._hidden.size
+        self.strides = self._hidden.strides
+
+    @property
+    def real(self) -> OnDevice:
+        return OnDevice(self._hidden.real)
+
+    @property
+    def imag(self) -> OnDevice:
+        return OnDevice(self._hidden.imag)
 
     def __array__(self, *_: Any, **__: Any) -> NDArray[Any]:
         raise TypeError("an array on the device is not converted to NumPy's: call get()")
@@ -143,6 +153,9 @@ def upload(given: Any) -> Any:
 
 XP_STANDIN = SimpleNamespace(**{name: as_cupy(getattr(np, name), parameters) for name, parameters in XP.items()})
 XP_STANDIN.asarray = as_cupy(np.asarray, XP["asarray"], upload)
+XP_STANDIN.lib = SimpleNamespace(
+    stride_tricks=SimpleNamespace(as_strided=as_cupy(np.lib.stride_tricks.as_strided, STRIDES["as_strided"]))
+)
 FFT_STANDIN = SimpleNamespace(**{name: as_cupy(getattr(scipy.fft, name), FFT[name]) for name in FFT})
 DEVICE = Arrays(XP_STANDIN, FFT_STANDIN)
 WHOLE_PLANES = replace(NUMPY, strip_rows=None)
@@ -173,7 +186,8 @@ def test_arguments_that_cupy_lacks_are_refused() -> None:
 def test_cupy_has_what_is_listed() -> None:
     cupy = pytest.importorskip("cupy")
     cupyx_fft = pytest.importorskip("cupyx.scipy.fft")
-    for owner, listed in ((cupy, XP), (cupyx_fft, FFT), (cupy.ndarray, METHODS)):
+    strides = cupy.lib.stride_tricks
+    for owner, listed in ((cupy, XP), (strides, STRIDES), (cupyx_fft, FFT), (cupy.ndarray, METHODS)):
         for name, parameters in listed.items():
             function = getattr(owner, name)
             if name in ("einsum", "reshape"):  # these take any number of arguments

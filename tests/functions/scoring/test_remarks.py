@@ -131,7 +131,7 @@ def test_a_tile_that_stays_in_its_file_gets_the_same_remarks(tmp_path: Path, mon
     pixels[40:48] = pixels[32:40]
     tifffile.imwrite(tmp_path / "a.tif", pixels, rowsperstrip=7)
     held = remarks(tmp_path / "a.tif")
-    assert [code for code, _ in held] == ["constant_rows", "repeated_rows", "saturated"]
+    assert [code for code, _ in held] == ["constant_rows", "repeated_rows"]
     monkeypatch.setattr("mhfd.scoring.tile.read_tile", lambda *a, **k: read_tile(*a, **k, max_resident_bytes=0))
     monkeypatch.setattr("mhfd.kernel.pixels.BLOCK_BYTES", 10 * COLS)
     assert remarks(tmp_path / "a.tif") == held
@@ -141,7 +141,7 @@ def test_remarks_come_in_batches_too() -> None:
     broken = tissue()
     broken[96:] = 0
     rows = mhfd.score_many([tissue(), broken], QUICK)
-    assert [[remark.code for remark in row.remarks] for row in rows] == [[], ["constant_rows", "saturated"]]
+    assert [[remark.code for remark in row.remarks] for row in rows] == [[], ["constant_rows"]]
 
 
 def test_every_code_is_in_the_docs() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams, TileError
+from mhfd.kernel import power
 from mhfd.kernel.fused.source import (
     BANKS,
     BLOCK,
@@ -27,14 +28,19 @@ from mhfd.kernel.fused.source import (
     SMOOTH_GROUPS,
     SMOOTH_ROWS,
     SMOOTH_TAPS,
+    SPECTRUM_SIZE,
     STATE,
     ceil_div,
 )
-from mhfd.kernel.measures import noise_gains
+from mhfd.kernel.measures import LINE_LAGS, noise_gains
 from mhfd.kernel.plan import CascadePlan, Smooth, interpolators, plan
+from mhfd.spectrum import BLOCK_PX, CELLS
 
 STRIP_ROWS = 64
 """Strip heights are a multiple of this, and so of every spacing, CHUNK_ROWS and BLOCK."""
+
+BEFORE, AFTER = 2, max(BLOCK_PX - 1, *LINE_LAGS)
+"""Rows before and after a strip that the numbers beside its responses depend on."""
 
 GROUP = 6
 """Responses at level 0 that are kept until merged; the same memory holds more of the coarser levels."""
@@ -90,6 +96,11 @@ class Extent:
     @property
     def blocks(self) -> tuple[int, int]:
         return ceil_div(self.shape[0], BLOCK), ceil_div(self.shape[1], BLOCK)
+
+    @property
+    def grid(self) -> power.Grid:
+        """The blocks of the spectrum; a tile may have none."""
+        return power.Grid.of(self.shape) or power.Grid(0, 0, BLOCK_PX)
 
 
 @dataclass(frozen=True)
@@ -172,6 +183,7 @@ def layout(extent: Extent, core_rows: int, group: int, resident: bool, features:
     strips = windows(extent, core_rows)
     cols, batch = extent.shape[1], extent.batch
     image_rows = max(w.image[1] - w.image[0] for w in strips)
+    image_rows = max(image_rows, min(extent.shape[0], CHUNK_ROWS + BEFORE + AFTER))
     maximum = max(w.maximum[1] - w.maximum[0] for w in strips) * cols * batch
     raw_rows = extent.shape[0] if resident else image_rows
     plane = 4 * batch * max(samples(extent, w, level) for w in strips for level in range(extent.plan.levels))
@@ -180,9 +192,11 @@ def layout(extent: Extent, core_rows: int, group: int, resident: bool, features:
     core = max(w.core[1] - w.core[0] for w in strips)
     listed = FEATURE.itemsize * ((core + 1) // 2) * ((cols + 1) // 2) if features else 0
     sizes = {
-        # What the host reads, contiguous.
+        # What the host reads, contiguous up to the counts.
         "states": STATE.itemsize * batch,
-        # Zero at the start, contiguous.
+        "blocks": 8 * math.prod(extent.blocks) * batch,
+        "cells": 8 * CELLS * CELLS * (power.KEPT + 1) * batch,
+        # Zero at the start, contiguous from the counts on.
         "counts": 4 * extent.params.n_scales * batch,
         "found": 4,
         "first_digit": 4 * 2**bits * batch,
@@ -190,7 +204,7 @@ def layout(extent: Extent, core_rows: int, group: int, resident: bool, features:
         "coarse": 4 * 4 * COARSE_BINS * batch,
         "fine": 4 * MEDIANS * 2**FINE_BITS * batch,
         "constants": constants(extent)[0].nbytes,
-        "blocks": 8 * math.prod(extent.blocks) * batch,
+        "powers": 4 * SPECTRUM_SIZE * extent.grid.rows * extent.grid.cols * batch,
         "shades": 8 * SHADES * extent.chunks * batch,
         "products": 8 * LAGS * extent.chunks * batch,
         "raw": extent.dtype.itemsize * raw_rows * cols * batch,
@@ -236,9 +250,9 @@ def fits_shared(step: Smooth) -> bool:
 
 @lru_cache(maxsize=64)
 def constants(extent: Extent) -> tuple[NDArray[np.uint8], dict[str, int]]:
-    """Taps of each step, weights of each level and thresholds, as bytes, and the offset of each."""
+    """Thresholds, what the spectrum needs, taps of each step, weights of each level, as bytes; the offset of each."""
     thresholds = extent.params.k_noise * noise_gains(extent.params.scales)
-    parts: dict[str, NDArray[Any]] = {"thresholds": thresholds}
+    parts: dict[str, NDArray[Any]] = {"thresholds": thresholds, **spectrum_tables()}
     parts |= {
         f"taps {i}": np.array(s.taps, np.float32) for i, s in enumerate(extent.plan.steps) if isinstance(s, Smooth)
     }
@@ -248,6 +262,27 @@ def constants(extent: Extent) -> tuple[NDArray[np.uint8], dict[str, int]]:
         places[name] = offset
         offset += values.nbytes
     return np.concatenate([values.view(np.uint8) for values in parts.values()]), places
+
+
+@lru_cache(maxsize=1)
+def spectrum_tables() -> dict[str, NDArray[Any]]:
+    """What `block_power` of fused.cu reads: the arguments of these names; `turns` on a multiple of 8 bytes."""
+    starts, frequencies, weights = power.table()
+    content = [mask / mask.sum() for mask in power.content_masks()]
+    for each in content:
+        (found,) = np.nonzero(each.ravel())
+        starts = np.append(starts, starts[-1] + len(found))
+        frequencies, weights = np.append(frequencies, found), np.append(weights, each.ravel()[found])
+    places = np.arange(BLOCK_PX).reshape(8, 8).T.ravel()  # octal digits exchanged
+    down, along = np.divmod(frequencies, BLOCK_PX // 2 + 1)
+    angles = -2 * np.pi * np.arange(BLOCK_PX) / BLOCK_PX
+    return {
+        "turns": np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32).ravel(),
+        "window": power.hann_line().astype(np.float32),
+        "starts": starts.astype(np.int32),
+        "places": (places[down] * (BLOCK_PX + 1) + places[along]).astype(np.int32),
+        "weights": weights.astype(np.float32),
+    }
 
 
 def fit(extent: Extent, budget: int, features: bool) -> MemoryLayout:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mhfd.contract import FocusParams
 from mhfd.kernel.fused.layout import STRIP_ROWS, Extent, fit, layout
 from mhfd.kernel.fused.single import Fused, known_type
-from mhfd.kernel.fused.work import Work, feature_list
+from mhfd.kernel.fused.work import Work, all_measures, feature_list
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.partition import row_ranges, scale_ranges
 from mhfd.kernel.pixels import Pixels
@@ -91,7 +91,7 @@ def measure_on(devices: Sequence[Fused], tile: Pixels, params: FocusParams, part
     numbers = [work.all_numbers()[0] for work in (works[:1] if team.gathering else works)]
     counts = np.sum([each.counts for each in numbers], axis=0)
     return Shared(
-        replace(numbers[0], counts=counts).measures(),
+        all_measures([replace(numbers[0], counts=counts)])[0],
         feature_list(np.concatenate(features), params),
         tuple(sorted(team.phases, key=lambda phase: (phase.device, phase.start_s))),
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mhfd.contract import FocusParams
 from mhfd.kernel.fused.device import Device
 from mhfd.kernel.fused.layout import GROUP, Extent, MemoryLayout, fit, layout
-from mhfd.kernel.fused.work import Work, feature_list
+from mhfd.kernel.fused.work import Work, all_measures, feature_list
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
 
@@ -78,7 +78,7 @@ class Program:
         """Wait for the device."""
         self.run = None
         self.work.stream.synchronize()
-        return [numbers.measures() for numbers in self.work.numbers(self._results)]
+        return all_measures(self.work.numbers(self._results))
 
 
 class Run:
@@ -264,8 +264,8 @@ class Fused:
             work.responses(tile, window)
             work.peaks(window)
             features.append(work.listed())
-        (numbers,) = work.all_numbers()
-        return numbers.measures(), feature_list(np.concatenate(features), extent.params)
+        (found,) = all_measures(work.all_numbers())
+        return found, feature_list(np.concatenate(features), extent.params)
 
 
 def is_whole(memory: MemoryLayout) -> bool:

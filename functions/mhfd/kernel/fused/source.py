@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mhfd.kernel import measures
+from mhfd.kernel import measures, power
 from mhfd.kernel.plan import HALF_WIDTH
 from mhfd.robust import NORMAL_MEDIAN
+from mhfd.spectrum import BLOCK_PX, CELLS
 
 BLOCK = measures.CONTENT_BLOCK_PX
 SMOOTH_COLS, SMOOTH_ROWS, SMOOTH_GROUPS, SMOOTH_TAPS = 128, 8, 3, 16
@@ -18,25 +19,27 @@ COARSE_BINS, FINE_BITS = 2048, 17
 PEAK_ROWS, WIDTH = 8, 256
 BANKS = 32  # of shared memory
 SHARED_BYTES = 48 * 1024  # of shared memory that every device grants a block
-LAGS, SHADES, MEDIANS = 10, 3, 5
+LAGS, SHADES, MEDIANS = 12, 3, 5
+SPECTRUM_SIZE = power.KEPT + 2  # numbers of a block
 
 CONSTANTS: dict[str, float] = {
     "BLOCK": BLOCK, "SMOOTH_COLS": SMOOTH_COLS, "SMOOTH_ROWS": SMOOTH_ROWS, "SMOOTH_GROUPS": SMOOTH_GROUPS,
     "MERGE_SIDE": MERGE_SIDE, "MERGE_GROUPS": MERGE_GROUPS, "HALF_WIDTH": HALF_WIDTH, "CHUNK_ROWS": CHUNK_ROWS,
     "CHUNK_COLS": CHUNK_COLS, "COARSE_BINS": COARSE_BINS, "FINE_BITS": FINE_BITS, "PEAK_ROWS": PEAK_ROWS,
-    "LAGS": LAGS, "NEAR": measures.LINE_LAGS[0], "FAR": measures.LINE_LAGS[1], "BEYOND": measures.LINE_LAGS[2],
+    "LAGS": LAGS, **{f"LAG_{k}": lag for k, lag in enumerate(measures.LINE_LAGS)},
     "NORMAL_MEDIAN": NORMAL_MEDIAN, "MEAN_MARGIN": measures.MEAN_MARGIN, "MIN_NOISE": measures.MIN_NOISE,
     "MIN_STEP": measures.MIN_STEP, "MIN_RESPONSE": measures.MIN_RESPONSE,
-    "TEXTURE_ANISOTROPY": measures.TEXTURE_ANISOTROPY, "CONTENT_SIGMAS": measures.CONTENT_SIGMAS,
-    "CONTENT_CONTRAST": measures.CONTENT_CONTRAST,
+    "TEXTURE_ANISOTROPY": measures.TEXTURE_ANISOTROPY, "SPECTRUM_BLOCK": BLOCK_PX, "SPECTRUM_CELLS": CELLS,
+    "SPECTRUM_KEPT": power.KEPT, "SPECTRUM_SIZE": SPECTRUM_SIZE, "SPECTRUM_THREADS": WIDTH,
+    "CONTENT_RATIO": power.CONTENT_RATIO, "CONTENT_POWER": power.CONTENT_POWER,
 }  # fmt: skip
-"""Constants that fused.cu shares with this module and `measures`."""
+"""Constants that fused.cu shares with this module, `measures` and `power`."""
 
 STATE = np.dtype(
     [
         ("keys", "u8", 4), ("ranks", "i8", 4), ("counts", "i8", 4), ("low", "f8"), ("high", "f8"), ("saturated", "f8"),
         ("mean", "f8"), ("bins", "i8", MEDIANS), ("left", "i8", MEDIANS), ("medians", "f8", MEDIANS),
-        ("variance", "f8"), ("slope", "f8"), ("grey", "f8"), ("covariances", "f8", LAGS), ("content", "u8"),
+        ("variance", "f8"), ("slope", "f8"), ("grey", "f8"), ("covariances", "f8", LAGS),
     ]
 )  # fmt: skip
 """`State` of fused.cu."""

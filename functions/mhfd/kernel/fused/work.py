@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
-from mhfd.kernel import measures
+from mhfd.kernel import power
 from mhfd.kernel.fused.device import Device
 from mhfd.kernel.fused.layout import (
+    AFTER,
+    BEFORE,
     Extent,
     MemoryLayout,
     Window,
@@ -48,6 +50,7 @@ from mhfd.kernel.fused.source import (
 from mhfd.kernel.measures import Covariances, FeatureList, Measures, NoiseModel, summarise
 from mhfd.kernel.pixels import Pixels, row_blocks
 from mhfd.kernel.plan import HALF_WIDTH, Decimate, Smooth
+from mhfd.spectrum import BLOCK_PX, CELLS, Spectrum
 
 
 class Work:
@@ -132,14 +135,15 @@ class Work:
         self._launch(f"mean_{kind}", (1, 1), (WIDTH, 1), "states", "blocks", n_blocks, np.int64(size), shared=8 * WIDTH)
 
     def noise(self, tile: Pixels) -> None:
-        """Noise and covariances of the tile as a whole."""
+        """Noise, covariances and spectrum of the tile as a whole."""
         rows, cols = self.extent.shape
-        spare = 2 + measures.LINE_LAGS[2]
+        spare = BEFORE + AFTER
         for first, last in self._strips(spare):
             at = self._chunks(tile, first, last)
             shared = 8 * SHADES * CHUNK_COLS + 4 * 4 * COARSE_BINS
             self._over_chunks("noise_coarse", at, "coarse", "shades", shared=shared)
             self._over_chunks("covariances", at, "products", shared=8 * LAGS * CHUNK_COLS)
+            self._block_power(at)
         self._launch(
             "noise_bins", (MEDIANS, 1), (1024, 1), "states", "coarse", "shades", self.extent.chunks,
             np.int64(rows * cols), shared=8 * 1024,
@@ -152,9 +156,22 @@ class Work:
         self._launch(
             "summary", (1, 1), (WIDTH, 1), "states", "shades", "products", self.extent.chunks, rows, cols, shared=shared
         )
-        if rows >= BLOCK and cols >= BLOCK:
-            grid = ceil_div(cols // BLOCK, WIDTH), rows // BLOCK
-            self._launch("content", grid, (WIDTH, 1), "states", "blocks", rows, cols, shared=8)
+        grid = self.extent.grid
+        if grid.rows:
+            self._launch("cell_power", (CELLS * CELLS, 1), (128, 1), "powers", "cells", grid.rows, grid.cols)
+
+    def _block_power(self, at: tuple[int, int, int, int]) -> None:
+        """Power of the blocks of the spectrum that begin in rows first .. last; `at` as in `_over_chunks`."""
+        origin, image_rows, first, last = at
+        grid = self.extent.grid
+        top, bottom = ceil_div(first, grid.step), min(grid.rows, ceil_div(last, grid.step))
+        if top < bottom:
+            tables = [self._constant(name) for name in ("window", "turns", "starts", "places", "weights")]
+            self._launch(
+                "block_power", (ceil_div(grid.cols, 2), bottom - top), (WIDTH, 1), "image", "blocks", "powers",
+                *tables, origin, image_rows, top, grid.step, grid.rows, grid.cols, *self.extent.shape,
+                shared=16 + 2 * 4 * BLOCK_PX * (BLOCK_PX + 1),
+            )  # fmt: skip
 
     def _limits(self, tile: Pixels) -> None:
         rows, cols = self.extent.shape
@@ -202,7 +219,7 @@ class Work:
     def _chunks(self, tile: Pixels, first: int, last: int) -> tuple[int, int, int, int]:
         """Normalise the rows that the chunks read: first and number of rows in `image`; first, last."""
         rows = self.extent.shape[0]
-        start, stop = max(0, first - 2), min(rows, last + measures.LINE_LAGS[2])
+        start, stop = max(0, first - BEFORE), min(rows, last + AFTER)
         self._normalise(tile, start, stop)
         return start, stop - start, first, last
 
@@ -343,7 +360,7 @@ class Work:
 
     @property
     def result_bytes(self) -> int:
-        """Size of states and counts, which adjoin."""
+        """Size of what lies from the states to the counts."""
         start, size = self.layout.places["counts"]
         return start + size - self.layout.places["states"][0]
 
@@ -367,8 +384,13 @@ class Work:
             values: NDArray[Any] = results[start - origin : start - origin + size].copy().view(dtype)
             return values.reshape(self.extent.batch, -1)
 
-        states, counts = part("states", STATE), part("counts", np.uint32)
-        return [Numbers(self.extent, states[i, 0], counts[i]) for i in range(self.extent.batch)]
+        extent = self.extent
+        states, counts, cells = part("states", STATE), part("counts", np.uint32), part("cells", np.float64)
+        blocks = part("blocks", np.float64).reshape(extent.batch, *extent.blocks)
+        rows, cols = extent.shape[0] // BLOCK, extent.shape[1] // BLOCK
+        means = blocks[:, :rows, :cols] / BLOCK**2
+        cells = cells.reshape(extent.batch, CELLS, CELLS, -1)
+        return [Numbers(extent, states[i, 0], counts[i], means[i], cells[i]) for i in range(extent.batch)]
 
 
 @dataclass(frozen=True)
@@ -378,20 +400,30 @@ class Numbers:
     extent: Extent
     state: Any  # a STATE
     counts: NDArray[np.uint32]  # features by scale
+    means: NDArray[np.float64]  # of the blocks of the content
+    cells: NDArray[np.float64]  # (CELLS, CELLS, power.KEPT + 1)
 
-    def measures(self) -> Measures:
-        c = self.state["covariances"].tolist()
-        numbers = summarise(
-            math.prod(self.extent.shape),
-            self.counts.tolist(),
-            NoiseModel(*(float(self.state[name]) for name in ("variance", "slope", "grey"))),
-            Covariances(down=(c[0], c[1], c[2]), along=(c[3], c[4], c[5]), falling=(c[6], c[7]), rising=(c[8], c[9])),
-            np.empty((0, 0)),  # the device has compared the blocks already
-            float(self.state["saturated"]),
-            self.extent.params,
+
+def all_measures(found: Sequence[Numbers]) -> list[Measures]:
+    """The measures of tiles of one extent."""
+    extent, means = found[0].extent, np.stack([each.means for each in found])
+    spectra: list[Spectrum | None] = [None] * len(found)
+    if extent.grid.rows:
+        cells = np.stack([each.cells for each in found])
+        spectra = power.spectra(cells[..., :-1], cells[..., -1], extent.grid, means)
+    return [
+        summarise(
+            math.prod(extent.shape),
+            each.counts.tolist(),
+            NoiseModel(*(float(each.state[name]) for name in ("variance", "slope", "grey"))),
+            Covariances.of(each.state["covariances"].tolist()),
+            each.means,
+            float(each.state["saturated"]),
+            extent.params,
+            spectrum,
         )
-        rows, cols = self.extent.shape[0] // BLOCK, self.extent.shape[1] // BLOCK
-        return replace(numbers, content=int(self.state["content"]) / (rows * cols) if rows >= 1 and cols >= 3 else None)
+        for each, spectrum in zip(found, spectra, strict=True)
+    ]
 
 
 def feature_list(features: NDArray[Any], params: FocusParams) -> FeatureList:
