@@ -59,9 +59,7 @@ def main() -> None:
     for folder in parser.parse_args().folders:
         series = read(folder)
         print(f"{folder.name}: {len(series)} series\n")
-        print(
-            "| dose | r of blur_px, worst | r of ln(features), worst | D / blur^2, 1.5 to 4 px: median | quartiles |"
-        )
+        print("| dose | r of blur_px, worst | r of ln(features), worst | D / blur^2, 1.5 to 4 px: median | quartiles |")
         print("| --- | --- | --- | --- | --- |")
         for dose in sorted({dose for _, dose in series}, key=float, reverse=True):
             here = [points for (_, each), points in series.items() if each == dose]

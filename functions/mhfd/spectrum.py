@@ -57,6 +57,7 @@ LEAST_BLOCKS = 3
 
 _FORMAT = "1:"
 _SIZES = (len(DIRECTIONS_DEG) * BINS, CELLS * CELLS * BINS, HALF, HALF, CELLS * CELLS, SLOW_BINS, 2)
+_PLACES = [slice(sum(_SIZES[:i]), sum(_SIZES[: i + 1])) for i in range(len(_SIZES))]
 _BYTES = 2 * sum(_SIZES)
 _MOST = 70.0  # largest logarithm: power that is 0 or infinite becomes a number that can be reckoned with
 
@@ -129,14 +130,13 @@ class Spectrum:
             if len(data) != _BYTES:
                 raise ValueError
             values = np.frombuffer(data, "<f2").astype(np.float64)
-            directions, cells, rows, cols, blocks, slow, rest = np.split(values, np.cumsum(_SIZES)[:-1].tolist())
+            directions, cells, rows, cols, blocks, slow, rest = (values[place] for place in _PLACES)
             if not (np.isfinite(blocks).all() and (blocks >= 0).all() and 0 <= rest[1] <= 1):
                 raise ValueError
         except (ValueError, binascii.Error):
             raise ParamsError(f"{shown(text)} is not a spectrum that this version of mhfd can read") from None
-        directions, cells, rows, cols, slow = (
-            np.exp(np.clip(each, -_MOST, _MOST)) for each in (directions, cells, rows, cols, slow)
-        )
+        power = np.exp(np.clip(values, -_MOST, _MOST))  # the whole at once: long runs have 10^5 rows
+        directions, cells, rows, cols, _, slow, _ = (power[place] for place in _PLACES)
         return cls(
             by_direction=directions.reshape(-1, BINS),
             by_cell=cells.reshape(CELLS, CELLS, BINS),

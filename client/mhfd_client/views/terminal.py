@@ -22,6 +22,7 @@ from rich.text import Text
 from mhfd.contract import FocusResult, Verdict, split_page
 from mhfd.text import cell, counted, json_text, visible
 from mhfd_client.files.whole import as_text
+from mhfd_client.judge.words import region, worst_px
 
 if TYPE_CHECKING:
     from mhfd_client.doctor import Check
@@ -167,7 +168,6 @@ def common_folder(paths: Sequence[str]) -> str:
 
 def _table(rows: Sequence[FocusResult], folder: str, *, narrow: bool) -> Table:
     columns = [
-        ("blur px", "blur_px", ".1f"),
         ("focus score", "focus_score", ".2f"),
         ("features/Mpx", "features_per_mpx", ".0f"),
         ("scale px", "characteristic_scale_px", ".1f"),
@@ -176,18 +176,27 @@ def _table(rows: Sequence[FocusResult], folder: str, *, narrow: bool) -> Table:
         ("anisotropy", "anisotropy", ".2f"),
     ]
     if narrow:
-        columns = columns[:3]
+        columns = columns[:2]
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("tile", overflow="fold")
     table.add_column("verdict", no_wrap=True)
+    table.add_column("blur px", justify="right", no_wrap=True)
     for heading, _, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         verdict = Text(row.verdict or "cannot_tell", style=VERDICT_STYLES[row.verdict or "cannot_tell"])
         table.add_row(
-            Text(visible(row.path[len(folder) :])), verdict, *(_number(getattr(row, n), spec) for _, n, spec in columns)
+            Text(visible(row.path[len(folder) :])),
+            verdict,
+            _blur(row),
+            *(_number(getattr(row, name), spec) for _, name, spec in columns),
         )
     return table
+
+
+def _blur(row: FocusResult) -> str:
+    """Of the tile, and in brackets of its most blurred part where that stands out."""
+    return _number(row.blur_px, ".1f") + (f" ({worst_px(row):.1f})" if region(row) else "")
 
 
 def summary(results: Sequence[FocusResult]) -> str:

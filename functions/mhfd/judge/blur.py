@@ -57,6 +57,10 @@ LEAST_WIDE, FAR = 0.6, 1.5
 the other (a ring's sidelobes are as flat as sharp tissue)."""
 
 
+FALLEN = 1.5
+"""... and where most of the blocks' bins lie so far below the reference, in ln: contrast alone differs less."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """Noise-free power by frequency, (..., BINS).
@@ -98,7 +102,6 @@ class Spectra:
     ----------
     whole : (n, BINS)
     directions : (n, 4, BINS)
-    cells : (n, CELLS, CELLS, BINS)
     quarters : (n, 2, 2, BINS)
     skewness : (n,) of means of 16 px
     slow : (n, SLOW_BINS) ln of their power
@@ -117,7 +120,7 @@ class Spectra:
         self.whole = _curve((sizes * by_direction).sum(1) / sizes.sum(0), all_noise, sizes.sum(0), total)
         self.directions = _curve(by_direction, noise, sizes, total[:, None])
         cell_noise = all_noise[:, None, None]
-        self.cells = _curve(by_cell, cell_noise, sizes.sum(0), blocks[..., None])
+        self._of_cells = by_cell, cell_noise, blocks[..., None]
         halves = (-1, 2, CELLS // 2, 2, CELLS // 2)
         in_quarter = blocks.reshape(halves).sum((2, 4))[..., None]
         power = (by_cell * blocks[..., None]).reshape(*halves, BINS).sum((2, 4)) / np.maximum(in_quarter, 1)
@@ -128,6 +131,11 @@ class Spectra:
 
     def __len__(self) -> int:
         return len(self.skewness)
+
+    def cells(self, which: NDArray[np.int64]) -> Curve:
+        """(m, CELLS, CELLS, BINS) of some tiles; made when it is asked for, as that of 10^5 tiles takes a GiB."""
+        power, noise, blocks = (each[which] for each in self._of_cells)
+        return _curve(power, noise, bin_sizes().sum(0), blocks)
 
 
 def _curve(power: Array, noise: Array, size: Array, blocks: Array) -> Curve:
@@ -202,7 +210,9 @@ def tile_blur(spectra: Spectra, which: NDArray[np.int64], whole: Array, slow: Ar
     wide, wide_error = _line(np.nan_to_num(low), np.full_like(low, 1 / SLOW_VARIANCE), SLOW_CURVE[-LOW_BINS:])
     fall = low[:, 0] - np.nan_to_num(curve.ln[:, 0] - whole[0], nan=-np.inf)
     fits = (error < MISFIT * d) & ~(np.isfinite(curve.ln).sum(-1) < LEAST_BINS)
-    blurred = np.isfinite(d) & ((d > LEAST_WIDE) | (fall > FAR))
+    # A disc's power beyond its zero lies far below the reference's. Slow power that has risen alone is other tissue.
+    level = _quiet_median(np.where(np.isfinite(whole), np.nan_to_num(curve.ln - whole, nan=-9.0), np.nan), -1)
+    blurred = np.isfinite(d) & ((d > LEAST_WIDE) | (fall > FAR)) & (level < -FALLEN)
     chosen = ~fits & blurred & np.isfinite(low).all(1) & (wide > WIDE) & (fall > FALL * wide * CURVE[0])
     return np.where(chosen, wide, d), np.where(chosen, wide_error, error)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mhfd.judge.blur import Array, Spectra, excess_blur, tile_blur
 from mhfd.judge.reference import Sharpest
@@ -16,6 +17,9 @@ LEAST_LIMIT, MOST_LIMIT = 0.4, DEFAULT_BLUR_PX**2
 
 SPREADS = 5.0
 """The limit lies so many spreads above the sharp tiles' middle."""
+
+AT_ONCE = 500
+"""Tiles: so many stay in the processor's cache."""
 
 ERRORS = 5.0
 """D must exceed so many of its errors, unless it is thrice the largest limit."""
@@ -57,25 +61,14 @@ class Evidence:
 
     @classmethod
     def of(cls, spectra: Spectra, tiles: Sequence[int], reference: Sharpest) -> Evidence:
-        which = np.array(tiles, dtype=np.int64)
-        d, error = tile_blur(spectra, which, reference.whole, reference.slow)
-        by_blocks, _ = excess_blur(spectra.whole[which], reference.whole)
-        directions, direction_error = excess_blur(spectra.directions[which], reference.directions)
-        parts, part_error = excess_blur(spectra.quarters[which], reference.part)
-        cells, _ = excess_blur(spectra.cells[which], reference.cell)
         limit = float(np.clip(reference.centre + SPREADS * reference.spread, LEAST_LIMIT, MOST_LIMIT))
-        m = len(which)
-        return cls(
-            d,
-            error,
-            by_blocks,
-            directions,
-            direction_error,
-            parts.reshape(m, 4),
-            part_error.reshape(m, 4),
-            cells,
-            limit,
+        which = np.array(tiles, dtype=np.int64)
+        starts = range(0, max(len(which), 1), AT_ONCE)
+        pieces = [_differences(spectra, which[start : start + AT_ONCE], reference) for start in starts]
+        d, error, by_blocks, directions, direction_error, parts, part_error, cells = (
+            np.concatenate(each) for each in zip(*pieces, strict=True)
         )
+        return cls(d, error, by_blocks, directions, direction_error, parts, part_error, cells, limit)
 
     def flags(self) -> Array:
         """(m,) The largest threshold, squared, in units of the default's, at which a tile is still out of focus."""
@@ -99,3 +92,14 @@ class Evidence:
         at = gap.argmax(1)
         rows = np.arange(len(d))
         return np.nan_to_num(d[rows, at]), gap[rows, at]
+
+
+def _differences(spectra: Spectra, which: NDArray[np.int64], reference: Sharpest) -> tuple[Array, ...]:
+    """The arrays of `Evidence`, in its order."""
+    d, error = tile_blur(spectra, which, reference.whole, reference.slow)
+    by_blocks, _ = excess_blur(spectra.whole[which], reference.whole)
+    directions, direction_error = excess_blur(spectra.directions[which], reference.directions)
+    parts, part_error = excess_blur(spectra.quarters[which], reference.part)
+    cells, _ = excess_blur(spectra.cells(which), reference.cell)
+    m = len(which)
+    return d, error, by_blocks, directions, direction_error, parts.reshape(m, 4), part_error.reshape(m, 4), cells

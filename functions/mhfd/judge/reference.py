@@ -150,7 +150,7 @@ def sharpest(
         best=best,
         whole=reference,
         part=spectra.quarters[best].flat().median(),
-        cell=spectra.cells[best].flat().median(),
+        cell=spectra.cells(best).flat().median(),
         directions=spectra.directions[best].median(),
         slow=np.median(spectra.slow[best], axis=0),
         centre=float(usual) + 0.52 * spread if len(d) >= 6 else 0.1,

@@ -14,8 +14,8 @@ class VerdictRule:
     Attributes
     ----------
     max_blur_px : a tile is out of focus when its point-spread function is wider than that of the run's sharp tiles by
-        more than this (standard deviation, pixels). Where the sharp tiles are much alike less is enough, down to two
-        thirds of it.
+        more than this (standard deviation, pixels). Where the sharp tiles are much alike less is enough, down to 0.6
+        of it.
     min_content : below this fraction of content a tile shows nothing to focus on
     """
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from mhfd.judge.evidence import Evidence
 from mhfd.judge.folder import judge_by_folder
 from mhfd.judge.reference import KEPT_TILES, LEAST_TILES, SURE_TILES, Reference, Sharpest, sharpest, unpacked
 from mhfd.judge.rule import DEFAULT_BLUR_PX, VerdictRule
-from mhfd.judge.setting import Setting, setting_of
+from mhfd.judge.setting import MOST, Setting, setting_of
 from mhfd.judge.tissue import Group, groups
 from mhfd.spectrum import CELLS, Spectrum
 from mhfd.text import counted
@@ -157,6 +158,7 @@ class _Alike:
         flags = evidence.flags()
         ratio = (self._rule.max_blur_px / DEFAULT_BLUR_PX) ** 2
         worst, gap = evidence.astigmatism()
+        blur = _Blur.of(evidence)
         most, name = _most_sure(reference, flags, group), self._name(group, reference)
         suspects = set(group.suspects)
         found = {}
@@ -175,8 +177,9 @@ class _Alike:
             )
             if flagged and i in suspects and not d > SUSPECT_MOST:
                 verdict, confidence = "cannot_tell", None
-            row = replace(row, verdict=verdict, confidence=confidence, reference=name)
-            found[i] = _with_blur(row, evidence, k, float(flags[k]))
+            found[i] = replace(
+                row, verdict=verdict, confidence=confidence, reference=name, **blur.keys(k, row.pixel_size_nm, flags[k])
+            )
         return found
 
     def _name(self, group: Group, reference: Sharpest) -> str:
@@ -207,7 +210,7 @@ def _most_sure(reference: Sharpest, flags: Array, group: Group) -> float:
         return 1.0
     bend = reference.own_blur
     by_bend = float(np.interp(bend, SHARP_BEND, (1.0, DOUBTED))) if math.isfinite(bend) else DOUBTED
-    by_share = float(np.interp(np.mean(flags > 1) if len(flags) else 0, (0.5, 0.9), (1.0, DOUBTED)))
+    by_share = float(np.interp(np.mean(flags > 1) if len(flags) else 0, (0.3, 0.5), (1.0, DOUBTED)))
     by_count = 1.0 if len(group.members) >= SURE_TILES else FEW_SURE
     return min(by_bend, by_share, by_count)
 
@@ -218,32 +221,60 @@ def _confidence(flag: float, *, flagged: bool, most: float) -> float:
     return round(min(most, 1 / (1 + math.exp(-(FLAGGED_SLOPE if flagged else SHARP_SLOPE) * margin))), 4)
 
 
-def _with_blur(row: FocusResult, evidence: Evidence, k: int, flag: float) -> FocusResult:
-    """The result with the numbers of blur filled in, from those of the k-th tile."""
-    blur, cells = _px(evidence.d[k]), evidence.cells[k]
-    known = np.isfinite(cells)
-    worst = divmod(int(np.argmax(np.where(known, cells, -np.inf))), CELLS) if known.any() else None
-    return replace(
-        row,
-        blur_px=blur,
-        blur_nm=None if blur is None or row.pixel_size_nm is None else round(blur * row.pixel_size_nm, 2),
-        blur_error_px=_error_px(evidence.d[k], evidence.error[k]),
-        blur_by_direction_px=tuple(_px(each) for each in evidence.directions[k]),
-        blur_map_px=tuple(tuple(_px(each) for each in line) for line in cells),
-        worst_block=worst,
-        flag_px=DEFAULT_BLUR_PX * math.sqrt(flag) if flag > 0 else None,
-    )
+@dataclass(frozen=True)
+class _Blur:
+    """The numbers of blur of m tiles, in px, None where nothing can be said; worst: index of the most blurred cell."""
+
+    whole: list[float | None]
+    error: list[float | None]
+    by_direction: list[list[float | None]]
+    by_cell: list[list[list[float | None]]]
+    worst: list[int]
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> _Blur:
+        d, error = evidence.d, evidence.error
+        # of the root of D: half the span between the roots of its ends
+        half = (np.sqrt(np.maximum(d + error, 0)) - np.sqrt(np.maximum(d - error, 0))) / 2
+        cells = evidence.cells.reshape(len(d), -1)
+        return cls(
+            whole=_listed(_root(d)),
+            error=_listed(half),
+            by_direction=_listed(_root(evidence.directions)),
+            by_cell=_listed(_root(evidence.cells)),
+            worst=np.where(np.isfinite(cells), cells, -np.inf).argmax(1).tolist(),
+        )
+
+    def keys(self, k: int, size: float | None, flag: float) -> dict[str, Any]:
+        """What a result says of blur: of the k-th tile.
+
+        Parameters
+        ----------
+        size : of a pixel, nm
+        flag : the largest threshold, squared, in units of the default's, at which it is flagged
+        """
+        blur, cells = self.whole[k], self.by_cell[k]
+        known = any(each is not None for line in cells for each in line)
+        return {
+            "blur_px": blur,
+            "blur_nm": round(blur * size, 2) if blur is not None and size is not None and size < MOST else None,
+            "blur_error_px": self.error[k],
+            "blur_by_direction_px": tuple(self.by_direction[k]),
+            "blur_map_px": tuple(map(tuple, cells)),
+            "worst_block": divmod(self.worst[k], CELLS) if known else None,
+            "flag_px": DEFAULT_BLUR_PX * math.sqrt(flag) if flag > 0 else None,
+        }
 
 
-def _px(d: float) -> float | None:
-    return round(math.sqrt(max(float(d), 0.0)), 3) if math.isfinite(d) else None
+def _root(d: Array) -> Array:
+    return np.asarray(np.sqrt(np.maximum(d, 0)))
 
 
-def _error_px(d: float, error: float) -> float | None:
-    """Of the root of D: half the span between the roots of its ends."""
-    if not math.isfinite(error):
-        return None
-    return round((math.sqrt(max(d + error, 0)) - math.sqrt(max(d - error, 0))) / 2, 3)
+def _listed(px: Array) -> Any:
+    """As lists of numbers of three decimals, None for NaN."""
+    found = np.round(px, 3).astype(object)
+    found[~np.isfinite(px)] = None
+    return found.tolist()
 
 
 def references_of(judged: Sequence[FocusResult], *, name: str) -> list[Reference]:

@@ -40,8 +40,21 @@ def test_a_tile_that_is_blurred_alike_has_no_region() -> None:
 
 @pytest.mark.parametrize(
     ("worst", "said"),
-    [((0, 0), "top left"), ((3, 1), "bottom"), ((2, 3), "right"), ((1, 2), "middle"), ((0, 3), "top right")],
+    [((0, 0), "top left"), ((3, 1), "bottom left"), ((2, 3), "bottom right"), ((0, 3), "top right")],
 )
 def test_the_worst_part_is_named(worst: tuple[int, int], said: str) -> None:
     blurred = row(blur_px=1.2, blur_map_px=one_at(*worst, 3.0), worst_block=worst)
-    assert blur_in_words(blurred) == f"blur 1.2 px, most at the {said}"
+    assert blur_in_words(blurred) == f"blur 3.0 px at the {said}"
+
+
+def test_a_half_is_named_and_the_middle() -> None:
+    half = (*((0.2,) * 4,) * 2, *((2.5,) * 4,) * 2)
+    assert region(row(blur_px=0.4, blur_map_px=half, worst_block=(2, 1))) == "bottom"
+    assert region(row(blur_px=0.4, blur_map_px=tuple(zip(*half, strict=True)), worst_block=(1, 2))) == "right"
+    inner = ((0.1, 0.1, 0.1, 0.1), (0.1, 2.5, 2.4, 0.1), (0.1, 2.4, 2.5, 0.1), (0.1, 0.1, 0.1, 0.1))
+    assert region(row(blur_px=0.4, blur_map_px=inner, worst_block=(1, 1))) == "middle"
+
+
+def test_of_an_astigmatic_tile_the_direction_is_said() -> None:
+    lean = row(blur_px=0.7, verdict="astigmatic", blur_by_direction_px=(0.3, 1.4, 2.2, None))
+    assert blur_in_words(lean).startswith("blur 2.2 px down the columns: astigmatism")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mhfd.contract import MEASURE, FocusResult
+from mhfd.contract import FocusResult
 from mhfd.judge import judge
 from mhfd_client.cli import main
 from mhfd_client.ledger import Ledger, Missing, Run, open_ledger

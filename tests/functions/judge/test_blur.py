@@ -10,6 +10,7 @@ from mhfd.spectrum import CELLS, Spectrum
 from spectra import PLAIN, Smear, Tissue, spectrum
 
 SHARP = Spectra([spectrum(None)])
+FIRST = np.array([0])
 
 
 def d_of(*found: Spectrum, sharp: Spectra = SHARP) -> tuple[Array, Array]:
@@ -97,7 +98,7 @@ def test_each_cell_and_quarter_has_its_own_d() -> None:
     sigmas = np.zeros((CELLS, CELLS))
     sigmas[:2, 2:] = 2.0
     found = Spectra([spectrum(None, sigmas)])
-    cells = excess_blur(found.cells, SHARP.cells.ln[0, 0, 0])[0][0]
+    cells = excess_blur(found.cells(FIRST), SHARP.cells(FIRST).ln[0, 0, 0])[0][0]
     quarters = excess_blur(found.quarters, SHARP.quarters.ln[0, 0, 0])[0][0]
     assert cells == pytest.approx(sigmas**2, abs=0.6)
     assert quarters == pytest.approx(np.array([[0, 4], [0, 0]]), abs=0.6)
@@ -107,7 +108,7 @@ def test_a_cell_without_content_has_no_d() -> None:
     found = spectrum(None)
     found.blocks[:, 2:], found.by_cell[:, 2:] = 0, np.nan
     spectra = Spectra([found])
-    cells = excess_blur(spectra.cells, SHARP.cells.ln[0, 0, 0])[0][0]
+    cells = excess_blur(spectra.cells(FIRST), SHARP.cells(FIRST).ln[0, 0, 0])[0][0]
     quarters = excess_blur(spectra.quarters, SHARP.quarters.ln[0, 0, 0])[0][0]
     assert np.isnan(cells[:, 2:]).all()
     assert np.isfinite(cells[:, :2]).all()
