@@ -56,9 +56,9 @@ LEAST_WIDE, FAR = 0.6, 1.5
 """px^2, units of ln. What the line says of a blurred tile, fit or not, is more than the one; or the fall is more than
 the other (a ring's sidelobes are as flat as sharp tissue)."""
 
-
 FALLEN = 1.5
-"""... and where most of the blocks' bins lie so far below the reference, in ln: contrast alone differs less."""
+"""In units of ln: by so much most of the blocks' bins lie below the reference then. Contrast alone differs less, and
+slow power that has risen alone is other tissue."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,6 @@ def tile_blur(spectra: Spectra, which: NDArray[np.int64], whole: Array, slow: Ar
     wide, wide_error = _line(np.nan_to_num(low), np.full_like(low, 1 / SLOW_VARIANCE), SLOW_CURVE[-LOW_BINS:])
     fall = low[:, 0] - np.nan_to_num(curve.ln[:, 0] - whole[0], nan=-np.inf)
     fits = (error < MISFIT * d) & ~(np.isfinite(curve.ln).sum(-1) < LEAST_BINS)
-    # A disc's power beyond its zero lies far below the reference's. Slow power that has risen alone is other tissue.
     level = _quiet_median(np.where(np.isfinite(whole), np.nan_to_num(curve.ln - whole, nan=-9.0), np.nan), -1)
     blurred = np.isfinite(d) & ((d > LEAST_WIDE) | (fall > FAR)) & (level < -FALLEN)
     chosen = ~fits & blurred & np.isfinite(low).all(1) & (wide > WIDE) & (fall > FALL * wide * CURVE[0])
