@@ -26,6 +26,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 __all__ = ["connections", "loopback", "loopback_session", "pytest_collection_modifyitems", "pytest_runtest_makereport"]
 
 
+@pytest.hookimpl(optionalhook=True)  # some tests run pytest without xdist
 def pytest_xdist_auto_num_workers() -> int:
     """With `-n auto`: more than there are cores, since many tests wait for services and disks."""
     return (os.cpu_count() or 1) + 2
