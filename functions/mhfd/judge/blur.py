@@ -20,6 +20,9 @@ Array = NDArray[np.float64]
 CURVE = (2 * np.pi * FREQUENCIES) ** 2
 SLOW_CURVE = (2 * np.pi) ** 2 * SLOW_EDGES[1:] * SLOW_EDGES[:-1]
 
+BEND_BINS = 7
+"""With fewer, a bend below a power law cannot be told."""
+
 LEAST_SIGNAL = 0.5
 """A bin counts where the signal is at least so many times the noise."""
 
@@ -235,7 +238,7 @@ def own_blur(reference: Array) -> float:
     reference can be trusted, not a measure of blur.
     """
     known = np.isfinite(reference)
-    if known.sum() < LEAST_BINS + 1:
+    if known.sum() < BEND_BINS:
         return float("nan")
     design = np.stack([np.ones(BINS), -np.log(FREQUENCIES), -CURVE], axis=1)[known]
     return float(np.linalg.lstsq(design, reference[known], rcond=None)[0][2])

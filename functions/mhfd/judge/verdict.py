@@ -175,7 +175,8 @@ class _Alike:
                 flagged=flagged,
                 most=LOSSY_SURE if _is_lossy(row) else 1.0 if flagged else most,
             )
-            if flagged and i in suspects and not d > SUSPECT_MOST:
+            part_only = d <= evidence.limit * ratio  # another tissue would differ in all parts
+            if flagged and i in suspects and not part_only and not d > SUSPECT_MOST:
                 verdict, confidence = "cannot_tell", None
             found[i] = replace(
                 row, verdict=verdict, confidence=confidence, reference=name, **blur.keys(k, row.pixel_size_nm, flags[k])
