@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from loopback.stack import Loopback
 
-RESULT_S = 60.0  # the first task of an engine takes 2 s (threads), 12 s (processes), more on a busy machine
+RESULT_S = 240.0  # the first task of an engine takes 2 s (threads), 12 s (processes), more on a busy machine
 THREADS = {"engine": "ThreadPoolEngine"}
 PROCESSES = {"engine": "GlobusComputeEngine"}
 REFUSED_IN_THREAD = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -51,7 +51,7 @@ def call(executor: Executor, function: str, *args: Any) -> Future[Any]:
     return future
 
 
-def poll(fact: Any, timeout_s: float = 20.0) -> None:
+def poll(fact: Any, timeout_s: float = 60.0) -> None:
     from loopback.broker import wait_until
 
     wait_until(fact, timeout_s, "what the test waits for")

@@ -20,7 +20,7 @@ from mhfd_client.cli import main
 if TYPE_CHECKING:
     from loopback.stack import Loopback
 
-RESULT_S = 60.0
+RESULT_S = 240.0  # on a machine that does much else
 OWN = {"engine": "ThreadPoolEngine", "retries": 7}  # options of no other test: a user endpoint with its own environment
 QUICK = {"n_scales": 2, "max_t": 4.0}
 
