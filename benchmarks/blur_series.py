@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mhfd.judge.blur import Spectra, excess_blur
+from mhfd.judge.blur import Spectra, tile_blur
 from mhfd.scoring import score_many
 from mhfd.spectrum import Spectrum
 
@@ -43,14 +43,14 @@ def read(folder: Path) -> dict[tuple[str, str], list[Point]]:
     found = {}
     for key, members in series.items():
         members.sort()
-        curves = Spectra([Spectrum.unpack(spectrum) for _, _, spectrum in members]).whole
-        d, _ = excess_blur(curves, curves.ln[0])
+        spectra = Spectra([Spectrum.unpack(spectrum) for _, _, spectrum in members])
+        d, _ = tile_blur(spectra, np.arange(len(members)), spectra.whole.ln[0], spectra.slow[0])
         found[key] = [Point(blur, count, float(each)) for (blur, count, _), each in zip(members, d, strict=True)]
     return found
 
 
 def correlation(pairs: list[tuple[float, float]]) -> float:
-    return float(np.corrcoef(*zip(*pairs, strict=True))[0, 1])
+    return float(np.corrcoef(np.array(pairs).T)[0, 1])
 
 
 def main() -> None:
