@@ -152,6 +152,25 @@ def test_peak_memory_keeps_to_the_limit_and_the_count(tmp_path: Path) -> None:
     assert 1 < float(rows[0][5]) < float(rows[1][5])
 
 
+# --- Verdicts -----------------------------------------------------------------------------------------------------
+
+
+def test_verdicts_are_counted_and_every_one_is_written(em_tile: EmTile, tmp_path: Path) -> None:
+    degrade = em_tile("sbfsem-hela").parents[1] / "eval" / "degrade.py"
+    if not degrade.exists():
+        pytest.skip("no degrade.py")
+    out = tmp_path / "verdicts.csv"
+    done = run(
+        "verdicts.py", "--tiles", em_tile("sbfsem-hela"), "--degrade", degrade, "--seeds", "11", "--kinds", "all",
+        "--psf", "gauss", "--processes", "1", "--out", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("| all | 12 |") == 3  # every tile is bad; at arrival, later, at the end
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert (len(rows), {row["truth"] for row in rows}) == (36, {"bad"})
+
+
 # --- The spectrum's cost --------------------------------------------------------------------------------------------
 
 
