@@ -72,3 +72,12 @@ def grey_range(tile: NDArray[Any], saturate: float = FocusParams().saturate) -> 
     grey = np.sort(tile, axis=None).astype(np.float64)
     rank = int(saturate * grey.size)
     return float(grey[-1 - rank] - grey[rank])
+
+
+def grey_tissue(dtype: type = np.uint8, shape: tuple[int, int] = (192, 256)) -> NDArray[Any]:
+    """Soft structure and noise about mid-grey, never at the darkest or lightest level of 8 bits."""
+    rng = np.random.default_rng(4)
+    smooth = ndimage.gaussian_filter(rng.standard_normal(shape), 2)
+    grey = smooth / smooth.std() * 30 + 128 + rng.normal(0, 4, shape)
+    clipped: NDArray[Any] = np.clip(grey, 1, 254).astype(dtype)
+    return clipped

@@ -490,7 +490,7 @@ def read_result(given: object) -> FocusResult:
             measure=_count(about, "measure") or 1,
         ),
         error=_failure(row, status),
-        shape=_shape(row),
+        shape=_pair(row, "shape"),
         dtype=_text(row, "dtype"),
         picture=_picture(row),
         pixel_size_nm=_number(row, "pixel_size_nm"),
@@ -515,7 +515,7 @@ def read_result(given: object) -> FocusResult:
         blur_error_px=_number(row, "blur_error_px"),
         blur_by_direction_px=_numbers(row, "blur_by_direction_px"),
         blur_map_px=_list(row, "blur_map_px", _numbers),
-        worst_block=_worst_block(row),
+        worst_block=_pair(row, "worst_block"),
         flag_px=_number(row, "flag_px"),
         reference=_text(row, "reference"),
         acquisition=read_acquisition(row.get("acquisition")),
@@ -635,22 +635,13 @@ def _numbers(given: dict[str, Any], key: str) -> tuple[float | None, ...] | None
     return tuple(_number({key: each}, key) for each in value)
 
 
-def _worst_block(row: dict[str, Any]) -> tuple[int, int] | None:
-    block = _list(row, "worst_block", _count)
-    if block is None:
+def _pair(row: dict[str, Any], key: str) -> tuple[int, int] | None:
+    pair = _list(row, key, _count)
+    if pair is None:
         return None
-    if len(block) != 2:
-        raise ResultError(f"worst_block must be two whole numbers, not {shown(row['worst_block'])}")
-    return block[0], block[1]
-
-
-def _shape(row: dict[str, Any]) -> tuple[int, int] | None:
-    shape = _list(row, "shape", _count)
-    if shape is None:
-        return None
-    if len(shape) != 2:
-        raise ResultError(f"shape must be two whole numbers, not {shown(row['shape'])}")
-    return shape[0], shape[1]
+    if len(pair) != 2:
+        raise ResultError(f"{key} must be two whole numbers, not {shown(row[key])}")
+    return pair[0], pair[1]
 
 
 def _picture(row: dict[str, Any]) -> tuple[int, int, int, int] | None:

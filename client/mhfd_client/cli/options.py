@@ -6,12 +6,15 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, ClassVar, TypeVar, get_args
+from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 import click
 
 from mhfd.contract import ExitCode, FocusParams, Mode, Polarity, Unit
 from mhfd.text import visible
+
+if TYPE_CHECKING:
+    from mhfd_client.ledger import Ledger
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -127,6 +130,14 @@ def measure_options(command: Command) -> Command:
 def endpoint_option(command: Command) -> Command:
     text = "Where tiles are scored: local, a name in the configuration, or a UUID."
     return click.option("--endpoint", default="local", envvar="MHFD_ENDPOINT", show_default=True, help=text)(command)
+
+
+def opened_ledger(where: str | None, config_file: Path | None, *, readonly: bool) -> Ledger:
+    """The ledger that was named, else the configuration's."""
+    from mhfd_client.config import ledger_path, load_config
+    from mhfd_client.ledger import open_ledger
+
+    return open_ledger(ledger_path(load_config(config_file), where), readonly=readonly)
 
 
 def max_blur_option(command: Command) -> Command:

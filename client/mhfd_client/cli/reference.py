@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mhfd.text import counted
-from mhfd_client.cli.options import FOLDER, Command, config_option, say, with_options
+from mhfd_client.cli.options import FOLDER, Command, config_option, opened_ledger, say, with_options
 
 if TYPE_CHECKING:
-    from mhfd_client.ledger import KeptReference, Ledger
+    from mhfd_client.ledger import KeptReference
 
 
 def _ledger_options(command: Command) -> Command:
     where = click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]")
     return with_options(command, [where, config_option])
-
-
-@contextmanager
-def _opened(where: str | None, config_file: Path | None, *, readonly: bool) -> Generator[Ledger, None, None]:
-    from mhfd_client.config import ledger_path, load_config
-    from mhfd_client.ledger import open_ledger
-
-    with open_ledger(ledger_path(load_config(config_file), where), readonly=readonly) as ledger:
-        yield ledger
 
 
 @click.group()
@@ -46,7 +35,7 @@ def list_(where: str | None, config_file: Path | None, as_json: bool) -> None:
     """List what is kept, the newest first."""
     from mhfd_client.views import terminal
 
-    with _opened(where, config_file, readonly=True) as ledger:
+    with opened_ledger(where, config_file, readonly=True) as ledger:
         kept = ledger.references()
     if as_json:
         terminal.print_plain([_as_json(each) for each in kept])
@@ -68,7 +57,7 @@ def show(instrument: str, where: str | None, config_file: Path | None) -> None:
     from mhfd_client.ledger import LedgerError
     from mhfd_client.views import terminal
 
-    with _opened(where, config_file, readonly=True) as ledger:
+    with opened_ledger(where, config_file, readonly=True) as ledger:
         kept = ledger.references(instrument)
         known = ", ".join(dict.fromkeys(each.instrument for each in ledger.references()))
     if not kept:
@@ -90,9 +79,9 @@ def set_(instrument: str, folder: Path | None, where: str | None, config_file: P
     from mhfd_client.judge.run import keep_references
     from mhfd_client.ledger import LedgerError
 
-    with _opened(where, config_file, readonly=False) as ledger:
+    with opened_ledger(where, config_file, readonly=False) as ledger:
         run = ledger.find_run(None if folder is None else str(folder))
-        kept = keep_references(ledger, run.run_id, instrument, replace=True)
+        kept = keep_references(ledger, run.run_id, instrument, anyway=True)
     if not kept:
         raise LedgerError(f"{run.root} has too few sharp tiles with a spectrum to keep: score more of it first")
     for each in kept:
@@ -108,7 +97,7 @@ def forget(instrument: str, setting: str | None, where: str | None, config_file:
 
     Exit code: 0; 78 nothing is kept under that name.
     """
-    with _opened(where, config_file, readonly=False) as ledger:
+    with opened_ledger(where, config_file, readonly=False) as ledger:
         n = ledger.forget_references(instrument, setting)
     say(f"{counted(n, 'reference')} of {instrument} forgotten")
 

@@ -23,6 +23,7 @@ from mhfd_client.cli.options import (
     Existing,
     config_option,
     max_blur_option,
+    opened_ledger,
     out_file,
     say,
     with_options,
@@ -61,13 +62,6 @@ def run_options(command: Command) -> Command:
     return with_options(command, options)
 
 
-def _opened(where: str | None, config_file: Path | None, *, readonly: bool) -> Ledger:
-    from mhfd_client.config import ledger_path, load_config
-    from mhfd_client.ledger import open_ledger
-
-    return open_ledger(ledger_path(load_config(config_file), where), readonly=readonly)
-
-
 def _run(ledger: Ledger, folder: Path | None) -> Run:
     return ledger.find_run(None if folder is None else str(folder))
 
@@ -87,7 +81,7 @@ def status(
     from mhfd_client.views import terminal
     from mhfd_client.views.status import read_status
 
-    with _opened(where, config_file, readonly=True) as ledger:
+    with opened_ledger(where, config_file, readonly=True) as ledger:
         run = _run(ledger, folder)
 
         def now() -> Json:
@@ -164,7 +158,7 @@ def export(
     "jsonl" is one result a line, as `mhfd score --json` prints them. Exit code: 0; 69 the ledger is out of reach, 75
     the file cannot be written, 78 there is no ledger, or no such run.
     """
-    from mhfd_client.judge.run import bench_of
+    from mhfd_client.judge.run import standard_of
     from mhfd_client.views.export import HAVE_RESULTS
     from mhfd_client.views.export import export as write
 
@@ -173,11 +167,11 @@ def export(
         raise click.UsageError(f"jsonl holds results, and tiles that are {lacking[0]} have none; use --format csv")
     if form == "parquet" and out == STDOUT and sys.stdout.isatty():
         raise click.UsageError("parquet is binary, not for a terminal: name a file with --out, or use --format csv")
-    with _opened(where, config_file, readonly=True) as ledger:
+    with opened_ledger(where, config_file, readonly=True) as ledger:
         run = _run(ledger, folder)
         with out_file(out) as file:
-            bench = bench_of(ledger, run.run_id, max_blur_px=max_blur_px)
-            n = write(ledger, run, file, form, states=states or HAVE_RESULTS, since=since, bench=bench)
+            standard = standard_of(ledger, run.run_id, max_blur_px=max_blur_px)
+            n = write(ledger, run, file, form, states=states or HAVE_RESULTS, since=since, standard=standard)
     if out != STDOUT:
         say(f"{counted(n, 'tile')} in {out}", err=True)
 
@@ -204,7 +198,7 @@ def retry(
     """
     if not failed and not stalled:
         raise click.UsageError("say which: --failed, --stalled, or both")
-    with _opened(where, config_file, readonly=False) as ledger:
+    with opened_ledger(where, config_file, readonly=False) as ledger:
         run = _run(ledger, folder)
         if paths or codes:
             chosen = [kind for kind, wanted in (("failed", failed), ("stalled", stalled)) if wanted]
@@ -250,7 +244,7 @@ def recover(
 
     from mhfd_client.views import terminal
 
-    with _opened(where, config_file, readonly=False) as ledger:
+    with opened_ledger(where, config_file, readonly=False) as ledger:
         run = _run(ledger, folder)
         report = ledger.recover(run.run_id, _spooled(spools), time.time())
     if as_json:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mhfd.contract import FocusResult, Verdict
 from mhfd.judge import Reference, references_of
-from mhfd_client.judge.run import Tile, bench_of, judge_run, tile_of
+from mhfd_client.judge.run import Tile, judge_run, standard_of, tile_of
 from mhfd_client.judge.words import blur_in_words
 from mhfd_client.ledger import Ledger, TileRow
 
@@ -74,7 +74,7 @@ class Alerts:
     def __init__(self, ledger: Ledger, run_id: int, since: float | None = None) -> None:
         self._ledger, self._run_id = ledger, run_id
         self._since = time.time() if since is None else since
-        self._bench = bench_of(ledger, run_id)
+        self._standard = standard_of(ledger, run_id)
         self._said: OrderedDict[str, _Said] = OrderedDict()
         self._count = self._added = 0  # scored tiles when the run was last judged as a whole, and those since
         self._near: deque[Tile] = deque(maxlen=NEAR)
@@ -115,11 +115,11 @@ class Alerts:
             return
         before = {tile.tile_id for tile in self._near}
         self._near.extend(tile for tile in map(tile_of, self._ledger.get(fresh)) if tile)
-        judged = self._bench.judge(self._near, self._references)
+        judged = self._standard.judge(self._near, self._references)
         yield from self._compare(tile for tile in judged if tile.tile_id not in before)
 
     def _judge_all(self) -> Iterator[Alert]:
-        tiles = judge_run(self._ledger, self._run_id, self._bench)
+        tiles = judge_run(self._ledger, self._run_id, self._standard)
         self._count, self._added = len(tiles), 0
         self._near = deque(tiles[-NEAR:], maxlen=NEAR)
         self._references = references_of([tile.result for tile in tiles], name="this run") if tiles else []

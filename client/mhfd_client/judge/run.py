@@ -1,4 +1,4 @@
-"""The verdicts of a run: one function for alerts, status, export and report, so that all say the same.
+"""The verdicts of a run: one function for alerts and export, so that both say the same.
 
 A verdict compares a tile with the sharp tiles of its run, so it may change as more arrive. It is never stored: it is
 made from the rows in the ledger, in the order in which the tiles were taken.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from mhfd.contract import FocusResult, ParamsError, Provenance, Remark, read_acquisition
 from mhfd.judge import Reference, VerdictRule, judge, references_of
@@ -46,7 +46,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Standard:
     """How the tiles of a run are judged.
 
     Attributes
@@ -72,10 +72,10 @@ class Bench:
             [tile.result for tile in ordered], self.rule, sections=sections, references=[*more, *self.references]
         )
         judged = with_darker_tiles(judged, sections)
-        return [_with(tile, result) for tile, result in zip(ordered, judged, strict=True)]
+        return [replace(tile, result=result) for tile, result in zip(ordered, judged, strict=True)]
 
 
-def bench_of(ledger: Ledger, run_id: int, *, max_blur_px: float | None = None) -> Bench:
+def standard_of(ledger: Ledger, run_id: int, *, max_blur_px: float | None = None) -> Standard:
     """How a run is judged: by the thresholds that its watch left in the ledger.
 
     Parameters
@@ -89,13 +89,13 @@ def bench_of(ledger: Ledger, run_id: int, *, max_blur_px: float | None = None) -
         given["max_blur_px"] = max_blur_px
     instrument = str(kept.get("instrument") or DEFAULT_INSTRUMENT)
     found = [_reference(each) for each in ledger.references(instrument) if each.run_id != run_id]
-    return Bench(VerdictRule(**given), instrument, tuple(each for each in found if each is not None))
+    return Standard(VerdictRule(**given), instrument, tuple(each for each in found if each is not None))
 
 
-def judge_run(ledger: Ledger, run_id: int, bench: Bench | None = None) -> list[Tile]:
+def judge_run(ledger: Ledger, run_id: int, standard: Standard | None = None) -> list[Tile]:
     """All scored tiles of a run, each in its newest generation, judged, in the order in which they were taken."""
-    bench = bench or bench_of(ledger, run_id)
-    return bench.judge(tile for tile in map(tile_of, ledger.rows(run_id, states=SCORED)) if tile)
+    standard = standard or standard_of(ledger, run_id)
+    return standard.judge(tile for tile in map(tile_of, ledger.rows(run_id, states=SCORED)) if tile)
 
 
 def tile_of(row: TileRow) -> Tile | None:
@@ -156,7 +156,7 @@ def judged_keys(result: FocusResult) -> Json:
 
 
 def keep_references(
-    ledger: Ledger, run_id: int, instrument: str | None = None, *, replace: bool = False
+    ledger: Ledger, run_id: int, instrument: str | None = None, *, anyway: bool = False
 ) -> list[KeptReference]:
     """Keep the sharp tiles of a run for later ones; those kept.
 
@@ -166,17 +166,17 @@ def keep_references(
     Parameters
     ----------
     instrument : the name to keep them under; by default that of the run's watch
-    replace : replace what is kept in any case
+    anyway : replace what is kept in any case
     """
-    bench = bench_of(ledger, run_id)
-    name = instrument or bench.instrument
-    tiles = judge_run(ledger, run_id, bench)
+    standard = standard_of(ledger, run_id)
+    name = instrument or standard.instrument
+    tiles = judge_run(ledger, run_id, standard)
     known = {each.setting: each for each in ledger.references(name)}
     kept = []
     for reference in references_of([tile.result for tile in tiles], name=f"run {run_id}"):
         setting = str(reference.setting)
         before = _reference(known[setting]) if setting in known else None
-        if replace or before is None or known[setting].run_id == run_id or not reference.is_blurrier_than(before):
+        if anyway or before is None or known[setting].run_id == run_id or not reference.is_blurrier_than(before):
             entry = KeptReference(name, setting, reference.tiles, time.time(), run_id, reference.to_dict())
             ledger.keep_reference(entry)
             kept.append(entry)
@@ -189,7 +189,3 @@ def _reference(kept: KeptReference) -> Reference | None:
         return Reference.from_dict(kept.reference)
     except ParamsError:
         return None
-
-
-def _with(tile: Tile, result: FocusResult) -> Tile:
-    return Tile(tile.tile_id, tile.name, tile.tile_sha256, tile.scored_at, tile.taken, tile.section, result)

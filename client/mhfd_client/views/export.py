@@ -15,7 +15,7 @@ from mhfd.extras import install_hint
 from mhfd.text import cell, json_text
 from mhfd_client.files.whole import as_text
 from mhfd_client.judge.identical import identical_frame
-from mhfd_client.judge.run import Bench, judge_run, judged_keys
+from mhfd_client.judge.run import Standard, judge_run, judged_keys
 from mhfd_client.ledger import Json, Ledger, Run, State, TileRow
 from mhfd_client.naming.position import Position
 
@@ -54,25 +54,27 @@ def export(
     *,
     states: Collection[State] = HAVE_RESULTS,
     since: float | None = None,
-    bench: Bench | None = None,
+    standard: Standard | None = None,
 ) -> int:
     """Write the tiles of a run, each in its newest generation; their number.
 
     Parameters
     ----------
-    bench : how the run is judged, if not as its watch does
+    standard : how the run is judged, if not as its watch does
     states : only tiles in one of these; without a result they have no measures, and no line in "jsonl"
     since : only results from this time on (Unix seconds), in the order in which they came
     """
-    rows = judged_rows(ledger, run, ledger.rows(run.run_id, states=states, since=since), bench)
+    rows = judged_rows(ledger, run, ledger.rows(run.run_id, states=states, since=since), standard)
     counted = _Counted(rows)
     _WRITERS[form](counted, out)
     return counted.n
 
 
-def judged_rows(ledger: Ledger, run: Run, rows: Iterable[TileRow], bench: Bench | None = None) -> Iterator[Judged]:
+def judged_rows(
+    ledger: Ledger, run: Run, rows: Iterable[TileRow], standard: Standard | None = None
+) -> Iterator[Judged]:
     """Each row with its result, the verdict filled in; None where there is no result yet."""
-    judged = {tile.tile_id: judged_keys(tile.result) for tile in judge_run(ledger, run.run_id, bench)}
+    judged = {tile.tile_id: judged_keys(tile.result) for tile in judge_run(ledger, run.run_id, standard)}
 
     @lru_cache(maxsize=NAMES_REMEMBERED)
     def name(tile_id: int) -> str:

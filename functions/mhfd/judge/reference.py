@@ -91,7 +91,7 @@ class Sharpest:
     Attributes
     ----------
     best : which tiles it is made of
-    whole, part : ln of their median power, (BINS,): of tiles, of their quarters
+    whole, part, cell : ln of their median power, (BINS,): of tiles, of their quarters, of the cells of their maps
     directions : (4, BINS)
     slow : (SLOW_BINS,) of means of 16 px
     centre, spread : of D among the sharper tiles, px^2

@@ -20,7 +20,7 @@ from mhfd.contract import FocusParams, FocusResult, Provenance
 from mhfd_client.judge import alerts
 from mhfd_client.judge.alerts import Alert, Alerts
 from mhfd_client.judge.identical import with_identical_frames
-from mhfd_client.judge.run import bench_of
+from mhfd_client.judge.run import standard_of
 from mhfd_client.ledger import Ledger, Run, SeenFile, TileRow, open_ledger
 from mhfd_client.views.export import export, judged_rows
 from spectra import row as row_of
@@ -254,7 +254,9 @@ def test_export_takes_another_threshold(watch: Watch) -> None:
     run_id = watch.run.run_id
     for max_blur_px, verdict in ((1.1, "out_of_focus"), (3.0, "in_focus")):
         table = io.BytesIO()
-        export(watch.ledger, watch.run, table, "csv", bench=bench_of(watch.ledger, run_id, max_blur_px=max_blur_px))
+        export(
+            watch.ledger, watch.run, table, "csv", standard=standard_of(watch.ledger, run_id, max_blur_px=max_blur_px)
+        )
         lines = {line["path"]: line for line in csv.DictReader(io.StringIO(table.getvalue().decode()))}
         assert lines["run/soft.tif"]["verdict"] == verdict
         assert float(lines["run/soft.tif"]["blur_px"]) == pytest.approx(1.6, abs=0.2)

@@ -13,7 +13,7 @@ import pytest
 
 from mhfd.contract import FocusParams, FocusResult
 from mhfd.judge import Reference
-from mhfd_client.judge.run import DEFAULT_INSTRUMENT, bench_of, judge_run, judged_keys, keep_references
+from mhfd_client.judge.run import DEFAULT_INSTRUMENT, judge_run, judged_keys, keep_references, standard_of
 from mhfd_client.ledger import Ledger, Run, SeenFile, open_ledger
 from spectra import ABOUT, row, run, spectrum
 
@@ -88,7 +88,7 @@ def test_who_asks_for_it_replaces_what_is_kept(ledger: Ledger, rng: np.random.Ge
     """The microscope's best may have become worse, for good."""
     keep_references(ledger, stored(ledger, run(rng, np.zeros(20)), "a").run_id, "sem1")
     blurrier = stored(ledger, run(rng, [*np.zeros(20), *np.full(40, 0.6)]), "b")
-    keep_references(ledger, blurrier.run_id, "sem1", replace=True)
+    keep_references(ledger, blurrier.run_id, "sem1", anyway=True)
     assert kept_by(ledger, "sem1") == [blurrier.run_id]
 
 
@@ -126,7 +126,7 @@ def test_a_run_is_not_judged_by_what_it_left_itself(ledger: Ledger, rng: np.rand
     once = stored(ledger, run(rng, np.zeros(20)), "a")
     before = judge_run(ledger, once.run_id)
     keep_references(ledger, once.run_id)
-    assert bench_of(ledger, once.run_id).references == ()
+    assert standard_of(ledger, once.run_id).references == ()
     assert judge_run(ledger, once.run_id) == before
 
 
@@ -137,5 +137,5 @@ def test_a_kept_reference_that_cannot_be_read_does_not_count(
     (kept,) = keep_references(ledger, stored(ledger, run(rng, np.zeros(20)), "a").run_id)
     ledger.keep_reference(replace(kept, reference={**kept.reference, **damage}))
     second = stored(ledger, run(rng, np.zeros(20)), "b")
-    assert bench_of(ledger, second.run_id).references == ()
+    assert standard_of(ledger, second.run_id).references == ()
     assert [each.run_id for each in keep_references(ledger, second.run_id)] == [second.run_id]

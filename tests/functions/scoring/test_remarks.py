@@ -10,23 +10,15 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 import mhfd
 from mhfd.contract import FocusParams, FocusResult, Remark, RemarkCode
 from mhfd.images import read_tile
+from phantoms import grey_tissue as tissue
 
 Array = NDArray[Any]
 QUICK = FocusParams(n_scales=3, max_t=4)
 ROWS, COLS = 192, 256
-
-
-def tissue(dtype: type = np.uint8) -> Array:
-    rng = np.random.default_rng(4)
-    smooth = gaussian_filter(rng.standard_normal((ROWS, COLS)), 2)
-    grey = smooth / smooth.std() * 30 + 128 + rng.normal(0, 4, smooth.shape)
-    clipped: Array = np.clip(grey, 1, 254).astype(dtype)
-    return clipped
 
 
 def remarks(source: Any) -> list[tuple[str, str]]:
