@@ -17,8 +17,12 @@ import re
 from pathlib import Path
 from types import TracebackType
 
+from mhfd_client.ledger.calibrations import Calibrations, KeptCalibration
 from mhfd_client.ledger.database import Database
+from mhfd_client.ledger.decisions import Choice, Decision, Decisions
+from mhfd_client.ledger.events import Delivery, Event, Events
 from mhfd_client.ledger.files import Files
+from mhfd_client.ledger.judgements import Judgements, Said
 from mhfd_client.ledger.model import (
     UNFINISHED,
     Json,
@@ -47,7 +51,12 @@ from mhfd_client.ledger.schema import MIGRATIONS, upgrade, version_of
 
 __all__ = [
     "UNFINISHED",
+    "Choice",
+    "Decision",
+    "Delivery",
+    "Event",
     "Json",
+    "KeptCalibration",
     "KeptReference",
     "Known",
     "Ledger",
@@ -62,6 +71,7 @@ __all__ = [
     "Queue",
     "RecoverReport",
     "Run",
+    "Said",
     "SeenFile",
     "State",
     "Summary",
@@ -70,7 +80,7 @@ __all__ = [
 ]
 
 
-class Ledger(Runs, Files, Results, Reading, References):
+class Ledger(Runs, Files, Results, Reading, References, Calibrations, Judgements, Decisions, Events):
     """The whole ledger. Any thread may call any method; each call that writes is one transaction.
 
     Calls inside `with ledger.transaction():` belong to that one. A fault of the database raises `LedgerError`;

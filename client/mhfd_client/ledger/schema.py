@@ -239,6 +239,73 @@ MIGRATIONS: tuple[Step, ...] = (
             ) STRICT""",
         ),
     ),
+    (
+        (
+            "all",
+            """CREATE TABLE calibration (
+                instrument TEXT NOT NULL,
+                setting TEXT NOT NULL,
+                kept_at REAL NOT NULL,
+                json TEXT NOT NULL,
+                PRIMARY KEY (instrument, setting)
+            ) STRICT""",
+        ),
+        (
+            "all",
+            """CREATE TABLE said (
+                tile_id INTEGER NOT NULL REFERENCES tile,
+                run_id INTEGER NOT NULL REFERENCES run,
+                verdict TEXT NOT NULL,
+                said_at REAL NOT NULL,
+                tile_sha256 TEXT,
+                json TEXT NOT NULL,
+                PRIMARY KEY (tile_id)
+            ) STRICT""",
+        ),
+        ("all", "CREATE INDEX said_time ON said (run_id, said_at, tile_id)"),
+        (
+            "all",
+            """CREATE TABLE decision (
+                decision_id INTEGER PRIMARY KEY,
+                run_id INTEGER NOT NULL REFERENCES run,
+                tile_id INTEGER NOT NULL REFERENCES tile,
+                decision TEXT NOT NULL CHECK (decision IN ('open', 'retake', 'accept', 'ignore')),
+                who TEXT,
+                decided_at REAL NOT NULL,
+                note TEXT
+            ) STRICT""",
+        ),
+        ("all", "CREATE INDEX decision_tile ON decision (run_id, tile_id, decision_id)"),
+        (
+            "all",
+            """CREATE TABLE event (
+                event_id INTEGER PRIMARY KEY,
+                run_id INTEGER NOT NULL REFERENCES run,
+                kind TEXT NOT NULL,
+                subject TEXT NOT NULL,
+                began_at REAL NOT NULL,
+                ended_at REAL,
+                acknowledged_at REAL,
+                acknowledged_by TEXT,
+                json TEXT NOT NULL
+            ) STRICT""",
+        ),
+        ("all", "CREATE INDEX event_time ON event (run_id, began_at, event_id)"),
+        ("all", "CREATE UNIQUE INDEX event_open ON event (run_id, kind, subject) WHERE ended_at IS NULL"),
+        (
+            "all",
+            """CREATE TABLE delivery (
+                event_id INTEGER NOT NULL REFERENCES event,
+                about TEXT NOT NULL,
+                channel TEXT NOT NULL,
+                tried_at REAL NOT NULL,
+                attempts INTEGER NOT NULL,
+                sent_at REAL,
+                error TEXT,
+                PRIMARY KEY (event_id, about, channel)
+            ) STRICT, WITHOUT ROWID""",
+        ),
+    ),
 )
 
 
