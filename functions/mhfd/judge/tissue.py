@@ -34,6 +34,9 @@ SECTIONS_SUSPECTED = 4
 LOOK_BACK = 120
 """Tiles of a group that a new section is compared with: its latest, and as many from all its time."""
 
+GROWTH, AHEAD = 1.1, 64
+"""The reference is made again when its group has grown by so much; it measures so many tiles more than that at once."""
+
 _SLOPE = np.repeat([0.25, -0.25], 4)
 
 
@@ -53,14 +56,33 @@ class Group:
     kept: list[int] = field(default_factory=list)
 
 
-@dataclass
-class _Peers:
-    """The tiles that a new section is compared with."""
+class _Measured:
+    """D of tiles against one reference, and what blur leaves alone of them; worked out once, many at a time.
 
-    tiles: Index
-    d: Array
-    statistics: Array
-    reference: Sharpest
+    Parameters
+    ----------
+    until : tiles below that number are likely to be asked for
+    """
+
+    def __init__(self, spectra: Spectra, reference: Sharpest, until: int) -> None:
+        self._spectra, self.reference, self._until = spectra, reference, min(until, len(spectra))
+        self._known = np.zeros(len(spectra), dtype=np.bool_)
+        self._d = np.empty(len(spectra))
+        self._statistics = np.empty((len(spectra), 2))
+
+    def __call__(self, tiles: Index) -> tuple[Array, Array]:
+        """(m,) D; (m, 2) skewness, and the slope at low frequencies without what blur does to it."""
+        missing = tiles[~self._known[tiles]]
+        if len(missing):
+            ahead = np.arange(missing.max() + 1, max(self._until, missing.max() + 1))
+            self._measure(np.concatenate([missing, ahead[~self._known[ahead]]]))
+        return self._d[tiles], self._statistics[tiles]
+
+    def _measure(self, tiles: Index) -> None:
+        d, _ = excess_blur(self._spectra.whole[tiles], self.reference.whole)
+        slow = self._spectra.slow[tiles] + SLOW_CURVE * np.clip(np.nan_to_num(d), 0, 6)[:, None]
+        self._d[tiles], self._known[tiles] = d, True
+        self._statistics[tiles] = np.stack([self._spectra.skewness[tiles], np.nan_to_num(slow @ _SLOPE)], axis=1)
 
 
 def groups(spectra: Spectra, sections: Sequence[Sequence[int]], kept: Sequence[int] = ()) -> list[Group]:
@@ -83,78 +105,74 @@ class _Finder:
     def __init__(self, spectra: Spectra, kept: Sequence[int]) -> None:
         self._spectra = spectra
         self.found = [Group(members=list(kept), kept=list(kept))]
-        self._section_of: dict[int, int] = dict.fromkeys(kept, -99)
-        self._reference: Sharpest | None = None
-        self._reference_of = 0  # the number of tiles that it was made of
+        self._section_of = np.full(len(spectra), -99)
+        self._measured: _Measured | None = None
+        self._reference_of = 0  # the number of tiles that its reference was made of
 
     def add(self, number: int, tiles: list[int]) -> None:
         group = self.found[-1]
-        self._section_of.update(dict.fromkeys(tiles, number))
+        self._section_of[tiles] = number
         before = group.members[: len(group.members) - len(group.suspects)]
         peers = self._peers(before)
         group.members += tiles
-        if peers is None:
+        if peers is None or self._measured is None:
             group.suspects = []
             return
-        odd, step = self._strangeness(peers, tiles)
+        odd, step = self._strangeness(self._measured, peers, tiles)
         hint = (step and odd > SUSPECTED) or odd > SURE_WITHOUT_STEP / 2
         hint = hint or bool(group.suspects and odd > SUSPECTED / 2)
-        sections = len({self._section_of[tile] for tile in group.suspects})
+        sections = len(np.unique(self._section_of[group.suspects]))
         group.suspects = [*group.suspects, *tiles] if hint and sections < SECTIONS_SUSPECTED else []
-        if len({self._section_of[tile] for tile in group.suspects}) < SECTIONS_TO_DECIDE:
+        if len(np.unique(self._section_of[group.suspects])) < SECTIONS_TO_DECIDE:
             return
-        odd, step = self._strangeness(peers, group.suspects)
+        odd, step = self._strangeness(self._measured, peers, group.suspects)
         if odd > (SURE if step else SURE_WITHOUT_STEP):  # what was before keeps its reference
             suspects, group.suspects, group.members = group.suspects, [], before
             self.found.append(Group(members=suspects))
-            self._reference, self._reference_of = None, 0
+            self._measured, self._reference_of = None, 0
 
-    def _peers(self, before: list[int]) -> _Peers | None:
+    def _peers(self, before: list[int]) -> Index | None:
+        """The tiles that a new section is compared with; None where nothing can be said."""
         if len(before) < LEAST_BEFORE:
             return None
         latest = before[-LOOK_BACK:]
         every = -(-len(before) // LOOK_BACK)
         tiles = np.array(sorted({*latest, *before[::every]}))
-        if self._reference is None or len(before) > 1.1 * self._reference_of + 4:
-            before_it = self._reference.whole if self._reference else None
-            self._reference = sharpest(self._spectra, tiles, before_it)
+        if self._measured is None or len(before) > GROWTH * self._reference_of + 4:
+            before_it = self._measured.reference.whole if self._measured else None
+            reference = sharpest(self._spectra, tiles, before_it)
+            ahead = int(tiles.max()) + int((GROWTH - 1) * len(before)) + AHEAD
+            self._measured = _Measured(self._spectra, reference, ahead) if reference else None
             self._reference_of = len(before)
-        if self._reference is None:
-            return None
-        d, _ = excess_blur(self._spectra.whole[tiles], self._reference.whole)
-        return _Peers(tiles, d, self._statistics(tiles, d), self._reference)
+        return None if self._measured is None else tiles
 
-    def _statistics(self, tiles: Index, d: Array) -> Array:
-        """(n, 2) skewness, and the slope at low frequencies without what blur does to it."""
-        slow = self._spectra.slow[tiles] + SLOW_CURVE * np.clip(np.nan_to_num(d), 0, 6)[:, None]
-        return np.stack([self._spectra.skewness[tiles], np.nan_to_num(slow @ _SLOPE)], axis=1)
-
-    def _strangeness(self, peers: _Peers, tiles: Sequence[int]) -> tuple[float, bool]:
+    def _strangeness(self, measured: _Measured, peers: Index, tiles: Sequence[int]) -> tuple[float, bool]:
         """T^2 of the statistics of these tiles against their peers', and whether D took a step between them."""
         new = np.array(tiles)
-        d, _ = excess_blur(self._spectra.whole[new], peers.reference.whole)
+        d, statistics = measured(new)
+        peers_d, peers_statistics = measured(peers)
         usable = np.isfinite(d) & (np.abs(d) < 3.5)
         here = float(np.median(d[usable])) if usable.any() else np.nan
         alike = usable & (np.abs(d - here) < 0.6)
-        good = np.isfinite(peers.d) & (peers.d < 3)
+        good = np.isfinite(peers_d) & (peers_d < 3)
         if alike.sum() < max(2, 0.5 * len(new)) or good.sum() < LEAST_TILES or not self._steady(new, d):
             return 0.0, False
-        when = np.array([self._section_of[int(tile)] for tile in peers.tiles])
-        start = min(self._section_of[int(tile)] for tile in new)
-        recent = peers.d[when >= start - 3]
-        old = float(np.nanmedian(recent if np.isfinite(recent).any() else peers.d[np.isfinite(peers.d)][-8:]))
-        reference = peers.reference
+        when, start = self._section_of[peers], int(self._section_of[new].min())
+        recent = peers_d[when >= start - 3]
+        recent = recent[np.isfinite(recent)]
+        old = float(np.median(recent if len(recent) else peers_d[np.isfinite(peers_d)][-8:]))
+        reference = measured.reference
         step = abs(here - old) > max(0.45, 3 * reference.spread) and abs(old - reference.centre) < 0.4 * abs(here - old)
         near = good & (when >= start - 8)
-        usual = peers.statistics[near] if near.any() else peers.statistics[good][-12:]
-        found, centre = self._statistics(new, d)[alike], np.median(usual, 0)
+        usual = peers_statistics[near] if near.any() else peers_statistics[good][-12:]
+        found, centre = statistics[alike], np.median(usual, 0)
         spread = np.maximum(1.4826 * np.median(np.abs(usual - centre), 0), SHAPE_FLOOR)
         spread = spread * np.sqrt(1 / len(found) + 1 / len(usual))
         return float((((found.mean(0) - centre) / spread) ** 2).sum()), bool(step)
 
     def _steady(self, tiles: Index, d: Array) -> bool:
         """False where D changes from section to section: it drifts."""
-        section = np.array([self._section_of[int(tile)] for tile in tiles])
+        section = self._section_of[tiles]
         known = np.isfinite(d)
         middles = [np.median(d[known & (section == each)]) for each in np.unique(section[known])]
         return float(np.ptp(middles)) < 0.4 if middles else False
