@@ -59,6 +59,10 @@ LEAST_WIDE, FAR = 0.6, 1.5
 """px^2, units of ln. What the line says of a blurred tile, fit or not, is more than the one; or the fall is more than
 the other (a ring's sidelobes are as flat as sharp tissue)."""
 
+LOST_BINS, SUNK, SURELY_WIDE = 3, 0.5, 20.0
+"""Where noise drowns at least so many of the bins that the reference shows, and leaves at most LEAST_BINS, lower by so
+much (units of ln), these are the tail of the window: the means of 16 px count alone from so many px^2 on."""
+
 FALLEN = 1.5
 """In units of ln: by so much most of the blocks' bins lie below the reference then. Contrast alone differs less, and
 slow power that has risen alone is other tissue."""
@@ -212,10 +216,13 @@ def tile_blur(spectra: Spectra, which: NDArray[np.int64], whole: Array, slow: Ar
     low = (spectra.slow[which] - slow)[:, -LOW_BINS:]
     wide, wide_error = _line(np.nan_to_num(low), np.full_like(low, 1 / SLOW_VARIANCE), SLOW_CURVE[-LOW_BINS:])
     fall = low[:, 0] - np.nan_to_num(curve.ln[:, 0] - whole[0], nan=-np.inf)
-    fits = (error < MISFIT * d) & ~(np.isfinite(curve.ln).sum(-1) < LEAST_BINS)
+    left = np.isfinite(curve.ln).sum(-1)
+    fits = (error < MISFIT * d) & ~(left < LEAST_BINS)
     level = _quiet_median(np.where(np.isfinite(whole), np.nan_to_num(curve.ln - whole, nan=-9.0), np.nan), -1)
     blurred = np.isfinite(d) & ((d > LEAST_WIDE) | (fall > FAR)) & (level < -FALLEN)
-    chosen = ~fits & blurred & np.isfinite(low).all(1) & (wide > WIDE) & (fall > FALL * wide * CURVE[0])
+    drowned = (left <= LEAST_BINS) & (np.isfinite(whole).sum() - left >= LOST_BINS) & (level < -SUNK)
+    by_both = ~fits & blurred & (wide > WIDE) & (fall > FALL * wide * CURVE[0])
+    chosen = np.isfinite(low).all(1) & (by_both | (drowned & (wide > SURELY_WIDE) & ~(d > wide)))
     return np.where(chosen, wide, d), np.where(chosen, wide_error, error)
 
 

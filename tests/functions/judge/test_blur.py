@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mhfd.judge.blur import Array, Spectra, excess_blur, own_blur
+from mhfd.judge.blur import Array, Spectra, excess_blur, own_blur, tile_blur
+from mhfd.scoring import score
 from mhfd.spectrum import CELLS, Spectrum
 from spectra import PLAIN, Smear, Tissue, spectrum
 
@@ -73,6 +74,24 @@ def test_a_tile_of_which_little_is_left_is_at_least_three_px_wide(sigma: float, 
     d, _ = d_of(*(spectrum(rng, sigma) for _ in range(10)))
     assert np.median(d) >= 9
     assert np.all(d >= 5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_wide_blur_of_soft_tissue_under_noise_is_read_as_wide(seed: int) -> None:
+    """Of a block's bins noise leaves two or three, which the window's tail lifts: 6 px read like 3.5 by those alone."""
+    rng, side = np.random.default_rng(seed), 512
+    f = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+    amplitude = np.maximum(f, 1 / 128) ** -1.5 * (f > 0)
+    tissue = np.fft.rfft2(rng.standard_normal((side, side))) * amplitude
+    tissue /= np.fft.irfft2(tissue).std()
+    packed = []
+    for sigma in (0, 3, 6):
+        blurred = np.fft.irfft2(tissue * np.exp(-2 * (np.pi * f * sigma) ** 2))
+        noisy = 128 + 20 * (blurred + 0.65 * rng.standard_normal((side, side)))
+        packed.append(score(np.clip(noisy, 0, 255).astype(np.uint8), backend="numpy").spectrum or "")
+    spectra = Spectra([Spectrum.unpack(each) for each in packed])
+    d, _ = tile_blur(spectra, np.arange(3), spectra.whole.ln[0], spectra.slow[0])
+    assert np.sqrt(np.maximum(d, 0)) == pytest.approx([0, 3, 6], abs=0.4)
 
 
 def test_noise_that_drowns_a_sharp_tile_is_no_blur(rng: np.random.Generator) -> None:
