@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -90,23 +91,41 @@ class Sharpest:
 
     Attributes
     ----------
-    best : which tiles it is made of
-    whole, part, cell : ln of their median power, (BINS,): of tiles, of their quarters, of the cells of their maps
-    directions : (4, BINS)
-    slow : (SLOW_BINS,) of means of 16 px
+    spectra, best : which tiles it is made of
+    whole : (BINS,) ln of their median power
     centre, spread : of D among the sharper tiles, px^2
-    own_blur : how far it bends below a power law, px^2
     """
 
+    spectra: Spectra
     best: NDArray[np.int64]
     whole: Array
-    part: Array
-    cell: Array
-    directions: Array
-    slow: Array
     centre: float
     spread: float
-    own_blur: float
+
+    @cached_property
+    def part(self) -> Array:
+        """(BINS,) As `whole`, of quarters of tiles."""
+        return self.spectra.quarters[self.best].flat().median()
+
+    @cached_property
+    def cell(self) -> Array:
+        """(BINS,) As `whole`, of the cells of their maps."""
+        return self.spectra.cells(self.best).flat().median()
+
+    @cached_property
+    def directions(self) -> Array:
+        """(4, BINS) As `whole`, by direction."""
+        return self.spectra.directions[self.best].median()
+
+    @cached_property
+    def slow(self) -> Array:
+        """(SLOW_BINS,) As `whole`, of means of 16 px."""
+        return np.asarray(np.median(self.spectra.slow[self.best], axis=0))
+
+    @cached_property
+    def own_blur(self) -> float:
+        """How far it bends below a power law, px^2."""
+        return own_blur(self.whole)
 
 
 def sharpest(
@@ -146,17 +165,8 @@ def sharpest(
     sharp, usual = np.quantile(d, (0.05, 0.3)) if len(d) else (0.0, 0.0)
     # Of a normal distribution cut at its 60 % the two lie 1.12 deviations apart, and the middle 0.52 above the upper.
     spread = max(0.06, float(usual - sharp) / 1.12) if len(d) >= 12 else 0.15
-    return Sharpest(
-        best=best,
-        whole=reference,
-        part=spectra.quarters[best].flat().median(),
-        cell=spectra.cells(best).flat().median(),
-        directions=spectra.directions[best].median(),
-        slow=np.median(spectra.slow[best], axis=0),
-        centre=float(usual) + 0.52 * spread if len(d) >= 6 else 0.1,
-        spread=spread,
-        own_blur=own_blur(reference),
-    )
+    centre = float(usual) + 0.52 * spread if len(d) >= 6 else 0.1
+    return Sharpest(spectra, best, reference, centre, spread)
 
 
 def unpacked(packed: Sequence[str | None]) -> list[Spectrum | None]:
@@ -164,6 +174,7 @@ def unpacked(packed: Sequence[str | None]) -> list[Spectrum | None]:
     return [_unpacked(each) for each in packed]
 
 
+@lru_cache(maxsize=1000)  # a run is judged again whenever tiles arrive
 def _unpacked(packed: str | None) -> Spectrum | None:
     if packed is None:
         return None
