@@ -185,7 +185,9 @@ def main() -> None:
     print("confidence, all times:\n")
     print_table(("confidence", "verdicts", "right"), reliability(lines))
     print("blur of tiles blurred all over, at the end: blur_px^2 over true blur^2:\n")
-    print_table(("psf", "true blur px", "tiles", "lower quartile", "median", "upper quartile"), slopes(lines))
+    quartiles = ("tiles", "lower quartile", "median", "upper quartile")
+    print_table(("psf", "true blur px", *quartiles), slopes(lines, lambda truth: f"{float(truth['blur_px']):g}"))
+    print_table(("psf", "dose", *quartiles), slopes(lines, dose_range, 1.5))
 
 
 KIND_COLUMNS = (
@@ -223,16 +225,25 @@ def reliability(lines: Sequence[Line]) -> Iterator[tuple[object, ...]]:
         yield f"{low:g} to {min(high, 1):g}", len(here), f"{np.mean(here):.3f}" if here else ""
 
 
-def slopes(lines: Sequence[Line]) -> Iterator[tuple[object, ...]]:
+def slopes(lines: Sequence[Line], key: Callable[[Truth], str], least_px: float = 0.0) -> Iterator[tuple[object, ...]]:
+    """D over true blur^2 of tiles blurred all over, by point-spread function and by what `key` says of a tile."""
     plain = ("std", "mild", "most", "dosestep", "contrastdrift", "detector", "curtain")
-    found: dict[tuple[str, float], list[float]] = defaultdict(list)
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for each in lines:
         if each.view == VIEWS[-1] and each.case.kind in plain and each.truth["kind"] == "bad":
             true_px = float(each.truth["blur_px"])
-            found[each.case.psf, true_px].append(((each.row.blur_px or 0.0) / true_px) ** 2)
-    for (psf, blur_px), ratios in sorted(found.items()):
+            if true_px >= least_px:
+                found[each.case.psf, key(each.truth)].append(((each.row.blur_px or 0.0) / true_px) ** 2)
+    for (psf, what), ratios in sorted(found.items()):
         quartiles = (f"{each:.2f}" for each in np.quantile(ratios, (0.25, 0.5, 0.75)))
-        yield psf, f"{blur_px:g}", len(ratios), *quartiles
+        yield psf, what, len(ratios), *quartiles
+
+
+def dose_range(truth: Truth) -> str:
+    """In electrons a pixel."""
+    edges = (0, 60, 120, 200)
+    low = max(edge for edge in edges if edge <= float(truth["dose"]))
+    return next((f"{low:03} to {high}" for high in edges if high > low), f"{low:03} and more")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -267,7 +278,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tiles", type=Path, required=True, help="folder of in-focus TIFF tiles, a section each")
     parser.add_argument("--tiles2", type=Path, help="those of another tissue, for the mixed runs")
     parser.add_argument("--degrade", type=Path, default=DEGRADE, help="degrade.py")
-    parser.add_argument("--seeds", type=_numbers, default=_numbers("1-10"), help="like 1-10 or 1,4,7")
+    parser.add_argument("--seeds", type=numbers, default=numbers("1-10"), help="like 1-10 or 1,4,7")
     parser.add_argument("--kinds", type=_kinds, default=list(KINDS), help="of runs, separated by semicolons")
     parser.add_argument("--psf", type=lambda text: text.split(","), default=["gauss", "disc"])
     parser.add_argument("--processes", type=int, default=None, help="runs made at once; by default one a core")
@@ -276,7 +287,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
     ranges = [part.partition("-") for part in text.split(",")]
     return [n for first, _, last in ranges for n in range(int(first), int(last or first) + 1)]
 
