@@ -5,7 +5,7 @@
 The series is one field of brain tissue at three focus settings, blurriest first: pert-5000, base, pert5000. It is
 measured on the whole frame and on its four corners. Prints a Markdown table; the exit code is 1 if `features` or
 `focus_score` does not strictly rise somewhere, or if the blur against the sharpest frame does not fall, of the frames
-as they are or binned; where it cannot be told, the fields are too small. The paper's plain count is printed too: it falls.
+as they are or binned; where it cannot be told, the fields are too small. The paper's plain count, printed too, falls.
 """
 
 from __future__ import annotations
