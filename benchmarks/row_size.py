@@ -24,7 +24,7 @@ from mhfd_client.simulate import RunPlan, simulate_run
 
 NEW_KEYS = (
     "spectrum", "blur_px", "blur_nm", "blur_error_px", "blur_by_direction_px", "blur_map_px", "worst_block",
-    "flag_px", "reference",
+    "flag_px", "reference", "doubts",
 )  # fmt: skip
 COLUMNS = ("where", "without_bytes", "with_bytes")
 IN_A_SECTION = 100

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import NoReturn
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NoReturn
 
 import pytest
 
@@ -14,6 +16,13 @@ def give_up(lack: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{lack} (CI runs every test.)")
     pytest.skip(lack)
+
+
+def need_module(name: str) -> Any:
+    """A module that the extra `test` brings."""
+    if find_spec(name) is None:
+        give_up(f"{name} is not installed: pip install '.[test]'")
+    return import_module(name)
 
 
 def need(command: str, package: str) -> str:

@@ -56,7 +56,7 @@ def test_the_score_commands_of_the_readme_run(run: Path, line: str) -> None:
 
 def watched(page: str) -> list[str]:
     """The commands around a watch, in the order in which the page gives them."""
-    names = tuple(f"mhfd {name} " for name in ("init", "watch", "status", "export", "retry", "replay"))
+    names = tuple(f"mhfd {name} " for name in ("init", "watch", "status", "export", "retakes", "retry", "replay"))
     text = "\n".join(re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL))
     return [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith(names)]
 

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from mhfd.contract import FocusParams, FocusResult, ParamsError
-from mhfd.judge import judge
 from mhfd_client.compute.opening import open_compute
 from mhfd_client.compute.protocol import Compute, EndpointUnavailableError, Json, Status
 from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, load_config
@@ -27,7 +26,7 @@ from mhfd_client.dispatch import answers
 from mhfd_client.dispatch.dispatcher import Dispatcher
 from mhfd_client.dispatch.pack import Packer, Source, Tile, tile_of, tiles_of
 from mhfd_client.files.whole import write_whole
-from mhfd_client.judge.sections import sections_of
+from mhfd_client.judge.run import judge_results
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +110,7 @@ class Client:
         tiles = [tile for source in _several(sources) for tile in tiles_of(source, checked)]
         self._running().put(tiles)
         try:
-            rows = [tile.future.result() for tile in tiles]
-            return judge(rows, sections=sections_of([row.path for row in rows]))
+            return judge_results([tile.future.result() for tile in tiles])
         finally:
             for tile in tiles:  # after an exception or Ctrl-C; no effect on finished tiles
                 tile.future.cancel()

@@ -2,7 +2,7 @@
 
 A file is named by its local date and never renamed, which Windows would refuse while it is open. Where several
 processes log into one folder, the first has `mhfd-2026-11-23.jsonl`, the others `mhfd-2026-11-23-PID.jsonl`.
-A fault in logging never reaches the program.
+A fault in logging never reaches the program. `extra={"fields": {...}}` adds keys to a line.
 """
 
 from __future__ import annotations
@@ -236,6 +236,15 @@ def _line(record: logging.LogRecord) -> bytes:
     return _encode(record, record.getMessage(), trace)
 
 
+def _redacted(value: Any) -> Any:
+    """JSON without secrets in its texts."""
+    if isinstance(value, dict):
+        return {key: _redacted(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(each) for each in value]
+    return redact(value) if isinstance(value, str) else value
+
+
 def _encode(record: logging.LogRecord, message: str, trace: str | None = None) -> bytes:
     moment = datetime.fromtimestamp(record.created, timezone.utc)
     entry: dict[str, Any] = {
@@ -246,6 +255,7 @@ def _encode(record: logging.LogRecord, message: str, trace: str | None = None) -
         "pid": record.process,
         "thread": record.threadName,
     }
+    entry |= _redacted(getattr(record, "fields", {}))
     if trace:
         entry["traceback"] = redact(trace)
     return json_text(entry).encode() + b"\n"

@@ -4,8 +4,8 @@
     >>> result = mhfd.score("s0001_r0_c1.tif")      # or a NumPy array
     >>> result.focus_score, result.features
 
-`score` and `find_features` take one tile, `score_many` and `iter_scores` many. Importing this package is
-quick: NumPy is loaded by the first call.
+`score` and `find_features` take one tile, `score_many` and `iter_scores` many, `best_focus` a focal series. Importing
+this package is quick: NumPy is loaded by the first call.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from mhfd._version import __version__
 from mhfd.contract import BackendError, FocusParams, FocusResult, MhfdError, ParamsError, TileError
 
 if TYPE_CHECKING:
+    from mhfd.focus import BestFocus, best_focus
     from mhfd.kernel.measures import FeatureList
     from mhfd.scoring import find_features, iter_scores, score, score_many
 
 __all__ = [
     "BackendError",
+    "BestFocus",
     "FeatureList",
     "FocusParams",
     "FocusResult",
@@ -28,6 +30,7 @@ __all__ = [
     "ParamsError",
     "TileError",
     "__version__",
+    "best_focus",
     "find_features",
     "iter_scores",
     "score",
@@ -45,4 +48,8 @@ def __getattr__(name: str) -> Any:
         from mhfd import scoring
 
         return getattr(scoring, name)
+    if name in {"BestFocus", "best_focus"}:
+        from mhfd import focus
+
+        return getattr(focus, name)
     raise AttributeError(f"module 'mhfd' has no attribute {name!r}")

@@ -78,6 +78,21 @@ RemarkCode = Literal[
     "darker_than_neighbours",  # much darker than the tiles around it and before it
 ]
 
+Doubt = Literal[
+    "near_threshold",  # its blur, or for `no_content` its content, lies near the threshold
+    "few_tiles",  # only a few tiles to compare with
+    "reference_blurred",  # the tiles that it is compared with look blurred themselves
+    "most_are_worse",  # about half of the tiles are worse than the reference: it may be blurred itself
+    "lossy",  # the pixels went through JPEG or the like
+    "by_score",  # no spectrum: only its focus score was compared, with those of its folder
+    "nothing_to_compare",  # too few tiles to say anything
+    "broken_scan",  # rows that are constant or repeated
+    "drowned",  # noise drowns what would tell
+    "new_tissue",  # it may be another tissue, not blur
+    "too_small",  # too few pixels for its content to be measured
+    "unreadable_spectrum",  # of a newer version, or damaged
+]
+
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".jpg", ".jpeg"})
 """Suffixes, in lower case, of the files in a folder that are tiles."""
 
@@ -354,7 +369,9 @@ class FocusResult:
     grey : mean grey level, in the units of the pixels
     spectrum : power by frequency and direction, packed (`mhfd.spectrum.Spectrum.unpack`); None without content
     remarks : what a person should know of the tile
-    verdict, confidence, defocus_um : filled in by the client, which knows the tile's run; so are the following
+    verdict, confidence : filled in by the client, which knows the tile's run; so are the following
+    defocus_um : how far from best focus, by a calibration; its sign is not known
+    defocus_interval_um : (low, high) of 95 %
     blur_px : how much wider the tile's point-spread function is than the reference's, as a standard deviation
         (root of the difference of the variances); 0 where it is no wider
     blur_nm : the same where the pixel size is known
@@ -364,6 +381,7 @@ class FocusResult:
     worst_block : (row, col) in that map of the most blurred part
     flag_px : the largest `max_blur_px` at which the tile would still be called out of focus; None where none would
     reference : which tiles it was compared with
+    doubts : why the confidence is not higher, or why there is no verdict; the weightiest first
     """
 
     path: str
@@ -390,6 +408,7 @@ class FocusResult:
     verdict: Verdict | None = None
     confidence: float | None = None
     defocus_um: float | None = None
+    defocus_interval_um: tuple[float, float] | None = None
     blur_px: float | None = None
     blur_nm: float | None = None
     blur_error_px: float | None = None
@@ -398,6 +417,7 @@ class FocusResult:
     worst_block: tuple[int, int] | None = None
     flag_px: float | None = None
     reference: str | None = None
+    doubts: tuple[str, ...] = ()
     acquisition: Acquisition = field(default_factory=Acquisition)
     remarks: tuple[Remark, ...] = ()
     timing_ms: Timing = field(default_factory=Timing)
@@ -510,6 +530,7 @@ def read_result(given: object) -> FocusResult:
         verdict=_verdict(row),
         confidence=_number(row, "confidence"),
         defocus_um=_number(row, "defocus_um"),
+        defocus_interval_um=_interval(row),
         blur_px=_number(row, "blur_px"),
         blur_nm=_number(row, "blur_nm"),
         blur_error_px=_number(row, "blur_error_px"),
@@ -518,6 +539,7 @@ def read_result(given: object) -> FocusResult:
         worst_block=_pair(row, "worst_block"),
         flag_px=_number(row, "flag_px"),
         reference=_text(row, "reference"),
+        doubts=_list(row, "doubts", _text) or (),
         acquisition=read_acquisition(row.get("acquisition")),
         remarks=_list(row, "remarks", _remark) or (),
         timing_ms=_timing(row),
@@ -642,6 +664,15 @@ def _pair(row: dict[str, Any], key: str) -> tuple[int, int] | None:
     if len(pair) != 2:
         raise ResultError(f"{key} must be two whole numbers, not {shown(row[key])}")
     return pair[0], pair[1]
+
+
+def _interval(row: dict[str, Any]) -> tuple[float, float] | None:
+    ends = _list(row, "defocus_interval_um", _number)
+    if ends is None:
+        return None
+    if len(ends) != 2:
+        raise ResultError(f"defocus_interval_um must be two numbers, not {shown(row['defocus_interval_um'])}")
+    return ends[0], ends[1]
 
 
 def _picture(row: dict[str, Any]) -> tuple[int, int, int, int] | None:

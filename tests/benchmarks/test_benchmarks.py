@@ -171,6 +171,59 @@ def test_verdicts_are_counted_and_every_one_is_written(em_tile: EmTile, tmp_path
     assert (len(rows), {row["truth"] for row in rows}) == (36, {"bad"})
 
 
+def test_calibrations_hold_their_truth_and_every_series_is_written(em_tile: EmTile, tmp_path: Path) -> None:
+    degrade = em_tile("sbfsem-hela").parents[1] / "eval" / "degrade.py"
+    if not degrade.exists():
+        pytest.skip("no degrade.py")
+    out = tmp_path / "calibration.csv"
+    done = run(
+        "calibration.py", "--tiles", em_tile("sbfsem-hela"), "--degrade", degrade, "--seeds", "11", "--doses", "1000",
+        "--frames", "3", "--three", "2", "--out", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "best_focus from three frames" in done.stdout
+    rows = read_csv(out)
+    assert [row["part"] for row in rows] == ["grid"] * 12 + ["three"] * 4
+    told = [row for row in rows if row["best"] and row["part"] == "grid"]
+    assert len(told) >= 6
+    assert all(abs(float(row["best"]) - float(row["true_best"])) < 0.5 for row in told)
+
+
+def test_alerts_are_replayed_and_every_run_is_written(em_tile: EmTile, tmp_path: Path) -> None:
+    degrade = em_tile("sbfsem-hela").parents[1] / "eval" / "degrade.py"
+    if not degrade.exists():
+        pytest.skip("no degrade.py")
+    out, tiles = tmp_path / "alerts.csv", tmp_path / "tiles"
+    tiles.mkdir()
+    for path in em_tile("sbfsem-hela").glob("*.tif"):
+        tifffile.imwrite(tiles / path.name, tifffile.imread(path)[700:1212, 700:1212])
+    done = run(
+        "alerts.py", "--tiles", tiles, "--degrade", degrade, "--seeds", "11", "--good", "none",
+        "--psf", "gauss", "--small-seeds", "11", "--out", out,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = {(row["kind"], row["psf"]): row for row in read_csv(out)}
+    assert list(rows) == [("drift", "gauss"), ("refocus", "gauss"), ("none", "gauss"), ("none", "small")]
+    assert [rows["none", psf]["began"] for psf in ("gauss", "small")] == ["", ""]
+    assert "| all | 2 |" in done.stdout
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_what_is_taken_again_sharp_leaves_the_list(em_tile: EmTile, tmp_path: Path) -> None:
+    degrade = em_tile("sbfsem-hela").parents[1] / "eval" / "degrade.py"
+    if not degrade.exists():
+        pytest.skip("no degrade.py")
+    done = run(
+        "retakes.py", "--tiles", em_tile("sbfsem-hela"), "--degrade", degrade, "--seeds", "11", "--kinds", "std",
+        "--cost", 40, "--out", tmp_path / "retakes.csv",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (row,) = read_csv(tmp_path / "retakes.csv")
+    assert (row["tiles"], row["open_after_second"]) == ("12", "0")
+    assert row["open_after_first"] == row["told_again"]
+    assert [line.split("|")[1].strip() for line in done.stdout.splitlines()[-4:]] == ["status", "retakes"] * 2
+
+
 # --- The spectrum's cost --------------------------------------------------------------------------------------------
 
 

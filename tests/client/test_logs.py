@@ -348,3 +348,12 @@ def test_the_secrets_of_the_environment_are_known(monkeypatch: pytest.MonkeyPatc
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert redact(text) == text
+
+
+def test_a_record_may_have_keys_of_its_own_without_secrets(tmp_path: Path) -> None:
+    start_logging(tmp_path)
+    tile = {"name": "a\x1b.tif", "blur_px": 2.9, "lines": ["password=hunter2hunter2"]}
+    log.warning("out of focus", extra={"on_screen": True, "fields": {"tile": tile}})
+    entry = entries(today(tmp_path))[-1]
+    assert (entry["message"], entry["tile"]["name"], entry["tile"]["blur_px"]) == ("out of focus", "a\x1b.tif", 2.9)
+    assert entry["tile"]["lines"] == ["password=***"]

@@ -54,6 +54,8 @@ SCORED = FocusResult(
     spectrum="1:AAAA",
     verdict="in_focus",
     confidence=0.99,
+    defocus_um=0.9,
+    defocus_interval_um=(0.4, 1.3),
     blur_px=0.4,
     blur_nm=1.84,
     blur_error_px=0.1,
@@ -62,6 +64,7 @@ SCORED = FocusResult(
     worst_block=(0, 0),
     flag_px=0.6,
     reference="31 tiles of this run",
+    doubts=("few_tiles",),
     acquisition=Acquisition(format="tiff", vendor="zeiss", working_distance_mm=5.2, stage_um=(1.0, 2.0, 3.0)),
     remarks=(Remark(code="data_bar", message="64 rows are left out"),),
     timing_ms=Timing(read=0.9, kernel=31.0, total=31.9),
@@ -81,9 +84,9 @@ KEYS_OF_SCHEMA_1 = [
     "schema", "path", "status", "provenance", "error", "shape", "dtype", "picture", "pixel_size_nm",
     "features", "features_per_mpx", "features_by_scale", "scales_px",
     "focus_score", "characteristic_scale_px", "noise", "content", "anisotropy",
-    "saturated", "vollath_f4", "grey", "spectrum", "verdict", "confidence", "defocus_um",
+    "saturated", "vollath_f4", "grey", "spectrum", "verdict", "confidence", "defocus_um", "defocus_interval_um",
     "blur_px", "blur_nm", "blur_error_px", "blur_by_direction_px", "blur_map_px", "worst_block", "flag_px",
-    "reference", "acquisition", "remarks", "timing_ms",
+    "reference", "doubts", "acquisition", "remarks", "timing_ms",
 ]  # fmt: skip
 
 

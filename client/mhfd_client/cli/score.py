@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -22,9 +22,13 @@ from mhfd_client.cli.options import (
     endpoint_option,
     max_blur_option,
     measure_options,
+    opened_ledger,
     out_file,
     say,
 )
+
+if TYPE_CHECKING:
+    from mhfd_client.judge.run import Standard
 
 
 @click.command()
@@ -36,6 +40,8 @@ from mhfd_client.cli.options import (
 @click.option("--all", "show_all", is_flag=True, help="List every tile on a terminal, not only those to look at.")
 @click.option("--fail-on-oof", is_flag=True, help="Exit with 1 when a tile is out of focus or astigmatic.")
 @max_blur_option
+@click.option("--instrument", metavar="NAME", help="Judge also by what `mhfd reference` has of it.  [default: nothing]")
+@click.option("--ledger", "where", help="With --instrument: file or postgresql:// URL.  [default: the configuration's]")
 @click.option("--pixel-size-nm", type=click.FloatRange(min=0, min_open=True), help="Instead of the files' values.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Refuse larger tiles unread.")
 @click.option("--workers", type=click.IntRange(min=1), help="Tiles scored at once.  [default: one a core]")
@@ -52,6 +58,8 @@ def score(
     show_all: bool,
     fail_on_oof: bool,
     max_blur_px: float | None,
+    instrument: str | None,
+    where: str | None,
     pixel_size_nm: float | None,
     max_pixels: int | None,
     workers: int | None,
@@ -62,21 +70,21 @@ def score(
 ) -> None:
     """Score image files, folders (recursively) and glob patterns.
 
-    The verdict compares a tile with the sharp ones among all. Exit code: 0 all scored, 1 out-of-focus tiles found
-    (--fail-on-oof), 2 wrong usage or no such file or folder, 3 some tiles failed, 69 the endpoint is out of reach,
-    75 a file could not be written, 77 somebody has to sign in, 78 no such endpoint, 130 interrupted (what is done is
-    printed).
+    The verdict compares a tile with the sharp ones among all, as `mhfd watch` does with those of its run. Exit code: 0
+    all scored, 1 out-of-focus tiles found (--fail-on-oof), 2 wrong usage or no such file or folder, 3 some tiles
+    failed, 69 the endpoint is out of reach, 75 a file could not be written, 77 somebody has to sign in, 78 no such
+    endpoint, or nothing kept of --instrument, 130 interrupted (what is done is printed).
     """
     params = FocusParams.from_dict(measure)
     _refuse_mixed_output(as_json=as_json, csv_file=csv_file, html_file=html_file)
-    from mhfd.judge import VerdictRule, judge
+    if where is not None and instrument is None:
+        raise click.UsageError("--ledger is where the tiles of --instrument are kept: name that too")
     from mhfd_client.files.find import Search
     from mhfd_client.files.whole import check_writable
-    from mhfd_client.judge.darker import with_darker_tiles
-    from mhfd_client.judge.identical import with_identical_frames
-    from mhfd_client.judge.sections import sections_of
+    from mhfd_client.judge.run import judge_results
     from mhfd_client.views import terminal
 
+    standard = _standard(instrument, where, config_file, max_blur_px)
     search = Search(paths)
     files = search.tiles
     for sentence in search.left_out:
@@ -111,10 +119,8 @@ def score(
 
         with Client(endpoint, config=config_file, on_notice=partial(say, err=True)) as client:
             results, interrupted = terminal.collect(client.map(files, params), len(files))
-    rows = _with_hints(results, missing)
-    rule = VerdictRule() if max_blur_px is None else VerdictRule(max_blur_px=max_blur_px)
-    sections = sections_of([row.path for row in rows])
-    results = with_identical_frames(with_darker_tiles(judge(rows, rule, sections=sections), sections))
+    root = paths[0] if len(paths) == 1 and Path(paths[0]).is_dir() else None
+    results = judge_results(_with_hints(results, missing), standard, root=root)
     try:
         # Files first: a closed pipe ends the command when it prints.
         _write_files(results, csv_file, html_file, title=" ".join(paths), params=params)
@@ -128,6 +134,32 @@ def score(
         say(f"Interrupted: {done} done, the others were not scored.", err=True)
         sys.exit(ExitCode.INTERRUPTED)
     sys.exit(_exit_code(results, fail_on_oof))
+
+
+def _standard(
+    instrument: str | None, where: str | None, config_file: Path | None, max_blur_px: float | None
+) -> Standard:
+    """How the tiles are judged. A ledger is only opened to see what is kept of an instrument.
+
+    Raises
+    ------
+    LedgerError
+        Nothing is kept of it.
+    """
+    from mhfd.judge import VerdictRule
+    from mhfd_client.judge.run import Standard, instrument_standard
+    from mhfd_client.ledger import LedgerError
+
+    rule = VerdictRule() if max_blur_px is None else VerdictRule(max_blur_px=max_blur_px)
+    if instrument is None:
+        return Standard(rule)
+    with opened_ledger(where, config_file, readonly=True) as ledger:
+        standard = instrument_standard(ledger, instrument, rule)
+        known = ", ".join(dict.fromkeys(each.instrument for each in ledger.references()))
+    if not standard.references and not standard.calibrations:
+        what = f"there is: {known}" if known else "there is none yet"
+        raise LedgerError(f"nothing is kept of the instrument '{instrument}'; {what}")
+    return standard
 
 
 def _missing(paths: Sequence[str], files: Sequence[str]) -> dict[str, str]:

@@ -70,22 +70,24 @@ def _run(ledger: Ledger, folder: Path | None) -> Run:
 @run_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object and nothing else.")
 @click.option("--follow", "--watch", is_flag=True, help="Repeat until Ctrl-C.")
-@click.option("--all", "show_all", is_flag=True, help="List every stalled, missing and failed tile, not 20 of each.")
+@click.option("--all", "show_all", is_flag=True, help="List every tile in trouble, not 20 of each kind.")
 def status(
     folder: Path | None, where: str | None, config_file: Path | None, as_json: bool, follow: bool, show_all: bool
 ) -> None:
-    """Show the state of the run in folder DIR, by default of the run opened last.
+    """Show the state of the run in folder DIR, by default of the run opened last, with the tiles to look at.
 
     Exit code: 0, whatever the state is; 69 the ledger is out of reach, 78 there is none, or no such run.
     """
+    from mhfd_client.judge.standing import Standings
     from mhfd_client.views import terminal
     from mhfd_client.views.status import read_status
 
     with opened_ledger(where, config_file, readonly=True) as ledger:
         run = _run(ledger, folder)
+        standings = Standings(ledger, run.run_id)
 
         def now() -> Json:
-            return read_status(ledger, run, time.time(), None if show_all else 20)
+            return read_status(ledger, run, time.time(), None if show_all else 20, standings=standings)
 
         if follow:
             _follow(now, as_json=as_json)

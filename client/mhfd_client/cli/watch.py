@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,9 +22,8 @@ from mhfd_client.naming.protocol import LayoutName
 
 if TYPE_CHECKING:
     from mhfd_client.config import Config, Settings
-    from mhfd_client.judge.alerts import Alert
     from mhfd_client.ledger import Summary
-    from mhfd_client.pipeline import Pipeline, Results
+    from mhfd_client.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ log = logging.getLogger(__name__)
 @click.option("--listen", metavar="HOST:PORT", help="Where the microscope reports finished tiles.")
 @max_blur_option
 @click.option("--log-dir", type=FOLDER, help="Write log files to this folder.")
-@click.option("--quiet", is_flag=True, help="Do not name tiles to look at; `mhfd export` does.")
+@click.option("--quiet", is_flag=True, help="Do not print alerts; the log, `mhfd status` and channels have them.")
 @config_option
 def watch(
     folder: Path | None,
@@ -106,28 +105,19 @@ def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run:
 
 
 def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, once: bool, quiet: bool) -> Summary:
-    from mhfd_client.judge.alerts import Alerts
     from mhfd_client.judge.run import keep_references
     from mhfd_client.ledger import LedgerGoneError
     from mhfd_client.pipeline.assembly import open_watch
 
-    alerts: Alerts | None = None
-
-    def on_results(results: Results) -> None:
-        if alerts is not None:
-            _print_alerts(alerts.add(results))
+    announce = _nothing if quiet else say
 
     def watch_one_ledger() -> Summary | None:
         """The run in numbers; None when the ledger is gone, and the profile asks for a new one."""
-        nonlocal alerts
         try:
-            with open_watch(folder, config, settings, once=once, tell=_tell, on_results=on_results) as pipeline:
+            with open_watch(folder, config, settings, once=once, tell=_tell, announce=announce) as pipeline:
                 _tell(f"watching {folder}; scoring on {settings.profile.endpoint}; ledger {settings.ledger}")
-                alerts = None if quiet else Alerts(pipeline.ledger, pipeline.run_id)
                 stop.then(pipeline)
                 summary = pipeline.run()
-                if alerts is not None:
-                    _print_alerts(alerts.settle())
                 keep_references(pipeline.ledger, pipeline.run_id)
                 return summary
         except LedgerGoneError as error:
@@ -140,6 +130,10 @@ def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, onc
         pass
     _tell(_in_words(summary))
     return summary
+
+
+def _nothing(_: str) -> None:
+    """With --quiet: what is not printed is in the log and the ledger."""
 
 
 class _Stop:
@@ -192,11 +186,6 @@ def _exit_code(summary: Summary | None, stop: _Stop, *, once: bool) -> ExitCode:
 def _tell(sentence: str) -> None:
     log.info("%s", sentence)
     say(sentence, err=True)
-
-
-def _print_alerts(alerts: Iterable[Alert]) -> None:
-    for alert in alerts:
-        say(str(alert))
 
 
 def _print_plan(plan: Any) -> None:

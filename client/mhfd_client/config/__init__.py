@@ -7,6 +7,7 @@ secrets: sign-in data is in the environment or in Globus's own store.
 Commands that watch call `resolve`, which applies flags and environment to a profile.
 """
 
+from mhfd_client.config.alerts import AlertSettings, EventKind, NotifyEntry
 from mhfd_client.config.base import ConfigError, Json, Problem, default_path
 from mhfd_client.config.endpoint import (
     CODECS,
@@ -24,14 +25,17 @@ from mhfd_client.config.settings import Settings, resolve
 
 __all__ = [
     "CODECS",
+    "AlertSettings",
     "Config",
     "ConfigError",
     "DataMapping",
+    "EventKind",
     "GlobusEndpoint",
     "Json",
     "Limits",
     "LocalEndpoint",
     "LocalLimits",
+    "NotifyEntry",
     "Problem",
     "Profile",
     "Settings",

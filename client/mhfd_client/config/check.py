@@ -46,12 +46,17 @@ def examine_environment(config: Config, settings: Settings) -> list[Finding]:
 
 
 def _mistakes(config: Config) -> Iterator[Problem]:
-    """Profiles with an unknown endpoint."""
+    """Profiles with an unknown endpoint or channel."""
     for name, profile in config.profiles.items():
         if config.entry(profile.endpoint) is None:
             place = ("profiles", name, "endpoint")
             hint = nearest(profile.endpoint, config.names)
             yield Problem(place, f"{'.'.join(place)}: there is no endpoint '{profile.endpoint}'; {hint}")
+        for channel in profile.alerts.channels:
+            if channel not in config.notify:
+                where = ("profiles", name, "alerts", "channels")
+                hint = nearest(channel, config.notify) if config.notify else "add it"
+                yield Problem(where, f"{'.'.join(where)}: there is no [notify.{channel}]; {hint}")
 
 
 def _doubts(config: Config) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from mhfd.contract import FocusParams
+from mhfd_client.config.alerts import AlertSettings, NotifyEntry
 from mhfd_client.config.base import Frozen, Json, model_in
 from mhfd_client.config.endpoint import (
     DataMapping,
@@ -29,12 +30,14 @@ TABLES: dict[str, type[Frozen]] = {
     "": Config,
     "profiles.NAME": Profile,
     "profiles.NAME.verdict": Verdict,
+    "profiles.NAME.alerts": AlertSettings,
     "endpoints.NAME": GlobusEndpoint,
     "endpoints.NAME.data": DataMapping,
     "endpoints.NAME.transfer": TransferEntry,
     "endpoints.NAME.limits": Limits,
     "endpoints.local": LocalEndpoint,
     "endpoints.local.limits": LocalLimits,
+    "notify.NAME": NotifyEntry,
 }
 """Every table of the file."""
 

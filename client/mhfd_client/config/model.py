@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from mhfd_client.config.alerts import NotifyEntry
 from mhfd_client.config.base import (
     ConfigError,
     Frozen,
@@ -33,6 +34,7 @@ class Config(Frozen):
     functions_file : functions.json for endpoints that name no functions of their own
     profiles : how microscopes are watched, each under its name
     endpoints : where tiles are scored, each under its name
+    notify : channels for messages, each under its name
     """
 
     profiles: dict[str, Profile] = Field(default={})
@@ -41,6 +43,7 @@ class Config(Frozen):
     functions_file: HerePath | None = Field(default=None, examples=["functions.json"])
     endpoints: dict[str, GlobusEndpoint] = Field(default={})
     local: LocalEndpoint = LocalEndpoint()
+    notify: dict[str, NotifyEntry] = Field(default={})
     _source: str = ""
 
     def model_post_init(self, context: Any) -> None:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, PositiveInt, ValidationInfo, field_v
 
 from mhfd.contract import FocusParams, MhfdError
 from mhfd_client.config.address import parse_listen
+from mhfd_client.config.alerts import AlertSettings
 from mhfd_client.config.base import Frozen, HerePath, Json, Seconds, SecondsOrZero
 from mhfd_client.files.markers import check_marker
 from mhfd_client.files.order import Order
@@ -70,6 +71,7 @@ class Profile(Frozen):
     pattern : with layout "regex": a regular expression with the groups section, grid, row, col, tile, or some of them
     params : how tiles are measured, the keys of docs/measure.md
     verdict : when a tile is out of focus
+    alerts : what is told, where, and how often
     instrument : whose sharp tiles of earlier runs a new run is compared with; by default the profile's name
     folder : the folder that `mhfd watch` watches when none is given
     poll_s : seconds between two scans of the folder
@@ -93,6 +95,7 @@ class Profile(Frozen):
     )
     params: Annotated[Json, AfterValidator(_measure)] = Field(default={}, examples=[{"n_scales": 16}])
     verdict: Verdict = Verdict()
+    alerts: AlertSettings = AlertSettings()
     instrument: str | None = Field(default=None, min_length=1, max_length=200, examples=["sem1"])
     folder: HerePath | None = Field(default=None, examples=["D:\\em"])
     poll_s: Seconds = 5.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_origin
@@ -89,7 +89,7 @@ def resolve(
         profile=profile,
         ledger=ledger,
         origins={"config": config_origin, "profile": origin, "ledger": ledger_origin, **origins},
-        notices=tuple(_unknown(environ)),
+        notices=tuple(_unknown(environ, [name for entry in config.notify.values() for name in entry.variables])),
     )
 
 
@@ -136,8 +136,8 @@ def _attributed(error: ValidationError, origins: Mapping[str, str]) -> Iterator[
         yield f"{', '.join(who or overriding)}: {each.message}"
 
 
-def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
-    known = (*OTHER_VARIABLES, *VARIABLES)
+def _unknown(environ: Mapping[str, str], named: Iterable[str]) -> Iterator[str]:
+    known = (*OTHER_VARIABLES, *VARIABLES, *named)
     for name in sorted(environ):
         if name.startswith("MHFD_") and name not in known:
             yield f"the environment variable {name} is unknown to mhfd; {nearest(name, known)}"

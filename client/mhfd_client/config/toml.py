@@ -25,7 +25,8 @@ def toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml, value))}]"
     if isinstance(value, Mapping):
-        inside = ", ".join(f"{toml_key(key)} = {toml(each)}" for key, each in value.items())
+        told = {key: each for key, each in value.items() if each is not None}  # TOML has no null
+        inside = ", ".join(f"{toml_key(key)} = {toml(each)}" for key, each in told.items())
         return f"{{ {inside} }}" if inside else "{}"
     if isinstance(value, str | PurePath | UUID):
         return _text(str(value))

@@ -1,28 +1,38 @@
-"""Rows as they come in -> tiles to look at now, and corrections of what was said of earlier ones.
+"""Rows as they come in -> tiles to look at now, corrections of what was said of earlier ones, and how the run goes.
 
 A verdict compares a tile with the sharp ones of its run, so it may change when more of them are there. After new rows
-the run is judged again, by the function that `mhfd export` has (run.py): at the end both say the same.
+the run is judged again, by the function that `mhfd export` has (run.py): at the end both say the same. What was said is
+in the ledger, so a process that ends, however, leaves the next one nothing to guess.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from statistics import median
 
 from mhfd.contract import FocusResult, Verdict
 from mhfd.judge import Reference, references_of
-from mhfd_client.judge.run import Tile, judge_run, standard_of, tile_of
-from mhfd_client.judge.words import blur_in_words
-from mhfd_client.ledger import Ledger, TileRow
+from mhfd.judge.trend import Share, Trend, counts, followed
+from mhfd_client.config import AlertSettings
+from mhfd_client.judge.events import Entry, EventBook
+from mhfd_client.judge.run import SCORED, Tile, judge_run, judged_keys, standard_of, tile_of
+from mhfd_client.judge.standing import renew_word
+from mhfd_client.judge.words import TO_LOOK_AT, blur_in_words
+from mhfd_client.ledger import Json, Ledger, Said, TileRow
+from mhfd_client.naming.position import Position
+
+log = logging.getLogger(__name__)
 
 SAID = 100_000  # tiles that something was said of, remembered
 AT_ONCE = 500  # a run with more scored tiles is judged as a whole only when it has grown by a share,
 GROWTH = 0.02  # this one, and at the end; until then
 NEAR = 200  # new tiles are judged beside so many before them, and by the run's reference
-TO_LOOK_AT: tuple[Verdict, ...] = ("out_of_focus", "astigmatic", "failed")
+LAST = 5  # tiles whose median blur an event names
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,12 @@ class Alert:
     was : the verdict that was said of it before; None if nothing was
     detail : how blurred it is, and where
     message : of a failed tile
+    position : None where the name tells none
+    usual : "0.3 px (1 nm)": the median blur of the run's sharp tiles; "" where that is not known
+    reference : what it was compared with
+    numbers : blur_px, blur_nm, usual_px, where they are known
+    at : when this was found, Unix seconds
+    standing : an earlier process has said so already
     """
 
     path: str
@@ -42,25 +58,78 @@ class Alert:
     focus_score: float | None = None
     detail: str = ""
     message: str | None = None
+    position: Position | None = None
+    usual: str = ""
+    reference: str | None = None
+    numbers: Json = field(default_factory=dict)
+    at: float = 0.0
+    standing: bool = False
 
     def __str__(self) -> str:
         verdict = self.verdict.replace("_", " ")
+        prefix = "still " if self.standing else ""
         if self.verdict == "failed":
-            return f"failed: {self.path}: {self.message}"
+            return f"{prefix}failed: {self.path}: {self.message}"
         if self.was == "failed" and self.verdict == "cannot_tell":  # too few tiles yet to compare it with
             return f"now scored: {self.path} (was failed)"
         told = [f"was {self.was.replace('_', ' ')}"] if self.was is not None else []
         told += [self.detail] if self.detail else []
+        told += [f"usual here {self.usual}"] if self.usual and self.detail else []
         told += [f"focus score {self.focus_score:.3g}"] if self.focus_score is not None else []
-        return f"{'now ' if self.was is not None else ''}{verdict}: {self.path} ({', '.join(told)})"
+        told += [f"compared with {self.reference}"] if self.reference else []
+        return f"{prefix or ('now ' if self.was is not None else '')}{verdict}: {self.path} ({', '.join(told)})"
+
+    @property
+    def clock(self) -> str:
+        """When this was found, local time."""
+        return time.strftime("%H:%M:%S", time.localtime(self.at))
+
+    @property
+    def line(self) -> str:
+        """The sentence with time and place: for messages, which are read elsewhere, and later."""
+        return f"{self.clock} {self}{f' at {self.position}' if self.position else ''}"
+
+    def as_json(self) -> Json:
+        """For the log, as plain JSON types."""
+        return {
+            "name": self.path, "verdict": self.verdict, "was": self.was, "detail": self.detail, "usual": self.usual,
+            "reference": self.reference, "focus_score": self.focus_score, "message": self.message,
+            "position": asdict(self.position) if self.position else None, "standing": self.standing,
+            **self.numbers,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What was said last of a tile, and of which pixels (None: it failed)."""
+class _Word:
+    """What was said last of a tile.
 
+    Attributes
+    ----------
+    tile_sha256 : of which pixels; None: it failed
+    event_id : of the bundle that told it on channels
+    details : as in `Said`
+    """
+
+    tile_id: int
     verdict: Verdict
     tile_sha256: str | None
+    event_id: int | None
+    details: Json
+
+    @classmethod
+    def of(cls, said: Said) -> _Word:
+        verdict: Verdict = said.verdict  # type: ignore[assignment]  # what `_remember` stored
+        return cls(said.tile_id, verdict, said.tile_sha256, said.details.get("event"), said.details)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An alert, and what the ledger keeps of it."""
+
+    alert: Alert
+    tile_id: int
+    tile_sha256: str | None
+    details: Json
 
 
 class Alerts:
@@ -68,80 +137,236 @@ class Alerts:
 
     Parameters
     ----------
-    since : of tiles scored before (Unix seconds) only corrections are said
+    book : where the run's events go; by default nobody is told of them
     """
 
-    def __init__(self, ledger: Ledger, run_id: int, since: float | None = None) -> None:
-        self._ledger, self._run_id = ledger, run_id
-        self._since = time.time() if since is None else since
+    def __init__(
+        self,
+        ledger: Ledger,
+        run_id: int,
+        book: EventBook | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger, self._run_id, self._clock = ledger, run_id, clock
+        self._book = book or EventBook(ledger, run_id, AlertSettings(), clock=clock)
         self._standard = standard_of(ledger, run_id)
-        self._said: OrderedDict[str, _Said] = OrderedDict()
+        self._said: OrderedDict[str, _Word] = OrderedDict()
         self._count = self._added = 0  # scored tiles when the run was last judged as a whole, and those since
         self._near: deque[Tile] = deque(maxlen=NEAR)
         self._references: list[Reference] = []  # the run's own
+        self._usual_px: float | None = None
+        self._trend, self._share = Trend(), Share(self._book.rules.k, self._book.rules.n)
         self._lock = threading.Lock()
+        self._recall()
+
+    @property
+    def trend(self) -> Trend:
+        return self._trend
+
+    def start(self) -> list[Alert]:
+        """What an earlier process said that still holds, what it did not come to say, and what has changed since."""
+        with self._lock:
+            standing = [self._again(name, word) for name, word in self._said.items()]
+            found = self._judge_all() if self._has_results() else []
+            changed = {alert.path for alert in found}
+            return [*(alert for alert in standing if alert.path not in changed), *found]
 
     def add(self, results: Sequence[tuple[TileRow, FocusResult]]) -> list[Alert]:
-        """What to say now that these rows are stored."""
+        """What to say now that these rows are stored. If the ledger is full, the same call works later."""
         with self._lock:
-            alerts: list[Alert] = []
-            fresh: list[int] = []
-            failed_before = self._failed_before(results)
-            for row, result in results:
-                if result.error is not None:
-                    self._say(row.name, "failed", None)
-                    alerts.append(Alert(row.name, "failed", message=result.error.message))
-                    continue
-                if row.tile_id in failed_before and row.name not in self._said:
-                    self._say(row.name, "failed", None)
-                fresh.append(row.tile_id)
-            if fresh:
-                alerts += self._judge(fresh)
-            return alerts
+            failed = [(row, result.error.message) for row, result in results if result.error is not None]
+            alerts = self._remember([self._failed(row, message) for row, message in failed])
+            failed_before = self._ledger.failed_before([row.tile_id for row, _ in results])
+            scored = [row for row, result in results if result.error is None]
+            for row in scored:
+                if row.tile_id in failed_before and row.name not in self._said:  # by a mhfd that remembered nothing
+                    self._said[row.name] = _Word(row.tile_id, "failed", None, None, {})
+            return alerts + (self._judge([row.tile_id for row in scored]) if scored else [])
 
     def settle(self) -> list[Alert]:
         """What to say at the end of a run: it is judged once more."""
         with self._lock:
-            return list(self._judge_all())
+            return self._judge_all()
 
-    def _failed_before(self, results: Sequence[tuple[TileRow, FocusResult]]) -> Collection[int]:
-        """The tiles that an earlier process may have called failed."""
-        return self._ledger.failed_before([row.tile_id for row, _ in results])
+    # --- What was said ----------------------------------------------------------------------------------------------
 
-    def _judge(self, fresh: Sequence[int]) -> Iterator[Alert]:
-        self._added += len(fresh)
-        if self._count + self._added <= AT_ONCE or self._added >= GROWTH * self._count:
-            yield from self._judge_all()
-            return
+    def _recall(self) -> None:
+        for said in reversed(self._ledger.said(self._run_id, generations=True)):  # the last word on a name counts
+            name = str(said.details.get("name", ""))
+            self._said.pop(name, None)
+            if name and said.verdict in TO_LOOK_AT:
+                self._keep(name, _Word.of(said))
+
+    def _keep(self, name: str, word: _Word) -> None:
+        self._said.pop(name, None)
+        self._said[name] = word
+        if len(self._said) > SAID:
+            self._said.popitem(last=False)
+
+    def _again(self, name: str, word: _Word) -> Alert:
+        """What was said, once more."""
+        kept = word.details
+        return Alert(
+            name, word.verdict, focus_score=kept.get("focus_score"), detail=str(kept.get("detail", "")),
+            message=kept.get("message"), usual=str(kept.get("usual", "")), reference=kept.get("reference"),
+            at=self._clock(), standing=True,
+        )  # fmt: skip
+
+    def _remember(self, found: Sequence[_Found]) -> list[Alert]:
+        """Store what is said, and let it wait for its channels: all or nothing."""
+        if not found:
+            return []
+        with self._ledger.transaction():
+            events = self._bundle(found)
+            said = [
+                Said(
+                    each.tile_id, each.alert.verdict, self._clock(), each.tile_sha256, {**each.details, "event": event}
+                )
+                for each, event in zip(found, events, strict=True)
+            ]
+            self._ledger.say(self._run_id, said)
+        for each, kept in zip(found, said, strict=True):
+            self._said.pop(each.alert.path, None)
+            if each.alert.verdict in TO_LOOK_AT:
+                self._keep(each.alert.path, _Word.of(kept))
+        return [each.alert for each in found]
+
+    def _bundle(self, found: Sequence[_Found]) -> list[int | None]:
+        """Of each alert the event that tells it, or that told the first word."""
+        before = {each.alert.path: self._said[each.alert.path] for each in found if each.alert.was is not None}
+        taken_back = self._book.correct(
+            Entry(word.tile_id, each.alert.line, word.event_id)
+            for each in found
+            if (word := before.get(each.alert.path)) is not None
+        )
+        events: dict[str, int | None] = {path: word.event_id for path, word in before.items()}
+        fresh = [
+            each
+            for each in found
+            if each.alert.path not in before
+            or (before[each.alert.path].tile_id in taken_back and each.alert.verdict in TO_LOOK_AT)
+        ]
+        for kind in ("failed", "tiles"):
+            here = [each for each in fresh if (each.alert.verdict == "failed") == (kind == "failed")]
+            event = self._book.gather(kind, [Entry(each.tile_id, each.alert.line) for each in here])
+            events |= {each.alert.path: event for each in here}
+        return [events[each.alert.path] for each in found]
+
+    # --- What is to be said -----------------------------------------------------------------------------------------
+
+    def _failed(self, row: TileRow, message: str) -> _Found:
+        alert = Alert(row.name, "failed", message=message, position=row.position, at=self._clock())
+        return _Found(alert, row.tile_id, None, {"name": row.name, "was": None, "message": message})
+
+    def _has_results(self) -> bool:
+        return next(self._ledger.rows(self._run_id, states=SCORED, limit=1), None) is not None
+
+    def _judge(self, fresh: Sequence[int]) -> list[Alert]:
+        added = self._added + len(fresh)
+        if self._count + added <= AT_ONCE or added >= GROWTH * self._count:
+            return self._judge_all()
         before = {tile.tile_id for tile in self._near}
-        self._near.extend(tile for tile in map(tile_of, self._ledger.get(fresh)) if tile)
-        judged = self._standard.judge(self._near, self._references)
-        yield from self._compare(tile for tile in judged if tile.tile_id not in before)
+        near = [*self._near, *(tile for tile in map(tile_of, self._ledger.get(fresh)) if tile)]
+        judged = self._standard.judge(near, self._references)
+        new = [tile for tile in judged if tile.tile_id not in before]
+        alerts = self._remember(self._compare(new))
+        self._added = added
+        self._near.extend(near[len(self._near) :])
+        self._follow(new, self._trend, self._share)
+        return alerts
 
-    def _judge_all(self) -> Iterator[Alert]:
+    def _judge_all(self) -> list[Alert]:
         tiles = judge_run(self._ledger, self._run_id, self._standard)
+        self._usual_px = _usual_px(tiles)
+        alerts = self._remember(self._compare(tiles))
         self._count, self._added = len(tiles), 0
         self._near = deque(tiles[-NEAR:], maxlen=NEAR)
         self._references = references_of([tile.result for tile in tiles], name="this run") if tiles else []
-        yield from self._compare(tile for tile in tiles if tile.scored_at >= self._since or tile.name in self._said)
+        renew_word(self._ledger, self._run_id, tiles)
+        self._store_numbers(tiles)
+        self._follow(tiles, Trend(), replace(self._share, last=(), many=False))
+        return alerts
 
-    def _compare(self, tiles: Iterable[Tile]) -> Iterator[Alert]:
+    def _compare(self, tiles: Iterable[Tile]) -> list[_Found]:
         """What is to be said of tiles beyond what was said."""
+        return list(self._compared(tiles))
+
+    def _compared(self, tiles: Iterable[Tile]) -> Iterator[_Found]:
         for tile in tiles:
-            name, row, before = tile.name, tile.result, self._said.get(tile.name)
+            row, before = tile.result, self._said.get(tile.name)
             verdict: Verdict = row.verdict or "cannot_tell"
             was = before.verdict if before is not None and before.verdict != verdict else None
-            detail = blur_in_words(row)
-            if verdict in TO_LOOK_AT:
-                if before is None or was is not None or before.tile_sha256 != tile.tile_sha256:  # or taken again
-                    self._say(name, verdict, tile.tile_sha256)
-                    yield Alert(name, verdict, was, row.focus_score, detail)
-            elif was is not None:
-                del self._said[name]
-                yield Alert(name, verdict, was, row.focus_score, detail)
+            is_news = before is None or was is not None or before.tile_sha256 != tile.tile_sha256  # or taken again
+            if (verdict in TO_LOOK_AT and is_news) or was is not None:
+                yield self._told(tile, verdict, was)
 
-    def _say(self, name: str, verdict: Verdict, tile_sha256: str | None) -> None:
-        self._said.pop(name, None)
-        self._said[name] = _Said(verdict, tile_sha256)
-        if len(self._said) > SAID:
-            self._said.popitem(last=False)
+    def _told(self, tile: Tile, verdict: Verdict, was: Verdict | None) -> _Found:
+        row, usual = tile.result, self._usual(tile.result.pixel_size_nm)
+        (stored,) = self._ledger.get([tile.tile_id])
+        alert = Alert(
+            tile.name, verdict, was, row.focus_score, blur_in_words(row),
+            position=stored.position, usual=usual, reference=row.reference, at=self._clock(),
+            numbers={"blur_px": row.blur_px, "blur_nm": row.blur_nm, "usual_px": self._usual_px},
+        )  # fmt: skip
+        details = {
+            **judged_keys(row), "name": tile.name, "was": was,
+            "detail": alert.detail, "usual": usual, "focus_score": row.focus_score,
+        }  # fmt: skip
+        return _Found(alert, tile.tile_id, tile.tile_sha256, details)
+
+    def _usual(self, pixel_size_nm: float | None) -> str:
+        usual_px = self._usual_px
+        if usual_px is None:
+            return ""
+        return f"{usual_px:.1f} px" + (f" ({usual_px * pixel_size_nm:.0f} nm)" if pixel_size_nm is not None else "")
+
+    # --- How the run goes -------------------------------------------------------------------------------------------
+
+    def _store_numbers(self, tiles: Sequence[Tile]) -> None:
+        """The tiles by verdict, for `mhfd status`."""
+        failed = self._ledger.summary(self._run_id).counts.get("failed", 0)
+        by_verdict = Counter(tile.result.verdict or "cannot_tell" for tile in tiles)
+        found: Json = {
+            "counts": {**by_verdict, **({"failed": failed} if failed else {})},
+            "results": len(tiles) + failed,
+            "max_blur_px": self._standard.rule.max_blur_px,
+            "usual_px": self._usual_px,
+        }
+        self._ledger.set_verdicts(self._run_id, found, self._clock())
+
+    def _follow(self, tiles: Sequence[Tile], trend: Trend, share: Share) -> None:
+        """Take these tiles into the trend, and let its events begin and end."""
+        trend, share = followed((tile.result for tile in tiles), trend, share)
+        counted = [tile for tile in tiles if counts(tile.result)]
+        if trend.worse:
+            self._book.begin("worsening", self._worse_in_words(counted), level_px2=round(trend.level, 3))
+        else:
+            self._book.end("worsening", f"focus is back: {self._last_in_words(counted)}")
+        if share.many and not trend.worse:
+            self._book.begin("many", f"{share.bad} of the last {len(share.last)} tiles are out of focus")
+        elif not share.many:
+            self._book.end("many", f"{share.bad} of the last {len(share.last)} tiles are out of focus")
+        self._trend, self._share = trend, share
+
+    def _worse_in_words(self, tiles: Sequence[Tile]) -> str:
+        last = f"; the last is {tiles[-1].name}" if tiles else ""
+        return f"focus is getting worse: {self._last_in_words(tiles)}{last}"
+
+    def _last_in_words(self, tiles: Sequence[Tile]) -> str:
+        """The blur of the last tiles, and what is usual."""
+        last = [tile.result.blur_px or 0.0 for tile in tiles[-LAST:]]
+        if not last:
+            return "no tile has been judged"
+        blur_px, size = median(last), tiles[-1].result.pixel_size_nm
+        told = f"blur {blur_px:.1f} px" + (f" ({blur_px * size:.0f} nm)" if size is not None else "")
+        usual = self._usual(size)
+        return f"{told} in the last {len(last)} tiles{f', usual here {usual}' if usual else ''}"
+
+
+def _usual_px(tiles: Iterable[Tile]) -> float | None:
+    """Median blur of the tiles in focus."""
+    sharp = [
+        each.result.blur_px for each in tiles if each.result.verdict == "in_focus" and each.result.blur_px is not None
+    ]
+    return median(sharp) if sharp else None

@@ -1,23 +1,27 @@
-"""The verdicts of a run: one function for alerts and export, so that both say the same.
+"""The verdicts of a run: one function for all that speak of tiles, so that they say the same.
 
 A verdict compares a tile with the sharp tiles of its run, so it may change as more arrive. It is never stored: it is
-made from the rows in the ledger, in the order in which the tiles were taken.
+made from the rows in the ledger, or of files just scored, in the order in which the tiles were taken.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 
-from mhfd.contract import FocusResult, ParamsError, Provenance, Remark, read_acquisition
+from mhfd.contract import FocusResult, ParamsError, Provenance, Remark, read_acquisition, split_page
 from mhfd.judge import Reference, VerdictRule, judge, references_of
+from mhfd_client.judge.calibration import Calibration, kept_calibrations, with_defocus
 from mhfd_client.judge.darker import with_darker_tiles
+from mhfd_client.judge.identical import identical_frame, with_identical_frames
+from mhfd_client.judge.sections import sections_of
 from mhfd_client.ledger import Json, KeptReference, Ledger, State, TileRow
 
 JUDGED = (
     "verdict", "confidence", "blur_px", "blur_nm", "blur_error_px", "blur_by_direction_px", "blur_map_px",
-    "worst_block", "flag_px", "reference",
+    "worst_block", "flag_px", "reference", "doubts", "defocus_um", "defocus_interval_um",
 )  # fmt: skip
 """The keys of a row that the judge fills in."""
 
@@ -53,11 +57,13 @@ class Standard:
     ----------
     instrument : whose kept references count
     references : those
+    calibrations : of the instrument, the newest first
     """
 
     rule: VerdictRule
     instrument: str = DEFAULT_INSTRUMENT
     references: tuple[Reference, ...] = ()
+    calibrations: tuple[Calibration, ...] = ()
 
     def judge(self, tiles: Iterable[Tile], more: Sequence[Reference] = ()) -> list[Tile]:
         """The tiles in the order in which they were taken, judged.
@@ -71,7 +77,7 @@ class Standard:
         judged = judge(
             [tile.result for tile in ordered], self.rule, sections=sections, references=[*more, *self.references]
         )
-        judged = with_darker_tiles(judged, sections)
+        judged = with_defocus(with_darker_tiles(judged, sections), self.calibrations)
         return [replace(tile, result=result) for tile, result in zip(ordered, judged, strict=True)]
 
 
@@ -88,14 +94,71 @@ def standard_of(ledger: Ledger, run_id: int, *, max_blur_px: float | None = None
     if max_blur_px is not None:
         given["max_blur_px"] = max_blur_px
     instrument = str(kept.get("instrument") or DEFAULT_INSTRUMENT)
-    found = [_reference(each) for each in ledger.references(instrument) if each.run_id != run_id]
-    return Standard(VerdictRule(**given), instrument, tuple(each for each in found if each is not None))
+    return instrument_standard(ledger, instrument, VerdictRule(**given), but=run_id)
+
+
+def instrument_standard(
+    ledger: Ledger, instrument: str, rule: VerdictRule | None = None, *, but: int | None = None
+) -> Standard:
+    """How tiles of an instrument are judged.
+
+    Parameters
+    ----------
+    but : the run whose own references do not count
+    """
+    found = [_reference(each) for each in ledger.references(instrument) if but is None or each.run_id != but]
+    references = tuple(each for each in found if each is not None)
+    return Standard(rule or VerdictRule(), instrument, references, kept_calibrations(ledger, instrument))
 
 
 def judge_run(ledger: Ledger, run_id: int, standard: Standard | None = None) -> list[Tile]:
     """All scored tiles of a run, each in its newest generation, judged, in the order in which they were taken."""
     standard = standard or standard_of(ledger, run_id)
-    return standard.judge(tile for tile in map(tile_of, ledger.rows(run_id, states=SCORED)) if tile)
+    tiles: dict[int, Tile] = {}
+    copies: dict[int, int] = {}
+    for row in ledger.rows(run_id, states=SCORED):
+        if tile := tile_of(row):
+            tiles[row.tile_id] = tile
+            if row.identical_to is not None:
+                copies[row.tile_id] = row.identical_to
+    names = {row.tile_id: row.name for row in ledger.get(set(copies.values()))} if copies else {}
+    for tile_id, earlier in copies.items():
+        remark = identical_frame(names.get(earlier, "an earlier tile"))
+        result = tiles[tile_id].result
+        tiles[tile_id] = replace(tiles[tile_id], result=replace(result, remarks=(*result.remarks, remark)))
+    return standard.judge(tiles.values())
+
+
+def judge_results(
+    results: Sequence[FocusResult], standard: Standard | None = None, *, root: str | None = None
+) -> list[FocusResult]:
+    """Results that are in no ledger, judged as a run in one is; in the order given.
+
+    Parameters
+    ----------
+    root : the folder that all are in, if it is one run's: names of folders above it tell no section
+    """
+    standard = standard or Standard(VerdictRule())
+    sections = sections_of([row.path for row in results], root)
+    taken = [
+        (-1 if section is None else section, _mtime_ns(row.path), number)
+        for number, (row, section) in enumerate(zip(results, sections, strict=True))
+    ]
+    order = [number for _, _, number in sorted(taken)]
+    remarked = with_identical_frames(results[number] for number in order)
+    judged = standard.judge(
+        Tile(number, row.path, row.provenance.tile_sha256, 0.0, taken[number], sections[number], row)
+        for number, row in zip(order, remarked, strict=True)
+    )
+    return [tile.result for tile in sorted(judged, key=lambda tile: tile.tile_id)]
+
+
+def _mtime_ns(path: str) -> int:
+    """When a file was written; 0 where that is not known, as of arrays and of files on an endpoint."""
+    try:
+        return os.stat(split_page(path)[0]).st_mtime_ns  # noqa: PTH116 - 10^5 `Path` objects take seconds
+    except (OSError, ValueError):
+        return 0
 
 
 def tile_of(row: TileRow) -> Tile | None:

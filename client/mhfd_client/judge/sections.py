@@ -9,8 +9,20 @@ from mhfd.contract import split_page
 from mhfd_client.naming import open_layout
 
 
-def sections_of(paths: Sequence[str]) -> list[int | None]:
-    """Of each path its section; None where the name tells none."""
+def sections_of(paths: Sequence[str], root: str | None = None) -> list[int | None]:
+    """Of each path its section; None where the name tells none.
+
+    Parameters
+    ----------
+    root : the folder of the run that all paths are in: what it is itself called tells nothing
+    """
     layout = open_layout("auto")
-    found = [layout.position(PurePath(split_page(path)[0]).as_posix()) for path in paths]
+    found = [layout.position(_below(split_page(path)[0], root)) for path in paths]
     return [position.section if position else None for position in found]
+
+
+def _below(path: str, root: str | None) -> str:
+    named = PurePath(path)
+    if root is not None and named.is_relative_to(root):
+        named = named.relative_to(root)
+    return named.as_posix()

@@ -44,17 +44,26 @@ class Judgements(Core):
             ],
         )
 
-    def said(self, run_id: int, *, verdicts: Collection[str] | None = None, limit: int | None = None) -> list[Said]:
+    def said(
+        self,
+        run_id: int,
+        *,
+        verdicts: Collection[str] | None = None,
+        limit: int | None = None,
+        generations: bool = False,
+    ) -> list[Said]:
         """What was said of the newest generation of each tile, the last first.
 
         Parameters
         ----------
         verdicts : only tiles with one of these
+        generations : of superseded tiles, too
         """
         which, values = ("", ()) if verdicts is None else (" AND s.verdict IN @texts", (listed(sorted(verdicts)),))
+        newest = "" if generations else " AND t.superseded_by IS NULL"
         found = self._ask(
             "SELECT s.tile_id, s.verdict, s.said_at, s.tile_sha256, s.json FROM said AS s "
-            "JOIN tile AS t ON t.tile_id = s.tile_id WHERE s.run_id = ? AND t.superseded_by IS NULL"
+            f"JOIN tile AS t ON t.tile_id = s.tile_id WHERE s.run_id = ?{newest}"
             f"{which} ORDER BY s.said_at DESC, s.tile_id DESC LIMIT ?",
             run_id, *values, 2**62 if limit is None else limit,
         )  # fmt: skip

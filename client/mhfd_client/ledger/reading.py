@@ -17,6 +17,12 @@ WINDOW_S = 300.0
 LEAST_WINDOW_S = 10.0
 """Of two batches of results within a shorter time nothing could be said of their rate."""
 
+_PLACE = f"{', '.join(POSITION)}, page"
+_PLACED = (
+    "run_id = ? AND superseded_by IS NULL AND section IS NOT NULL "
+    "AND (grid_tile IS NOT NULL OR (grid_row IS NOT NULL AND grid_col IS NOT NULL))"
+)
+
 WAITING: tuple[Queue, ...] = ("seen", "ready", "sending", "staged", "submitted")
 
 
@@ -133,6 +139,26 @@ class Reading(Core):
                     return
                 left -= n
                 last = (page[-1].scored_at, page[-1].tile_id) if by_time else (page[-1].tile_id,)
+
+    def superseded(self, run_id: int) -> list[TileRow]:
+        """All earlier generations of tiles that were taken again, by id."""
+        return self._tiles("t.run_id = ? AND t.superseded_by IS NOT NULL ORDER BY t.tile_id", run_id)
+
+    def places(self, run_id: int) -> tuple[int, list[list[int]]]:
+        """The number of places in the grids of a run; and of each that has several tiles, these, the oldest file first.
+
+        The pages of a file are tiles of different places. Tiles whose place is not known do not count.
+        """
+        count = self._count(f"SELECT COUNT(*) FROM (SELECT DISTINCT {_PLACE} FROM tile WHERE {_PLACED}) AS p", run_id)
+        several: dict[int, list[int]] = {}
+        for first, tile_id in self._ask(
+            f"SELECT first, tile_id FROM (SELECT tile_id, mtime_ns, COUNT(*) OVER (PARTITION BY {_PLACE}) AS n, "
+            f"MIN(tile_id) OVER (PARTITION BY {_PLACE}) AS first FROM tile WHERE {_PLACED}) AS p WHERE n > 1 "
+            "ORDER BY first, mtime_ns, tile_id",
+            run_id,
+        ):
+            several.setdefault(first, []).append(tile_id)
+        return count, list(several.values())
 
     def failed_before(self, tile_ids: Collection[int]) -> set[int]:
         """Those of the tiles that failed earlier: in their last generation, or in an earlier attempt."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -27,3 +27,7 @@ class Position:
     def cell(self) -> tuple[int | None, int | None, int | None, int | None]:
         """The position within a section, comparable across sections."""
         return (self.grid, self.row, self.col, self.tile)
+
+    def __str__(self) -> str:
+        """For people: "section 3, row 0, col 2"."""
+        return ", ".join(f"{key} {value}" for key, value in asdict(self).items() if value is not None)

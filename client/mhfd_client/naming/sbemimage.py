@@ -25,6 +25,22 @@ _ASIDE = frozenset({"workspace", "reslices", "rejected"})  # previews and refuse
 _ONLY_HERE = ("overviews/stub", "overviews/debris", "workspace/reslices", "workspace/viewport", "tiles/rejected")
 
 
+def tile_id(path: str) -> str | None:
+    """The id that SBEMimage itself gives a tile, in its log and its metadata: grid, tile and slice, "0000.0065.00314".
+
+    None for other files, and for tiles of arrays: their ids count grids through all sections, which names do not tell.
+    """
+    match = _TILE.fullmatch(split(path)[1])
+    if match is None or not match["grid"] or not match["slice"]:
+        return None
+    return f"{int(match['grid']):04}.{int(match['tile']):04}.{int(match['slice']):05}"
+
+
+def tile_key(path: str) -> str | None:
+    """How SBEMimage's dialogs take a tile in a list: grid and tile, "0.65"; None where `tile_id` is."""
+    return None if (found := tile_id(path)) is None else ".".join(str(int(each)) for each in found.split(".")[:2])
+
+
 class SbemImageLayout:
     """A base directory of SBEMimage."""
 

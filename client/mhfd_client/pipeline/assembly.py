@@ -14,11 +14,17 @@ from mhfd.contract import ExitCode, FocusParams, MhfdError
 from mhfd_client.client import Client
 from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, Settings
 from mhfd_client.files.names import is_image_name
+from mhfd_client.judge.alerts import Alerts
+from mhfd_client.judge.events import EventBook
 from mhfd_client.ledger import Json, Ledger, LedgerError, Run, open_ledger
 from mhfd_client.naming import Layout, open_layout
-from mhfd_client.pipeline.context import Options, Results
+from mhfd_client.notify.opening import open_channels
+from mhfd_client.notify.outbox import Outbox
+from mhfd_client.pipeline.alert import AlertStep
+from mhfd_client.pipeline.context import Bell, Options, Results
 from mhfd_client.pipeline.notices import Board
 from mhfd_client.pipeline.pipeline import Pipeline
+from mhfd_client.pipeline.telling import Telling
 from mhfd_client.transfer.opening import open_transfer
 from mhfd_client.watch import Folder, Scanner, Waker
 from mhfd_client.watch.hook import Hook
@@ -60,8 +66,15 @@ def open_watch(
     once: bool,
     tell: Callable[[str], None],
     on_results: Callable[[Results], None] = lambda _: None,
+    announce: Callable[[str], None] | None = None,
 ) -> Generator[Pipeline, None, None]:
     """Yield a pipeline for a folder, ready to run; close everything when the block ends.
+
+    Parameters
+    ----------
+    tell : receives notices on the watch itself
+    announce : receives alerts on tiles and on the run, which also go to the profile's channels; without it nothing is
+        judged
 
     Raises
     ------
@@ -104,11 +117,49 @@ def open_watch(
             patience_s=entry.limits.patience_s,
         )
         bell = None if once else open_parts.enter_context(Waker(root, wakes=_wakes(profile.marker), notice=tell))
-        pipeline = Pipeline(run, ledger, layout, transfer, client, options, board, bell=bell, on_results=on_results)
+        telling = None
+        if announce is not None:
+            telling = _telling(config, settings, ledger, run, board, announce)
+            open_parts.callback(telling.stop)
+
+        def stored(results: Results) -> None:
+            if telling is not None:
+                telling.put(results)
+            on_results(results)
+
+        pipeline = Pipeline(run, ledger, layout, transfer, client, options, board, bell=bell, on_results=stored)
         if profile.listen is not None:
             hook = open_parts.enter_context(Hook(profile.listen, lambda path: pipeline.look(path)))
             tell(f"listening at {hook.url} for finished tiles")
+        if telling is not None:
+            telling.start()
         yield pipeline
+        if telling is not None and not pipeline.left:
+            telling.finish()
+
+
+def _telling(
+    config: Config, settings: Settings, ledger: Ledger, run: Run, board: Board, announce: Callable[[str], None]
+) -> Telling:
+    """What judges this run and tells people."""
+    rules, endpoint = settings.profile.alerts, settings.profile.endpoint
+    boxes = []
+    for channel in open_channels(config, rules.channels):
+        bell = Bell()
+        boxes.append((Outbox(ledger, run, channel, rules, on_post=bell.ring), bell))
+    book = EventBook(ledger, run.run_id, rules, [box for box, _ in boxes], tell=announce)
+    alerts = Alerts(ledger, run.run_id, book)
+    until = _signed_in_until if isinstance(config.endpoint(endpoint), GlobusEndpoint) else lambda: None
+    step = AlertStep(
+        ledger, run.run_id, alerts, book, board, endpoint=endpoint, tell=announce, signed_in_until=until
+    )  # fmt: skip
+    return Telling(step, boxes, board)
+
+
+def _signed_in_until() -> float | None:
+    from mhfd_client.service.signin import signed_in_until  # imports Globus
+
+    return signed_in_until()
 
 
 def _wakes(marker: str | None) -> Callable[[str], bool]:

@@ -47,6 +47,11 @@ class Board:
         if before is not None and text is not None:
             self._tell(text)
 
+    def notice(self, matter: str) -> Notice | None:
+        """The notice of one topic."""
+        with self._lock:
+            return self._notices.get(matter)
+
     def notices(self) -> list[Notice]:
         with self._lock:
             return sorted(self._notices.values(), key=lambda notice: notice.since)

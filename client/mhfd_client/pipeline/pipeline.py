@@ -116,6 +116,11 @@ class Pipeline:
         self._stop.set()
 
     @property
+    def left(self) -> bool:
+        """True if it was told to end at once."""
+        return self._leave.is_set()
+
+    @property
     def ledger(self) -> Ledger:
         return self._context.ledger
 

@@ -65,3 +65,21 @@ def sign_in(*, interactive: bool) -> GlobusApp:
         app.add_scope_requirements({ComputeScopes.resource_server: [ComputeScopes.all]})
         app.login()  # does nothing while the stored tokens will do
     return app
+
+
+def signed_in_until() -> float | None:
+    """When the stored sign-in ends, Unix seconds; None where no time is known, or nobody has signed in.
+
+    Reads Globus's store on this machine, without network. Access tokens last two days and are renewed silently with a
+    refresh token, whose own end is written nowhere (Globus: six months without use). So a time is known only where a
+    service's tokens have no refresh token. A program's own identity (GLOBUS_COMPUTE_CLIENT_ID) needs no sign-in.
+    """
+    storage = get_token_storage()
+    try:
+        if not storage.namespace.startswith("user/"):
+            return None
+        tokens = storage.get_token_data_by_resource_server().values()
+    finally:
+        storage.close()
+    ends = [each.expires_at_seconds for each in tokens if each.refresh_token is None]
+    return float(min(ends)) if ends else None

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from mhfd import iter_scores
 from mhfd.contract import BackendName
-from mhfd.judge import judge
 from mhfd.text import counted, json_text, visible
 from mhfd_client.files.whole import write_whole
+from mhfd_client.judge.run import judge_results
 from mhfd_client.simulate import RunPlan, simulate_run
 from mhfd_client.views import terminal
 from mhfd_client.views.report import ALARMS, confusion, write_report
@@ -40,7 +40,7 @@ def run_demo(out: Path, plan: RunPlan) -> None:
     start = perf_counter()
     files = [str(run / tile.file) for tile in truth]
     scored, _ = terminal.collect(iter_scores(files, backend=_backend()), len(files))
-    results = judge(scored, sections=[tile.section for tile in truth])
+    results = judge_results(scored, root=str(run))
     took_s = perf_counter() - start
     write_whole(out / "results.json", json_text([row.to_dict() for row in results]))
     say(f"2. scored in {took_s:.1f} s on this machine; {terminal.summary(results)}")

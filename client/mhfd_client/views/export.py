@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
-from functools import lru_cache
 from itertools import islice
 from typing import IO, Any, Literal
 
@@ -14,8 +12,9 @@ from mhfd.contract import ExitCode, MhfdError
 from mhfd.extras import install_hint
 from mhfd.text import cell, json_text
 from mhfd_client.files.whole import as_text
-from mhfd_client.judge.identical import identical_frame
-from mhfd_client.judge.run import Standard, judge_run, judged_keys
+from mhfd_client.judge.retakes import Retake, retake_list
+from mhfd_client.judge.run import Standard, Tile, judge_run, judged_keys
+from mhfd_client.judge.standing import standing_of
 from mhfd_client.ledger import Json, Ledger, Run, State, TileRow
 from mhfd_client.naming.position import Position
 
@@ -24,7 +23,6 @@ Judged = tuple[TileRow, Json | None]  # the result with its verdict, as `FocusRe
 
 HAVE_RESULTS: tuple[State, ...] = ("scored", "failed")
 ROWS_IN_A_GROUP = 20_000  # of a Parquet file
-NAMES_REMEMBERED = 64
 
 # Column -> its type in Parquet. First those that `mhfd score --csv` has, in that order; in both, later ones come last.
 COLUMNS = {
@@ -36,7 +34,8 @@ COLUMNS = {
     "col": "int64", "tile": "int64", "height": "int64", "width": "int64", "seen_at": "time", "scored_at": "time",
     "attempts": "int64", "backend": "string", "device": "string", "mhfd": "string", "tile_sha256": "string",
     "remarks": "string", "blur_px": "double", "blur_nm": "double", "blur_error_px": "double", "flag_px": "double",
-    "reference": "string",
+    "reference": "string", "decision": "string", "decided_by": "string", "decided_at": "time",
+    "defocus_low_um": "double", "defocus_high_um": "double",
 }  # fmt: skip
 
 
@@ -64,9 +63,11 @@ def export(
     states : only tiles in one of these; without a result they have no measures, and no line in "jsonl"
     since : only results from this time on (Unix seconds), in the order in which they came
     """
-    rows = judged_rows(ledger, run, ledger.rows(run.run_id, states=states, since=since), standard)
+    tiles = judge_run(ledger, run.run_id, standard)
+    rows = _with_verdicts(ledger.rows(run.run_id, states=states, since=since), tiles)
+    decided = retake_list(ledger, run.run_id, standing_of(ledger, run.run_id, tiles)) if form != "jsonl" else []
     counted = _Counted(rows)
-    _WRITERS[form](counted, out)
+    _WRITERS[form](counted, out, {each.row.tile_id: each for each in decided})
     return counted.n
 
 
@@ -74,31 +75,31 @@ def judged_rows(
     ledger: Ledger, run: Run, rows: Iterable[TileRow], standard: Standard | None = None
 ) -> Iterator[Judged]:
     """Each row with its result, the verdict filled in; None where there is no result yet."""
-    judged = {tile.tile_id: judged_keys(tile.result) for tile in judge_run(ledger, run.run_id, standard)}
+    return _with_verdicts(rows, judge_run(ledger, run.run_id, standard))
 
-    @lru_cache(maxsize=NAMES_REMEMBERED)
-    def name(tile_id: int) -> str:
-        return next((row.name for row in ledger.get([tile_id])), "an earlier tile")
 
+def _with_verdicts(rows: Iterable[TileRow], tiles: Iterable[Tile]) -> Iterator[Judged]:
+    judged = {tile.tile_id: judged_keys(tile.result) for tile in tiles}
     for row in rows:
         if (result := row.result) is None:
             yield row, None
             continue
         verdict = judged.get(row.tile_id, {"remarks": result.get("remarks") or []})
-        remarks = list(verdict["remarks"])
-        if row.identical_to is not None and row.state == "scored":
-            remarks.append(asdict(identical_frame(name(row.identical_to))))
-        yield (
-            row,
-            {**result, "path": row.name, **verdict, "remarks": remarks},
-        )
+        yield row, {**result, "path": row.name, **verdict}
 
 
-def flat(row: TileRow, result: Json | None) -> dict[str, Any]:
-    """One row of a table, by column."""
+def flat(row: TileRow, result: Json | None, entry: Retake | None = None) -> dict[str, Any]:
+    """One row of a table, by column.
+
+    Parameters
+    ----------
+    entry : of the list of tiles to take again; None where nobody need decide
+    """
+    decision = entry and entry.decision
     where = row.position or Position()
     known = result or {}
     about = known.get("provenance", {})
+    low, high = known.get("defocus_interval_um") or (None, None)
     return {
         **{name: known.get(name) for name in COLUMNS},
         "path": row.name,
@@ -122,25 +123,30 @@ def flat(row: TileRow, result: Json | None) -> dict[str, Any]:
         "mhfd": about.get("mhfd"),
         "tile_sha256": row.tile_sha256,
         "remarks": " ".join(remark["code"] for remark in known.get("remarks") or ()),
+        "decision": decision.decision if decision else "open" if entry and entry.status == "open" else None,
+        "decided_by": decision and decision.who,
+        "decided_at": _time(decision.decided_at) if decision else None,
+        "defocus_low_um": low,
+        "defocus_high_um": high,
     }
 
 
-def _write_csv(rows: Iterable[Judged], out: IO[bytes]) -> None:
+def _write_csv(rows: Iterable[Judged], out: IO[bytes], decided: Mapping[int, Retake]) -> None:
     with as_text(out) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row, result in rows:
-            writer.writerow(map(cell, flat(row, result).values()))
+            writer.writerow(map(cell, flat(row, result, decided.get(row.tile_id)).values()))
 
 
-def _write_jsonl(rows: Iterable[Judged], out: IO[bytes]) -> None:
+def _write_jsonl(rows: Iterable[Judged], out: IO[bytes], _decided: Mapping[int, Retake]) -> None:
     with as_text(out) as file:
         for _, result in rows:
             if result is not None:
                 file.write(json_text(result) + "\n")
 
 
-def _write_parquet(rows: Iterable[Judged], out: IO[bytes]) -> None:
+def _write_parquet(rows: Iterable[Judged], out: IO[bytes], decided: Mapping[int, Retake]) -> None:
     try:
         import pyarrow  # type: ignore[import-untyped]
         import pyarrow.parquet  # type: ignore[import-untyped]
@@ -149,13 +155,16 @@ def _write_parquet(rows: Iterable[Judged], out: IO[bytes]) -> None:
     types = {"time": pyarrow.timestamp("us", "UTC"), "int64": pyarrow.int64(), "double": pyarrow.float64()}
     columns = {**COLUMNS, "spectrum": "string"}
     schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in columns.items()])
-    rest = ({**flat(row, result), "spectrum": (result or {}).get("spectrum")} for row, result in rows)
+    rest = (
+        {**flat(row, result, decided.get(row.tile_id)), "spectrum": (result or {}).get("spectrum")}
+        for row, result in rows
+    )
     with pyarrow.parquet.ParquetWriter(out, schema) as writer:
         while group := list(islice(rest, ROWS_IN_A_GROUP)):
             writer.write_batch(pyarrow.RecordBatch.from_pylist(group, schema=schema))
 
 
-_WRITERS: dict[Format, Callable[[Iterable[Judged], IO[bytes]], None]] = {
+_WRITERS: dict[Format, Callable[[Iterable[Judged], IO[bytes], Mapping[int, Retake]], None]] = {
     "csv": _write_csv,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,

@@ -8,33 +8,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
 
 from mhfd import find_features
 from mhfd.contract import FocusParams, FocusResult, TileError, Verdict, split_page
 from mhfd.images import read_tile
-from mhfd.kernel.pixels import row_blocks
 from mhfd.text import visible
 from mhfd_client.files.whole import write_whole
 from mhfd_client.judge.words import blur_in_words, region
+from mhfd_client.views.picture import CROP_PX, corner, cut, data_uri, sample, stretched
 
 THUMBNAIL_PX = 220
-CROP_PX = 256
-"""Side of the part of a tile shown with its features: those of a whole tile would hide it."""
-
 PICTURES_AT_MOST = 24
 
 COLOURS: Mapping[Verdict, str] = {
@@ -162,8 +155,8 @@ def _with_features(row: FocusResult, params: FocusParams) -> Picture | None:
         backend = "numpy" if row.provenance.backend == "numpy" else "auto"  # an endpoint's GPU may not be here
         features = find_features(file, params, backend, page=page, pixel_size_nm=row.pixel_size_nm)
         side = min(CROP_PX, *tile.pixels.shape)
-        top, left = _place(row, side, tile.pixels.shape)
-        shown = tile.pixels[top : top + side][:, left : left + side]
+        top, left = corner(row, row.worst_block if region(row) else None, side, tile.pixels.shape)
+        shown = cut(tile.pixels, top, left, side)
     except TileError:
         return None
     inside = (
@@ -177,45 +170,16 @@ def _with_features(row: FocusResult, params: FocusParams) -> Picture | None:
         strict=True,
     )
     share = float(np.mean(inside)) if len(features) else 1.0
-    return Picture(row, _png_uri(shown), side, tuple(circles), share)
-
-
-def _place(row: FocusResult, side: int, shape: tuple[int, int]) -> tuple[int, int]:
-    """Upper left corner of the part of a tile that is shown."""
-    if row.worst_block is None or row.blur_map_px is None or not region(row):
-        return (shape[0] - side) // 2, (shape[1] - side) // 2
-    top, left, rows, cols = row.picture or (0, 0, *shape)
-    cells = len(row.blur_map_px), len(row.blur_map_px[0])
-    middle = (
-        top + (row.worst_block[0] + 0.5) * rows / cells[0],
-        left + (row.worst_block[1] + 0.5) * cols / cells[1],
-    )
-    y, x = (min(max(0, round(at - side / 2)), n - side) for at, n in zip(middle, shape, strict=True))
-    return y, x
+    return Picture(row, data_uri(stretched(shown)), side, tuple(circles), share)
 
 
 def _thumbnail(row: FocusResult) -> Picture | None:
     file, page = split_page(row.path)
     try:
-        pixels = read_tile(file, page).pixels
-        every = max(1, max(pixels.shape) // (8 * THUMBNAIL_PX))  # large tiles need not be in memory for a small picture
-        # Blocks start at multiples of `every`, so the rows taken are evenly spaced.
-        sample = np.concatenate([block[::every, ::every] for _, block in row_blocks(pixels, 64 * every)])
+        pixels = sample(read_tile(file, page).pixels, THUMBNAIL_PX)
     except TileError:
         return None
-    return Picture(row, _png_uri(sample, THUMBNAIL_PX), THUMBNAIL_PX)
-
-
-def _png_uri(pixels: NDArray[Any], longest_px: int | None = None) -> str:
-    """Grey tile, stretched to 8 bits, as a data URI."""
-    low, high = np.percentile(pixels, (0.175, 99.825))
-    grey = np.clip((pixels - low) / max(high - low, 1e-12), 0, 1)
-    image = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
-    if longest_px:
-        image.thumbnail((longest_px, longest_px))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Picture(row, data_uri(stretched(pixels, THUMBNAIL_PX)), THUMBNAIL_PX)
 
 
 def _dots(results: Sequence[FocusResult]) -> list[Dot]:

@@ -8,24 +8,31 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, get_args
 
 from mhfd.text import counted, visible
-from mhfd_client.ledger import Json, Ledger, Missing, Run, State, TileRow
+from mhfd_client.judge.retakes import TO_DO, Retake, retake_list
+from mhfd_client.judge.standing import JUDGED_AT_MOST, Standing, Standings, watcher_lives
+from mhfd_client.judge.words import blur_in_words
+from mhfd_client.ledger import Event, Json, Ledger, Missing, Run, State, TileRow
 from mhfd_client.naming.position import Position
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 SCHEMA = 1
-SILENT_S = 60.0  # without a heartbeat for so long, a watcher counts as dead
 
 
-def read_status(ledger: Ledger, run: Run, now: float, limit: int | None = 20) -> Json:
+def read_status(
+    ledger: Ledger, run: Run, now: float, limit: int | None = 20, *, standings: Standings | None = None
+) -> Json:
     """The status of a run; its keys are listed in docs/ledger.md. Times are ISO 8601, UTC.
 
     Parameters
     ----------
     limit : of the tiles listed for each kind of trouble; None lists all
+    standings : of who asks again and again
     """
     found = ledger.summary(run.run_id, now)
+    standing = (standings or Standings(ledger, run.run_id)).at(now)
+    to_look_at = _to_look_at(ledger, run, standing, found.counts.get("scored", 0))
     most = 2**62 if limit is None else limit
     stalled = ledger.take(run.run_id, "stalled", most, order="newest", now=now)
     failed = ledger.take(run.run_id, "failed", most, order="newest", now=now)
@@ -49,9 +56,14 @@ def read_status(ledger: Ledger, run: Run, now: float, limit: int | None = 20) ->
         "superseded": found.superseded,
         "missing": found.missing,
         "identical_frames": found.identical,
+        "verdicts": None if standing is None else dict(standing.counts),
+        "verdicts_by": None if standing is None else standing.source,
+        "to_look_at": None if standing is None else len(to_look_at),
         "per_minute": round(found.recent / found.window_s * 60, 2),
         "waiting_since": utc(found.waiting_since),
         "last_scored_at": utc(found.last_scored_at),
+        "tiles_to_look_at": [_looked_at(each) for each in to_look_at[:limit]],
+        "events": [_event(each) for each in ledger.events(run.run_id, open_only=True) if "text" in each.details],
         "stalled_tiles": [_stalled(row) for row in stalled],
         "failed_tiles": [_failed(row) for row in failed],
         "missing_tiles": [_missing(each) for each in ledger.missing(run.run_id, limit)],
@@ -63,7 +75,7 @@ def _watcher(beat: Json | None, at: float | None, now: float) -> Json | None:
         return None
     scan_s_ago = beat.get("last_scan_s_ago")
     return {
-        "alive": not beat.get("ended") and now - at < SILENT_S,
+        "alive": watcher_lives(beat, at, now),
         "pid": beat.get("pid"),
         "host": beat.get("host"),
         "since": utc(beat.get("started_at")),
@@ -71,6 +83,45 @@ def _watcher(beat: Json | None, at: float | None, now: float) -> Json | None:
         "last_scan_at": None if scan_s_ago is None else utc(at - scan_s_ago),
         "transfer": beat.get("transfer"),
         "notices": [{"text": each["text"], "since": utc(each["since"])} for each in beat.get("notices", [])],
+    }
+
+
+def _to_look_at(ledger: Ledger, run: Run, standing: Standing | None, scored: int) -> list[Retake]:
+    """Scored tiles that somebody should look at or take again, the newest first.
+
+    In a run of many tiles those that were taken again under another name are not looked for.
+    """
+    if standing is None:
+        return []
+    listed = retake_list(ledger, run.run_id, standing, history=scored <= JUDGED_AT_MOST)
+    tiles = [each for each in listed if each.status in TO_DO and each.row.state == "scored"]
+    return sorted(tiles, key=lambda each: (each.came_at, each.row.tile_id), reverse=True)
+
+
+def _looked_at(each: Retake) -> Json:
+    return {
+        "tile": each.row.name,
+        "position": asdict(each.row.position) if each.row.position else None,
+        "verdict": each.result.verdict,
+        "blur": blur_in_words(each.result),
+        "blur_px": each.result.blur_px,
+        "blur_nm": each.result.blur_nm,
+        "reason": each.reason,
+        "decision": each.status,
+        "decided_by": each.decision and each.decision.who,
+        "scored_at": utc(each.row.scored_at),
+    }
+
+
+def _event(event: Event) -> Json:
+    return {
+        "event_id": event.event_id,
+        "kind": event.kind,
+        "subject": event.subject,
+        "text": str(event.details["text"]),  # a bundle of tiles to be told has none: they are listed
+        "since": utc(event.began_at),
+        "acknowledged_by": event.acknowledged_by,
+        "acknowledged_at": utc(event.acknowledged_at),
     }
 
 
@@ -92,6 +143,8 @@ def lines(status: Json) -> Iterator[Text]:
     run, counts = status["run"], status["counts"]
     yield _text(f"{run['folder']}, scored on {run['endpoint']}", "bold")
     yield from _watcher_lines(status["watcher"], status["time"])
+    for event in status["events"]:
+        yield _text(f"! {event['text']} ({_since(event)})", "bold yellow")
     for state, n in counts.items():
         if n or state == "scored":
             yield _text(f"  {state:10}{n:>10}{_remark(state, status)}", "yellow" if state == "failed" else "")
@@ -109,6 +162,7 @@ def lines(status: Json) -> Iterator[Text]:
         yield _text(f"{status['to_do']} to be done; the oldest was seen {local(status['waiting_since'])}")
     elif status["last_scored_at"]:
         yield _text(f"nothing to be done; the last result came {local(status['last_scored_at'])}")
+    yield from _verdict_lines(status)
     yield from _list("stalled", status, lambda each: f"{each['reason']}, unchanged since {local(each['changed_at'])}")
     yield from _list("missing", status, lambda each: f"{each['why']}, since {local(each['since'])}")
     yield from _list("failed", status, lambda each: f"{each['message']} ({each['code']})")
@@ -125,6 +179,34 @@ def _watcher_lines(watcher: Json | None, now: str) -> Iterator[Text]:
     yield _text(f"watching since {local(watcher['since'])} ({who}); last scan {ago}", "green")
     for notice in watcher["notices"]:
         yield _text(f"! {notice['text']} (since {local(notice['since'])})", "bold yellow")
+
+
+def _since(event: Json) -> str:
+    since = f"since {local(event['since'])}"
+    if event["acknowledged_at"] is None:
+        return since
+    return f"{since}, acknowledged{' by ' + event['acknowledged_by'] if event['acknowledged_by'] else ''}"
+
+
+def _verdict_lines(status: Json) -> Iterator[Text]:
+    scored = status["counts"]["scored"]
+    if status["verdicts"] is None:
+        yield _text(f"{counted(scored, 'result')} and no word of a watch: `mhfd export` and `mhfd retakes` judge them")
+        return
+    told = [
+        f"{n} {verdict.replace('_', ' ')}" for verdict, n in status["verdicts"].items() if n and verdict != "failed"
+    ]
+    if told:
+        yield _text(f"verdicts: {', '.join(told)}")
+    if not status["to_look_at"]:
+        return
+    yield _text(f"to look at: {status['to_look_at']}", "bold red")
+    for each in status["tiles_to_look_at"]:
+        place = f"{place_name(each['position'])}: " if each["position"] else ""
+        by = f" by {each['decided_by']}" if each["decided_by"] else ""
+        yield _text(f"  {each['tile']}: {place}{each['reason']} ({each['decision']}{by})")
+    more = status["to_look_at"] - len(status["tiles_to_look_at"])
+    yield _text(f"  and {more} more: --all lists them" if more else "`mhfd retakes` has them for the microscope", "dim")
 
 
 def _text(line: str, style: str = "") -> Text:

@@ -28,14 +28,14 @@ LEAST_SIGNAL = 0.5
 
 LEAST_BINS = 4
 CLIFF = 2.0
-"""In units of ln. Where a tile falls so far below what it has at low frequencies, its point-spread function has come to
-its end (a disc's first zero): beyond, it tells nothing."""
+"""In units of ln. The fit stops where the ratio has fallen so far below that at low frequencies: beyond, at a disc's
+first zero, a point-spread function tells nothing of its width."""
 
 TEXTURE = 0.15**2 * 0.02 / FREQUENCIES
 """Variance of ln(power) from tile to tile of like tissue."""
 
 GONE = (9.0, 0.3)
-"""D and its error of a tile that lacks most of what would be seen beside its noise: it is at least so wide."""
+"""D and its error of a tile that shows fewer than LEAST_BINS bins, and lacks GONE_BINS that it would show in focus."""
 
 GONE_BINS = 6
 DROWNED = -1e6
@@ -61,7 +61,7 @@ the other (a ring's sidelobes are as flat as sharp tissue)."""
 
 LOST_BINS, SUNK, SURELY_WIDE = 3, 0.5, 20.0
 """Where noise drowns at least so many of the bins that the reference shows, and leaves at most LEAST_BINS, lower by so
-much (units of ln), these are the tail of the window: the means of 16 px count alone from so many px^2 on."""
+much (units of ln) and on no line, these are the tail of the window: only means of 16 px count, from so many px^2 on."""
 
 FALLEN = 1.5
 """In units of ln: by so much most of the blocks' bins lie below the reference then. Contrast alone differs less, and
@@ -217,10 +217,11 @@ def tile_blur(spectra: Spectra, which: NDArray[np.int64], whole: Array, slow: Ar
     wide, wide_error = _line(np.nan_to_num(low), np.full_like(low, 1 / SLOW_VARIANCE), SLOW_CURVE[-LOW_BINS:])
     fall = low[:, 0] - np.nan_to_num(curve.ln[:, 0] - whole[0], nan=-np.inf)
     left = np.isfinite(curve.ln).sum(-1)
-    fits = (error < MISFIT * d) & ~(left < LEAST_BINS)
+    straight = error < MISFIT * d
+    fits = straight & ~(left < LEAST_BINS)
     level = _quiet_median(np.where(np.isfinite(whole), np.nan_to_num(curve.ln - whole, nan=-9.0), np.nan), -1)
     blurred = np.isfinite(d) & ((d > LEAST_WIDE) | (fall > FAR)) & (level < -FALLEN)
-    drowned = (left <= LEAST_BINS) & (np.isfinite(whole).sum() - left >= LOST_BINS) & (level < -SUNK)
+    drowned = ~straight & (left <= LEAST_BINS) & (np.isfinite(whole).sum() - left >= LOST_BINS) & (level < -SUNK)
     by_both = ~fits & blurred & (wide > WIDE) & (fall > FALL * wide * CURVE[0])
     chosen = np.isfinite(low).all(1) & (by_both | (drowned & (wide > SURELY_WIDE) & ~(d > wide)))
     return np.where(chosen, wide, d), np.where(chosen, wide_error, error)

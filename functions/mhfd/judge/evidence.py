@@ -32,7 +32,7 @@ DIRECTION_FACTOR = 1.3
 
 DIRECTION_GAP, DIRECTION_ERRORS, DIRECTION_SHARE = 0.6, 4.0, 0.75
 """An astigmatic tile is blurred more in one direction than across it by so much of the larger, and of their errors; and
-its D over all directions, which the sharpest leads, is at most so much of the larger."""
+its D over all directions, which the sharpest dominates, is at most so much of the larger."""
 
 
 @dataclass(frozen=True)

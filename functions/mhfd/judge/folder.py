@@ -13,6 +13,7 @@ from pathlib import PurePath
 from statistics import median
 
 from mhfd.contract import FocusResult, Verdict
+from mhfd.judge.doubts import weighed
 from mhfd.judge.rule import VerdictRule
 from mhfd.robust import spread
 
@@ -71,11 +72,12 @@ def _describe(tiles: Sequence[FocusResult]) -> _Peers | None:
 
 def _judged(row: FocusResult, peers: _Peers | None) -> FocusResult:
     if peers is None or row.focus_score is None:
-        return replace(row, verdict="cannot_tell", confidence=None)
+        return replace(row, verdict="cannot_tell", confidence=None, doubts=("nothing_to_compare", "by_score"))
     drop = (peers.log_score - _log_score(row)) / peers.spread
     verdict: Verdict = "out_of_focus" if drop > MAX_DROP else "in_focus"
     margin = abs(drop - MAX_DROP)
     if (row.anisotropy or 0.0) - peers.anisotropy > ASTIGMATIC_EXCESS and drop > MAX_DROP / 2:
         verdict, margin = "astigmatic", drop - MAX_DROP / 2
     sure = 1 / (1 + math.exp(-1.7 * min(margin, 40.0)))
-    return replace(row, verdict=verdict, confidence=round(min(sure, MOST_SURE), 4), reference="scores of its folder")
+    confidence, doubts = weighed(sure, {"by_score": MOST_SURE})
+    return replace(row, verdict=verdict, confidence=confidence, doubts=doubts, reference="scores of its folder")

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from mhfd.contract import FocusResult, Verdict
+from mhfd.contract import Doubt, FocusResult, Verdict
 from mhfd.judge.blur import Array, Spectra
+from mhfd.judge.doubts import weighed
 from mhfd.judge.evidence import Evidence
 from mhfd.judge.folder import judge_by_folder
 from mhfd.judge.reference import KEPT_TILES, LEAST_TILES, SURE_TILES, Reference, Sharpest, sharpest, unpacked
@@ -27,8 +28,9 @@ from mhfd.text import counted
 FLAGGED_SLOPE, SHARP_SLOPE = 4.0, 4.0
 """Confidence by ln(D / limit), chosen on runs of known focus (docs/accuracy.md)."""
 
-SHARP_BEND = (0.5, 1.0)
-"""px^2 (`own_blur`). Tissue in focus was between -0.1 and 0.3, blurred by 1.5 px at 2: in between trust falls."""
+SHARP_BEND, TRUST = (-1.2, -0.6, 0.5, 1.0), (0.65, 1.0, 1.0, 0.65)
+"""px^2 (`own_blur`), and the confidence that a reference is sharp, in between by a line. Tissue in focus was between
+-0.5 and 0.6, blurred by 1.5 px at 2; by a wide disc, whose spectrum rises beyond its first zero, at -3 and less."""
 
 DOUBTED, FEW_SURE, LOSSY_SURE = 0.65, 0.85, 0.69
 """Most confidence where the reference may be blurred, in focus by few tiles, of tiles compressed with loss."""
@@ -77,7 +79,7 @@ def judge(
         chosen = [(rows[i], spectrum, where[i]) for i in members if (spectrum := spectra[i])]
         for i, row in zip(members, _Alike(chosen, rule, kept.get(setting)).judged(), strict=True):
             judged[i] = row
-    return [each or replace(row, verdict="cannot_tell") for each, row in zip(judged, rows, strict=True)]
+    return [each or _undecided(row, "unreadable_spectrum") for each, row in zip(judged, rows, strict=True)]
 
 
 def _without_peers(row: FocusResult, rule: VerdictRule) -> FocusResult | None:
@@ -85,11 +87,16 @@ def _without_peers(row: FocusResult, rule: VerdictRule) -> FocusResult | None:
     if row.status == "failed":
         return replace(row, verdict="failed", confidence=None)
     if row.content is None:
-        return replace(row, verdict="cannot_tell", confidence=None)
+        return _undecided(row, "too_small")
     if row.content < rule.min_content:
         sure = 1 / (1 + math.exp(-1.5 - 3 * (rule.min_content - row.content) / rule.min_content))
-        return replace(row, verdict="no_content", confidence=round(sure, 4))
+        confidence, doubts = weighed(sure, {})
+        return replace(row, verdict="no_content", confidence=confidence, doubts=doubts)
     return None
+
+
+def _undecided(row: FocusResult, why: Doubt) -> FocusResult:
+    return replace(row, verdict="cannot_tell", confidence=None, doubts=(why,))
 
 
 def _by_setting(references: Iterable[Reference]) -> dict[Setting, Reference]:
@@ -146,41 +153,41 @@ class _Alike:
             found |= self._judge([i for i in group.members if i >= first], *last)
         for i, row in self._judge(broken, *last).items():
             sharp = row.verdict == "in_focus"
-            found[i] = replace(row, verdict="cannot_tell", confidence=None) if sharp else row
+            found[i] = _undecided(row, "broken_scan") if sharp else row
         return [found[first + i] for i in range(len(self._rows))]
 
     def _judge(self, tiles: Sequence[int], group: Group, reference: Sharpest | None) -> dict[int, FocusResult]:
         """Judge tiles against the sharpest of a group."""
         rows = {i: self._rows[i - self._first] for i in tiles}
         if reference is None or len(group.members) < LEAST_TILES or not tiles:
-            return {i: replace(row, verdict="cannot_tell", confidence=None) for i, row in rows.items()}
+            return {i: _undecided(row, "nothing_to_compare") for i, row in rows.items()}
         evidence = Evidence.of(self._spectra, tiles, reference)
         flags = evidence.flags()
         ratio = (self._rule.max_blur_px / DEFAULT_BLUR_PX) ** 2
         worst, gap = evidence.astigmatism()
         blur = _Blur.of(evidence)
-        most, name = _most_sure(reference, flags, group), self._name(group, reference)
+        caps, name = _caps(reference, flags, group), self._name(group, reference)
         suspects = set(group.suspects)
         found = {}
         for k, (i, row) in enumerate(rows.items()):
             d, flagged = float(evidence.d[k]), bool(flags[k] > ratio)
             if not math.isfinite(d) and not flagged:
-                found[i] = replace(row, verdict="cannot_tell", confidence=None, reference=name)
+                found[i] = replace(_undecided(row, "drowned"), reference=name)
                 continue
             verdict: Verdict = "in_focus"
             if flagged:
                 verdict = "astigmatic" if gap[k] > 0 and worst[k] > evidence.limit * ratio else "out_of_focus"
-            confidence: float | None = _confidence(
-                float(flags[k]) / ratio,
-                flagged=flagged,
-                most=LOSSY_SURE if _is_lossy(row) else 1.0 if flagged else most,
-            )
+            by_margin = _by_margin(float(flags[k]) / ratio, flagged=flagged)
+            its_caps: dict[Doubt, float] = {"lossy": LOSSY_SURE} if _is_lossy(row) else {} if flagged else caps
+            confidence: float | None
+            confidence, doubts = weighed(by_margin, its_caps)
             part_only = d <= evidence.limit * ratio  # another tissue would differ in all parts
             if flagged and i in suspects and not part_only and not d > SUSPECT_MOST:
-                verdict, confidence = "cannot_tell", None
+                verdict, confidence, doubts = "cannot_tell", None, ("new_tissue",)
             found[i] = replace(
-                row, verdict=verdict, confidence=confidence, reference=name, **blur.keys(k, row.pixel_size_nm, flags[k])
-            )
+                row, verdict=verdict, confidence=confidence, doubts=doubts, reference=name,
+                **blur.keys(k, row.pixel_size_nm, flags[k]),
+            )  # fmt: skip
         return found
 
     def _name(self, group: Group, reference: Sharpest) -> str:
@@ -201,25 +208,25 @@ def _is_lossy(row: FocusResult) -> bool:
     return row.acquisition.lossy or any(remark.code == "lossy" for remark in row.remarks)
 
 
-def _most_sure(reference: Sharpest, flags: Array, group: Group) -> float:
-    """The largest confidence that a tile is in focus: as large as that the reference is.
+def _caps(reference: Sharpest, flags: Array, group: Group) -> dict[Doubt, float]:
+    """The largest confidence that a tile is in focus: as large as that the reference is; by what doubts it.
 
-    A run that is blurred throughout has no sharp tiles to show it. Its reference bends below a power law more than
+    A run that is blurred throughout has no sharp tiles to show it. Its reference bends off a power law more than
     tissue does; and where most tiles are worse than it, it may be the less blurred part of a blurred run.
     """
     if group.kept:  # its sharp tiles were chosen among those of an earlier run too
-        return 1.0
+        return {}
     bend = reference.own_blur
-    by_bend = float(np.interp(bend, SHARP_BEND, (1.0, DOUBTED))) if math.isfinite(bend) else DOUBTED
+    by_bend = float(np.interp(bend, SHARP_BEND, TRUST)) if math.isfinite(bend) else DOUBTED
     by_share = float(np.interp(np.mean(flags > 1) if len(flags) else 0, (0.3, 0.5), (1.0, DOUBTED)))
     by_count = 1.0 if len(group.members) >= SURE_TILES else FEW_SURE
-    return min(by_bend, by_share, by_count)
+    return {"reference_blurred": by_bend, "most_are_worse": by_share, "few_tiles": by_count}
 
 
-def _confidence(flag: float, *, flagged: bool, most: float) -> float:
-    """Of a verdict: from 0.5 on the line to 1 far from it, by the ratio of D to its limit."""
+def _by_margin(flag: float, *, flagged: bool) -> float:
+    """Confidence: from 0.5 on the line to 1 far from it, by the ratio of D to its limit."""
     margin = min(abs(math.log(max(flag, 1e-3))), 10.0)
-    return round(min(most, 1 / (1 + math.exp(-(FLAGGED_SLOPE if flagged else SHARP_SLOPE) * margin))), 4)
+    return 1 / (1 + math.exp(-(FLAGGED_SLOPE if flagged else SHARP_SLOPE) * margin))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from mhfd_client.judge import alerts
 from mhfd_client.judge.alerts import Alert, Alerts
 from mhfd_client.judge.identical import with_identical_frames
 from mhfd_client.judge.run import standard_of
-from mhfd_client.ledger import Ledger, Run, SeenFile, TileRow, open_ledger
+from mhfd_client.ledger import Ledger, LedgerFullError, Run, SeenFile, TileRow, open_ledger
 from mhfd_client.views.export import export, judged_rows
 from spectra import row as row_of
 from spectra import spectrum
@@ -47,7 +47,7 @@ class Watch:
 
     def __init__(self, ledger: Ledger, run: Run) -> None:
         self.ledger, self.run = ledger, run
-        self.alerts = Alerts(ledger, run.run_id, since=0.0)
+        self.alerts = Alerts(ledger, run.run_id)
         self.time = 0
 
     def add(self, results: Iterable[FocusResult]) -> list[Alert]:
@@ -85,7 +85,7 @@ def names(told: list[Alert]) -> list[str]:
 def test_blurred_tile_among_sharp_ones_is_named(watch: Watch) -> None:
     watch.sharp()
     (told,) = watch.add([result("run/bad.tif", 2.0)])
-    assert str(told) == "out of focus: run/bad.tif (focus score 2)"
+    assert str(told) == "out of focus: run/bad.tif (focus score 2, compared with scores of its folder)"
 
 
 def test_blurred_tile_that_came_first_is_named_when_there_are_others(watch: Watch) -> None:
@@ -114,7 +114,10 @@ def test_a_verdict_that_changes_is_corrected(watch: Watch) -> None:
     watch.sharp(5)
     assert len(watch.add(result(f"run/b{k}.tif", 5.0) for k in range(2))) == 2
     told = [str(each) for each in watch.add(result(f"run/c{k}.tif", 5.0) for k in range(20))]
-    assert told[:2] == [f"now in focus: run/b{k}.tif (was out of focus, focus score 5)" for k in range(2)]
+    assert told[:2] == [
+        f"now in focus: run/b{k}.tif (was out of focus, focus score 5, compared with scores of its folder)"
+        for k in range(2)
+    ]
 
 
 def test_one_verdict_to_look_at_becomes_another(watch: Watch) -> None:
@@ -123,7 +126,7 @@ def test_one_verdict_to_look_at_becomes_another(watch: Watch) -> None:
     assert first.verdict == "astigmatic"
     told = watch.add(result(f"run/m{k}.tif", 10.0, anisotropy=0.45) for k in range(20))
     assert [str(each) for each in told if each.path == "run/bad.tif"] == [
-        "now out of focus: run/bad.tif (was astigmatic, focus score 6)"
+        "now out of focus: run/bad.tif (was astigmatic, focus score 6, compared with scores of its folder)"
     ]
 
 
@@ -135,9 +138,9 @@ def test_a_failed_tile_that_is_finished_later_gets_an_all_clear(watch: Watch) ->
 def test_a_tile_that_failed_in_an_earlier_process_gets_it_too(watch: Watch) -> None:
     watch.sharp()
     watch.add([result("run/t.tif", None)])
-    watch.alerts = Alerts(watch.ledger, watch.run.run_id, since=float(watch.time + 1))
+    watch.alerts = Alerts(watch.ledger, watch.run.run_id)
     assert [str(each) for each in watch.add([result("run/t.tif", 10.0)])] == [
-        "now in focus: run/t.tif (was failed, focus score 10)"
+        "now in focus: run/t.tif (was failed, focus score 10, compared with scores of its folder)"
     ]
 
 
@@ -152,7 +155,7 @@ def test_a_tile_that_was_taken_again_and_is_no_better_is_named_again(watch: Watc
 def test_tiles_of_an_earlier_process_are_not_named_again_but_count_as_peers(watch: Watch) -> None:
     watch.sharp()
     watch.add([result("run/bad.tif", 2.0)])
-    watch.alerts = Alerts(watch.ledger, watch.run.run_id, since=float(watch.time + 1))
+    watch.alerts = Alerts(watch.ledger, watch.run.run_id)
     assert names(watch.add([result("run/worse.tif", 1.9)])) == ["run/worse.tif"]
 
 
@@ -162,6 +165,127 @@ def test_memory_is_bounded(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> Non
         watch.add([result(f"{k}/bad{i}.tif", None) for i in range(3)])
         watch.sharp(2, folder=str(k))
     assert len(watch.alerts._said) == 5
+
+
+# --- How the run goes ---------------------------------------------------------------------------------------------
+
+
+def events(watch: Watch) -> list[tuple[str, bool]]:
+    """Kind of each event, the oldest first, and whether it lasts."""
+    return [(event.kind, event.ended_at is None) for event in reversed(watch.ledger.events(watch.run.run_id))]
+
+
+def test_a_drift_is_one_event_that_ends_with_the_refocus(watch: Watch) -> None:
+    watch.add(in_focus(16))
+    assert events(watch) == []
+    for k in range(10):
+        watch.add([of_blur(f"run/d{k}.tif", 0.15 * k)])
+    assert ("worsening", True) in events(watch)
+    (event,) = [each for each in watch.ledger.events(watch.run.run_id) if each.kind == "worsening"]
+    text = str(event.details["text"])
+    assert re.match(r"focus is getting worse: blur 1\.\d px \(\d nm\) in the last 5 tiles, usual here 0\.\d px", text)
+    watch.add(of_blur(f"run/e{k}.tif", 0.0) for k in range(8))
+    assert ("worsening", False) in events(watch)
+    watch.add(of_blur(f"run/f{k}.tif", 0.0) for k in range(20))
+    assert [kind for kind, _ in events(watch)].count("worsening") == 1
+
+
+def test_a_restart_in_the_middle_of_a_drift_begins_no_second_event(watch: Watch) -> None:
+    watch.add(in_focus(16))
+    watch.add(of_blur(f"run/d{k}.tif", 1.5) for k in range(6))
+    before = events(watch)
+    start_again(watch)
+    watch.add([of_blur("run/d6.tif", 1.5)])
+    assert events(watch) == before
+
+
+def test_many_bad_tiles_far_apart_are_an_event_but_no_worsening(watch: Watch) -> None:
+    watch.add(in_focus(16))
+    watch.add(of_blur(f"run/m{k:02}.tif", 2.0 if k % 4 == 0 else 0.0) for k in range(20))
+    assert events(watch) == [("many", True)]
+
+
+def test_a_long_run_is_followed_between_its_judgements(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("AT_ONCE", 20), ("NEAR", 10), ("GROWTH", 10.0)):
+        monkeypatch.setattr(alerts, name, value)
+    watch.add(in_focus(20))
+    for k in range(6):
+        watch.add([of_blur(f"run/d{k}.tif", 1.5)])
+    assert events(watch)[-1] == ("worsening", True)
+
+
+# --- Started again ------------------------------------------------------------------------------------------------
+
+
+def start_again(watch: Watch, ledger: Ledger | None = None) -> list[str]:
+    """What another process says first."""
+    watch.alerts = Alerts(ledger or watch.ledger, watch.run.run_id)
+    return [str(each) for each in watch.alerts.start()]
+
+
+def test_a_process_that_starts_again_tells_what_stands_and_nothing_new(watch: Watch) -> None:
+    watch.sharp()
+    (first,) = watch.add([result("run/bad.tif", 2.0)])
+    (failed,) = watch.add([result("run/t.tif", None)])
+    assert start_again(watch) == [f"still {first}", f"still {failed}"]
+    assert watch.alerts.settle() == []
+
+
+def test_what_was_scored_but_not_said_is_said_after_a_restart(watch: Watch) -> None:
+    watch.sharp()
+    said = watch.alerts
+    watch.alerts = type("Killed", (), {"add": staticmethod(lambda _: [])})()  # type: ignore[assignment]
+    watch.add([result("run/bad.tif", 2.0)])
+    watch.alerts = said
+    (told,) = start_again(watch)
+    assert told.startswith("out of focus: run/bad.tif")
+
+
+def test_a_verdict_of_an_earlier_process_is_corrected(watch: Watch) -> None:
+    watch.sharp(5)
+    watch.add(result(f"run/b{k}.tif", 5.0) for k in range(2))
+    start_again(watch)
+    told = [str(each) for each in watch.add(result(f"run/c{k}.tif", 5.0) for k in range(20))]
+    assert [each.partition(" (")[0] for each in told][:2] == [f"now in focus: run/b{k}.tif" for k in range(2)]
+    assert start_again(watch) == []
+
+
+def test_a_tile_taken_again_after_a_restart_gets_the_all_clear(watch: Watch) -> None:
+    watch.sharp()
+    watch.add([result("run/bad.tif", 2.0)])
+    start_again(watch)
+    (told,) = watch.add([result("run/bad.tif", 10.0, pixels="sharp")])
+    assert str(told).startswith("now in focus: run/bad.tif (was out of focus")
+    assert start_again(watch) == []
+
+
+def test_the_ledger_has_what_was_said_and_the_numbers_by_verdict(watch: Watch) -> None:
+    watch.add(in_focus(12))
+    watch.add([of_blur("run/bad.tif", 3.0), result("run/t.tif", None)])
+    failed, bad = sorted(watch.ledger.said(watch.run.run_id), key=lambda each: each.verdict)
+    assert (failed.verdict, failed.tile_sha256, failed.details["message"]) == ("failed", None, "it is damaged")
+    assert (bad.verdict, bad.details["name"], bad.details["was"]) == ("out_of_focus", "run/bad.tif", None)
+    assert bad.details["blur_px"] == pytest.approx(3.0, abs=0.2)
+    assert {"confidence", "worst_block", "reference", "remarks"} <= bad.details.keys()
+    numbers = watch.ledger.verdicts(watch.run.run_id)
+    assert numbers is not None
+    assert numbers[0]["counts"] == {"in_focus": 12, "out_of_focus": 1, "failed": 1}
+    assert (numbers[0]["results"], numbers[0]["max_blur_px"]) == (14, 1.1)
+
+
+def test_nothing_is_remembered_that_the_ledger_did_not_take(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.sharp()
+    say, refusals = watch.ledger.say, [LedgerFullError("make room")]
+
+    def full_at_first(*given: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        say(*given)
+
+    monkeypatch.setattr(watch.ledger, "say", full_at_first)
+    with pytest.raises(LedgerFullError):
+        watch.add([result("run/bad.tif", 2.0)])
+    assert names(watch.alerts.settle()) == ["run/bad.tif"]
 
 
 scores = st.sampled_from([None, 1.0, 2.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 10.5, 12.0, 20.0])
@@ -212,7 +336,10 @@ def in_focus(n: int) -> list[FocusResult]:
 def test_an_alert_says_how_blurred_a_tile_is(watch: Watch) -> None:
     assert watch.add(in_focus(12)) == []
     (told,) = watch.add([of_blur("run/bad.tif", 3.0)])
-    assert re.fullmatch(r"out of focus: run/bad.tif \(blur (2.9|3.0|3.1) px \(1[123] nm\), focus score 5\)", str(told))
+    size = r"blur (2.9|3.0|3.1) px \(1[123] nm\)"
+    usual = r"usual here 0\.\d px \([012] nm\)"
+    reference = r"compared with \d+ tiles of this run"
+    assert re.fullmatch(rf"out of focus: run/bad.tif \({size}, {usual}, focus score 5, {reference}\)", str(told))
 
 
 def test_an_alert_says_where(watch: Watch) -> None:
@@ -240,7 +367,7 @@ def test_a_blurred_start_is_told_when_sharp_tiles_come(watch: Watch) -> None:
 @pytest.mark.parametrize("max_blur_px", [0.7, 1.1, 1.6, 2.2])
 def test_watch_and_export_say_the_same_with_the_threshold_of_the_run(watch: Watch, max_blur_px: float) -> None:
     watch.ledger.set_rule(watch.run.run_id, {"max_blur_px": max_blur_px}, 1.0)
-    watch.alerts = Alerts(watch.ledger, watch.run.run_id, since=0.0)
+    watch.alerts = Alerts(watch.ledger, watch.run.run_id)
     told = watch.add(in_focus(20))
     told += watch.add(of_blur(f"run/b{k}.tif", 0.2 + 0.25 * k) for k in range(12))
     said = {each.path: each.verdict for each in told + watch.alerts.settle()}

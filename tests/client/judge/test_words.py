@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from mhfd.contract import FocusResult, Provenance
-from mhfd_client.judge.words import blur_in_words, region
+from mhfd.contract import Acquisition, Doubt, FocusResult, Provenance
+from mhfd_client.judge.words import DOUBTS, blur_in_full, blur_in_words, cause, part_in_words, part_px, region
 
 EVEN = ((2.0,) * 4,) * 4
 ABOUT = Provenance(mhfd="0", params_sha256="0", backend="numpy", device="cpu")
@@ -58,3 +58,75 @@ def test_a_half_is_named_and_the_middle() -> None:
 def test_of_an_astigmatic_tile_the_direction_is_said() -> None:
     lean = row(blur_px=0.7, verdict="astigmatic", blur_by_direction_px=(0.3, 1.4, 2.2, None))
     assert blur_in_words(lean).startswith("blur 2.2 px down the columns: astigmatism")
+
+
+# --- In detail --------------------------------------------------------------------------------------------------
+
+
+def test_a_half_has_the_blur_of_its_cells_and_a_quarter_too() -> None:
+    half = ((0.2, 0.2, 3.0, 3.0),) * 4
+    found = row(blur_px=0.4, blur_map_px=half, worst_block=(0, 2))
+    assert (part_in_words(found), part_px(found)) == ("right half", pytest.approx(3.0))
+    corner = row(blur_px=0.4, blur_map_px=one_at(0, 0, 4.0), worst_block=(0, 0))
+    assert part_in_words(corner) == "top left quarter"
+    assert part_px(corner) == pytest.approx(((16 + 2 * 0.04) / 3) ** 0.5)  # of its four cells one is unknown
+
+
+def test_a_part_that_is_no_half_is_named_by_its_place() -> None:
+    cells = [[0.1] * 4 for _ in range(4)]
+    cells[1] = cells[2] = [2.5, 0.1, 0.1, 2.5]
+    found = row(blur_px=0.4, blur_map_px=tuple(map(tuple, cells)), worst_block=(1, 0))
+    assert part_in_words(found) == "part in row 2, column 1 of the map"
+    assert part_in_words(row(blur_px=2.0, blur_map_px=EVEN, worst_block=(0, 0))) == ""
+
+
+@pytest.mark.parametrize(
+    ("by_direction", "said"),
+    [
+        ((2.0, 2.1, 1.9, 2.0), "blur 2.0 px in all directions"),
+        ((2.9, 2.0, 1.0, 2.0), "blur 2.0 px, most along the rows (2.9 px)"),
+    ],
+)
+def test_a_blur_is_in_all_directions_or_most_in_one(by_direction: tuple[float, ...], said: str) -> None:
+    assert blur_in_full(row(blur_px=2.0, verdict="out_of_focus", blur_by_direction_px=by_direction)) == said
+
+
+def lean(*by_direction: float, **keys: Any) -> FocusResult:
+    return row(blur_px=0.7, verdict="astigmatic", blur_by_direction_px=by_direction, **keys)
+
+
+ALONG_ROWS, DIAGONAL = (2.2, 1.4, 0.3, 1.4), (1.4, 2.2, 1.4, 0.3)
+SHARP = row(blur_px=0.1, verdict="in_focus")
+
+
+def test_the_sharp_direction_is_told_beside_the_blurred_one() -> None:
+    assert blur_in_full(lean(*ALONG_ROWS)).startswith("blur 2.2 px along the rows, 0.3 px down the columns: ")
+
+
+def test_along_the_axes_of_a_scan_it_cannot_be_told_from_one_tile() -> None:
+    assert cause(lean(*ALONG_ROWS)) == "astigmatism, or drift or vibration during the scan"
+
+
+def test_what_shakes_a_scan_does_not_act_across_its_axes() -> None:
+    scanned = lean(*DIAGONAL, acquisition=Acquisition(vendor="zeiss"))
+    assert cause(scanned) == cause(lean(*DIAGONAL, acquisition=Acquisition(dwell_us=0.5))) == "astigmatism"
+    assert "camera" in cause(lean(*DIAGONAL))
+
+
+def test_blur_in_some_rows_of_a_scan_is_no_astigmatism() -> None:
+    shaken = ((0.2,) * 4, (2.0,) * 4, (2.1,) * 4, (0.2,) * 4)
+    assert cause(lean(*ALONG_ROWS, blur_map_px=shaken)) == "drift or vibration during a part of the scan"
+    in_columns = tuple(zip(*shaken, strict=True))
+    assert "part of the scan" not in cause(lean(*ALONG_ROWS, blur_map_px=in_columns))
+
+
+def test_astigmatism_lasts_and_a_shock_does_not() -> None:
+    alike, other = lean(*ALONG_ROWS), lean(*DIAGONAL)
+    assert cause(alike, [alike] * 4 + [SHARP] * 4).startswith("astigmatism, or a steady vibration: 4 of the 8 tiles")
+    assert cause(other, [other] * 8).startswith("astigmatism: 8 of the 8")
+    assert cause(alike, [SHARP] * 8).startswith("drift or vibration during the scan rather than astigmatism")
+    assert cause(alike, [SHARP] * 3) == cause(alike)  # too few to tell
+
+
+def test_every_doubt_has_its_words() -> None:
+    assert set(DOUBTS) == set(get_args(Doubt))

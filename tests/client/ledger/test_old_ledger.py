@@ -71,7 +71,8 @@ def test_status_and_export_show_it(file: Path) -> None:
     assert len(export.stdout.splitlines()) == 15
 
 
-LATER = ("grey", "spectrum", *(key for key in JUDGED if key not in ("verdict", "confidence")))
+FIRST = ("verdict", "confidence", "defocus_um")
+LATER = ("grey", "spectrum", *(key for key in JUDGED if key not in (*FIRST, "doubts")))
 
 
 def test_rows_that_version_0_1_0_printed_are_read() -> None:
@@ -79,6 +80,6 @@ def test_rows_that_version_0_1_0_printed_are_read() -> None:
     for row in rows:
         read = FocusResult.from_dict(row).to_dict()
         assert read["provenance"].pop("measure") == 1
-        assert (read.pop("picture"), read.pop("remarks")) == (None, [])
+        assert (read.pop("picture"), read.pop("remarks"), read.pop("doubts")) == (None, [], [])
         assert {read.pop(key) for key in LATER} == {None}
         assert read == row

@@ -43,3 +43,43 @@ def test_user_who_never_signed_in_is_told_how(signin: Any, tmp_path: Path, monke
     monkeypatch.setenv("GLOBUS_COMPUTE_USER_DIR", str(tmp_path / "globus"))
     with pytest.raises(SignInNeededError, match="Client"):
         signin.sign_in(interactive=False)
+
+
+# --- The end of a sign-in -----------------------------------------------------------------------------------------
+
+
+def store(folder: Path, *, refresh_token: str | None, end: int) -> None:
+    """Put tokens into Globus's own store."""
+    from globus_compute_sdk.sdk.auth.token_storage import get_token_storage
+    from globus_sdk.token_storage import TokenStorageData
+
+    data = TokenStorageData("funcx_service", None, "all", "access", refresh_token, end, "Bearer")
+    storage = get_token_storage()
+    storage.store_token_data_by_resource_server({"funcx_service": data})
+    storage.close()
+
+
+@pytest.fixture
+def globus(signin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("GLOBUS_COMPUTE_CLIENT_ID", "GLOBUS_COMPUTE_CLIENT_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GLOBUS_COMPUTE_USER_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_tokens_without_a_refresh_token_end_when_they_say(signin: Any, globus: Path) -> None:
+    store(globus, refresh_token=None, end=1_900_000_000)
+    assert signin.signed_in_until() == 1.9e9
+
+
+def test_tokens_that_are_renewed_have_no_known_end(signin: Any, globus: Path) -> None:
+    assert signin.signed_in_until() is None  # nobody has signed in
+    store(globus, refresh_token="refresh", end=1_900_000_000)
+    assert signin.signed_in_until() is None
+
+
+def test_a_programs_own_identity_has_no_end(signin: Any, globus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(globus, refresh_token=None, end=1_900_000_000)
+    monkeypatch.setenv("GLOBUS_COMPUTE_CLIENT_ID", "4b116d3c-1703-4f8f-9f6f-39921e5864df")
+    monkeypatch.setenv("GLOBUS_COMPUTE_CLIENT_SECRET", "secret")
+    assert signin.signed_in_until() is None

@@ -21,6 +21,7 @@ from mhfd import find_features
 from mhfd.contract import FocusResult, Remark
 from mhfd.text import visible
 from mhfd_client.views import report
+from mhfd_client.views.picture import data_uri, stretched
 from mhfd_client.views.report import render_report, write_report
 from phantoms import as_uint8, texture
 
@@ -91,10 +92,10 @@ def page_of(path: str, other: str, title: str, kind: str, verdict: str) -> Page:
 def pictures() -> object:
     """Every name is that of a picture; the features are real."""
     with pytest.MonkeyPatch.context() as patch:
-        features, uri = find_features(PIXELS), report._png_uri(PIXELS)
+        features, uri = find_features(PIXELS), data_uri(stretched(PIXELS))
         patch.setattr(report, "read_tile", lambda *_: SimpleNamespace(pixels=PIXELS))
         patch.setattr(report, "find_features", lambda *_, **__: features)
-        patch.setattr(report, "_png_uri", lambda *_: uri)  # encoded once: that is most of the time
+        patch.setattr(report, "data_uri", lambda *_: uri)  # encoded once: that is most of the time
         yield
 
 

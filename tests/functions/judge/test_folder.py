@@ -109,7 +109,7 @@ def test_confidence_grows_with_the_distance_from_the_line() -> None:
 
 def test_judging_fills_in_the_verdict_only() -> None:
     judged = judge(sharp_run(), VerdictRule())
-    assert [replace(each, verdict=None, confidence=None, reference=None) for each in judged] == sharp_run()
+    assert [replace(each, verdict=None, confidence=None, reference=None, doubts=()) for each in judged] == sharp_run()
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -1,0 +1,134 @@
+"""`mhfd retakes`: the list for the microscope, and what people decide."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mhfd.text import counted
+from mhfd_client.cli.options import OUT_FILE, STDOUT, opened_ledger, out_file, say
+from mhfd_client.cli.tiles import Since, run_options
+
+if TYPE_CHECKING:
+    from mhfd_client.ledger import Choice, Decision, Ledger, Run
+
+FORMATS = ("table", "csv", "json")
+
+
+@click.command()
+@run_options
+@click.option("--retake", multiple=True, metavar="TILE", help="It is to be taken again.")
+@click.option("--accept", multiple=True, metavar="TILE", help="It is good enough.")
+@click.option("--ignore", multiple=True, metavar="TILE", help="It does not matter.")
+@click.option("--open", "undecided", multiple=True, metavar="TILE", help="Nobody has decided, after all.")
+@click.option("--by", "who", metavar="NAME", help="Who decides.  [default: your account's name]")
+@click.option("--note", metavar="TEXT", help="Why.")
+@click.option("--since", type=Since(), help="Only tiles whose result came since a time, or since 2h ago.")
+@click.option("--all", "show_all", is_flag=True, help="Also those accepted, ignored, or closed by a sharp retake.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="[default: table]")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--sbemimage", is_flag=True, help="Print SBEMimage's tile ids (grid.tile.slice), one a line.")
+@click.option("--out", type=OUT_FILE, help="File to write.  [default: standard output]")
+def retakes(
+    folder: Path | None,
+    where: str | None,
+    config_file: Path | None,
+    retake: tuple[str, ...],
+    accept: tuple[str, ...],
+    ignore: tuple[str, ...],
+    undecided: tuple[str, ...],
+    who: str | None,
+    note: str | None,
+    since: float | None,
+    show_all: bool,
+    form: Any,
+    as_json: bool,
+    sbemimage: bool,
+    out: Path | None,
+) -> None:
+    """List the tiles to take again of the run in folder DIR, by default of the run opened last, section by section.
+
+    Tiles that are out of focus, astigmatic or failed are open until somebody decides, or until they are taken again and
+    sharp. TILE is a name as this list and `mhfd status` print it; each option may be repeated. A decision is about the
+    pixels there are now: when the tile is taken again, it is open again unless it is sharp.
+
+    Exit code: 0; 2 a tile that the run does not have, and nothing was changed; 69 the ledger is out of reach, 75 the
+    file cannot be written, 78 there is no such run.
+    """
+    chosen = "json" if as_json else "sbemimage" if sbemimage else form
+    if sum((as_json, sbemimage, form is not None)) > 1:
+        raise click.UsageError("--format, --json and --sbemimage exclude each other: choose one")
+    given: dict[Choice, tuple[str, ...]] = {"retake": retake, "accept": accept, "ignore": ignore, "open": undecided}
+    deciding = any(given.values())
+    if not deciding and (who is not None or note is not None):
+        raise click.UsageError("--by and --note belong to a decision: name tiles with --retake, --accept, ...")
+    with opened_ledger(where, config_file, readonly=not deciding) as ledger:
+        run = ledger.find_run(None if folder is None else str(folder))
+        if deciding:
+            _decide(ledger, run, given, who or _account(), note)
+            if chosen is None and out is None:
+                return
+        _list(ledger, run, chosen or "table", out or STDOUT, since=since, show_all=show_all)
+
+
+def _list(ledger: Ledger, run: Run, form: Any, out: Path, *, since: float | None, show_all: bool) -> None:
+    from mhfd_client.judge.retakes import TO_DO, retake_list
+    from mhfd_client.judge.standing import standing
+    from mhfd_client.views.retakes import lines, write_retakes
+
+    now = time.time()
+    entries = [
+        each
+        for each in retake_list(ledger, run.run_id, standing(ledger, run.run_id, now))
+        if (show_all or each.status in TO_DO) and (since is None or each.came_at >= since)
+    ]
+    if out == STDOUT and form in ("table", "sbemimage"):
+        for line in lines(entries, form):
+            say(line)
+        return
+    with out_file(out) as file:
+        write_retakes(entries, run, now, form, file)
+    if out != STDOUT:
+        say(f"{counted(len(entries), 'tile')} in {out}", err=True)
+
+
+def _decide(ledger: Ledger, run: Run, given: dict[Choice, tuple[str, ...]], who: str | None, note: str | None) -> None:
+    """Store what was decided, all or nothing."""
+    from mhfd_client.ledger import Decision
+
+    made: dict[int, tuple[str, Decision]] = {}
+    now = time.time()
+    for choice, names in given.items():
+        for name in names:
+            tile_id, known_as = _tile(ledger, run, name)
+            if tile_id in made and made[tile_id][1].decision != choice:
+                raise click.UsageError(f"{known_as} is named twice: decide for one")
+            made[tile_id] = known_as, Decision(tile_id, choice, who, now, note)
+    with ledger.transaction():
+        for _, decision in made.values():
+            ledger.decide(run.run_id, decision)
+    for known_as, decision in made.values():
+        say(f"{decision.decision}: {known_as}", err=True)
+
+
+def _tile(ledger: Ledger, run: Run, name: str) -> tuple[int, str]:
+    from mhfd_client.judge.find import find_tile, nearest_tile
+
+    if (found := find_tile(ledger, name, run)) is not None:
+        return found[1].tile_id, found[1].name
+    near = nearest_tile(ledger, name, run)
+    hint = f"did you mean {near}?" if near else "`mhfd retakes` and `mhfd export` list them"
+    raise click.UsageError(f"{run.root} has no tile {name}; {hint} Nothing was changed")
+
+
+def _account() -> str | None:
+    """The name of this account; None where the system has none."""
+    import getpass
+
+    with suppress(KeyError, OSError, ImportError):  # which, depends on the system and on Python
+        return getpass.getuser()
+    return None

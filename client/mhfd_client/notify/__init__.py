@@ -1,0 +1,1 @@
+"""Messages to people: events of the ledger in words, sent by webhook, mail, desktop or apprise."""
