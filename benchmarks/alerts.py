@@ -43,6 +43,7 @@ class Outcome:
     reached : the first whose true blur is 1 px or more; None in good runs
     refocused : the first after the refocus
     began, ended : when "worsening" began and ended, by the last tile so far
+    began_px : true blur of the tile at which "worsening" first began
     many : how often "many" began
     """
 
@@ -55,6 +56,7 @@ class Outcome:
     began: tuple[int, ...]
     ended: tuple[int, ...]
     many: int
+    began_px: float | None
 
     @property
     def delay(self) -> int | None:
@@ -76,7 +78,7 @@ def replay(case: Case, scored: Sequence[Scored], refocused: int | None = None) -
     ended: list[int] = []
     many = 0
     worse = was_many = False
-    reached = back = None
+    reached = back = began_px = None
     place = 0
     for n in range(1, len(rows) + 1):
         judged = judge(rows[:n], sections=sections[:n])
@@ -87,13 +89,15 @@ def replay(case: Case, scored: Sequence[Scored], refocused: int | None = None) -
             reached = place if reached is None and blur_px >= REACHED_PX else reached
             back = place if back is None and refocused is not None and n > refocused else back
         if trend.worse != worse:
+            began_px = float(truth["blur_px"] or 0) if began_px is None else began_px
             (began if trend.worse else ended).append(place)
         many += share.many and not was_many
         worse, was_many = trend.worse, share.many
     good = case.kind not in ("drift", "refocus")
     return Outcome(
-        case.kind, case.psf, case.seed, place + 1, None if good else reached, back, tuple(began), tuple(ended), many
-    )
+        case.kind, case.psf, case.seed, place + 1, None if good else reached, back, tuple(began), tuple(ended), many,
+        began_px,
+    )  # fmt: skip
 
 
 def refocused_run(drift: Sequence[Scored], sharp: Sequence[Scored]) -> tuple[list[Scored], int]:
@@ -153,7 +157,7 @@ def report(found: Sequence[Outcome], name: str) -> None:
         late = [each.ended[0] - (each.refocused or 0) for each in here if each.refocused is not None and each.ended]
         rows.append((
             kind, len(here), sum(bool(each.began) for each in here), median(delays) if delays else "",
-            " ".join(map(str, delays)), sum(len(each.began) > 1 for each in here),
+            " ".join(map(str, delays)), *(f"{each:.2f}" for each in _ends(here)), sum(len(each.began) > 1 for each in here),
             median(late) if late else "",
         ))  # fmt: skip
     columns = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -109,7 +109,7 @@ def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, onc
     from mhfd_client.ledger import LedgerGoneError
     from mhfd_client.pipeline.assembly import open_watch
 
-    announce = _nothing if quiet else say
+    announce = announcer(quiet=quiet)
 
     def watch_one_ledger() -> Summary | None:
         """The run in numbers; None when the ledger is gone, and the profile asks for a new one."""
@@ -132,8 +132,9 @@ def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, onc
     return summary
 
 
-def _nothing(_: str) -> None:
-    """With --quiet: what is not printed is in the log and the ledger."""
+def announcer(*, quiet: bool) -> Callable[[str], None]:
+    """Prints alerts; with --quiet they are in the log, the ledger and the channels alone."""
+    return (lambda _: None) if quiet else say
 
 
 class _Stop:

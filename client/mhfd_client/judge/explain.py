@@ -141,6 +141,7 @@ class Explanation:
             **judged,
             "verdict": self.verdict,
             "defocus_um": result.defocus_um if result else None,
+            "defocus_interval_um": list(result.defocus_interval_um or ()) or None if result else None,
             "doubts": [{"code": each, "message": DOUBTS.get(each, each)} for each in doubts],
             "blur_in_words": blur_in_full(result, self.near) if result else "",
             "part": (part_in_words(result) if result else "") or None,

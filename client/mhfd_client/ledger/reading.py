@@ -56,7 +56,7 @@ class Reading(Core):
         last = self._ask("SELECT scored_at FROM result WHERE run_id = ? ORDER BY scored_at DESC LIMIT 1", run_id)
         heartbeat, heartbeat_at = self._noted(run_id, "heartbeat") or (None, None)
         recent, first_at = self._recent(run_id, now - window_s)
-        if first_at is not None and first_at < last[0][0]:  # results that came together say nothing of a rate
+        if last and first_at is not None and first_at < last[0][0]:  # results that came together tell no rate
             window_s = min(window_s, max(LEAST_WINDOW_S, now - first_at))
         return Summary(
             run_id=run_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from mhfd.extras import install_hint
 from mhfd.text import visible
 from mhfd_client.config import NotifyEntry
 from mhfd_client.notify.message import Message
@@ -22,9 +23,7 @@ class Services:
         try:
             import apprise
         except ImportError:
-            raise NotSentError(
-                f"{where}: apprise is not installed; install it with pip install 'mhfd[notify]'"
-            ) from None
+            raise NotSentError(f"{where}: apprise is not installed: {install_hint('notify')}") from None
         urls = address(self.name, self._entry.url, self._entry.url_variable)
         logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its messages may quote URLs, which are secrets
         service = apprise.Apprise()

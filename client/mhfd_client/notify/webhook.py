@@ -42,7 +42,7 @@ class Webhook:
             if not url.startswith(("https://", "http://")):
                 raise NotSentError(f"{where}: a webhook's URL begins with https:// or http://")
             request = urllib.request.Request(url, json_text(body).encode(), headers, method="POST")
-            with _OPENER.open(request, timeout=self._entry.timeout_s) as answer:
+            with _post(request, timeout=self._entry.timeout_s) as answer:
                 answer.read(1000)
         except urllib.error.HTTPError as error:
             error.close()
@@ -60,4 +60,4 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirect)
+_post = urllib.request.build_opener(_NoRedirect).open

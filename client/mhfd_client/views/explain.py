@@ -91,7 +91,11 @@ def _defocus(told: Explanation) -> str:
     result = told.result
     if result is None or result.defocus_um is None:
         return ""
-    return f"{result.defocus_um:.2g} um out of focus"
+    size = f"{result.defocus_um:.2g} um out of focus"
+    if result.defocus_interval_um is None:
+        return size
+    low, high = result.defocus_interval_um
+    return f"{size} (95 %: {low:.2g} to {high:.2g})"
 
 
 def _doubts(told: Explanation) -> str:

@@ -18,10 +18,11 @@ import pytest
 import tifffile
 from click.testing import CliRunner, Result
 
-from hostile import NAMES, row
+from hostile import NAMES
 from mhfd.text import is_unicode, visible
 from mhfd_client.cli import main, watch
 from mhfd_client.cli.options import say
+from mhfd_client.judge.alerts import Alert
 from mhfd_client.logs import start_logging, stop_logging, warnings_on_screen
 from mhfd_client.watch import Scanner
 from phantoms import as_uint8, texture
@@ -141,7 +142,9 @@ def test_a_line_is_one_line_and_only_shown(name: str, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("name", NAMES)
 def test_alerts_and_notices_of_a_watch_are_made_visible(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     watch._tell(name)
-    watch._print_alerts([row(name), row(name, message=name)])
+    for alert in (Alert(name, "out_of_focus", focus_score=2.0), Alert(name, "failed", message=name)):
+        watch.announcer(quiet=False)(str(alert))
+        watch.announcer(quiet=True)(str(alert))
     out, err = capsys.readouterr()
     assert not OBEYED.search(out + err)
     assert (out.count("\n"), err.count("\n")) == (2, 1)
