@@ -146,35 +146,37 @@ def write_crops(tiles: Path, folder: Path, seed: int) -> None:
         tifffile.imwrite(folder / f"{number:03}.tif", tile[y : y + SMALL_PX, x : x + SMALL_PX])
 
 
+DRIFT_COLUMNS = (
+    "kind", "runs", "with an alarm", "median delay, tiles", "all delays", "true blur at the alarm, px",
+    "with a second alarm", "median tiles from refocus to its end",
+)  # fmt: skip
+GOOD_COLUMNS = ("good runs", "runs", "tiles", "false alarms: worsening", "many")
+
+
 def report(found: Sequence[Outcome], name: str) -> None:
     print(f"{name}\n")
-    rows = []
+    print_table(DRIFT_COLUMNS, drift_rows(found))
+    print_table(GOOD_COLUMNS, good_rows([each for each in found if each.kind not in ("drift", "refocus")]))
+
+
+def drift_rows(found: Sequence[Outcome]) -> Iterator[tuple[object, ...]]:
     for kind in ("drift", "refocus"):
         here = [each for each in found if each.kind == kind]
-        if not here:
-            continue
         delays = sorted(each.delay for each in here if each.delay is not None)
-        late = [each.ended[0] - (each.refocused or 0) for each in here if each.refocused is not None and each.ended]
-        rows.append((
+        blurs = [each.began_px for each in here if each.began_px is not None]
+        late = [each.ended[0] - each.refocused for each in here if each.refocused is not None and each.ended]
+        yield (
             kind, len(here), sum(bool(each.began) for each in here), median(delays) if delays else "",
-            " ".join(map(str, delays)), *(f"{each:.2f}" for each in _ends(here)), sum(len(each.began) > 1 for each in here),
-            median(late) if late else "",
-        ))  # fmt: skip
-    columns = (
-        "kind", "runs", "with an alarm", "median delay, tiles", "all delays", "with a second alarm",
-        "median tiles from refocus to its end",
-    )  # fmt: skip
-    print_table(columns, rows)
-    good = []
-    for kind, psf in dict.fromkeys((each.kind, "small" if each.psf == "small" else "") for each in found):
-        here = [each for each in found if each.kind == kind and (each.psf == "small") == (psf == "small")]
-        if kind not in ("drift", "refocus"):
-            good.append((f"{kind} {psf}".strip(), len(here), *_totals(here)))
-    all_good = [each for each in found if each.kind not in ("drift", "refocus")]
-    print_table(
-        ("good runs", "runs", "tiles", "false alarms: worsening", "many"),
-        [*good, ("all", len(all_good), *_totals(all_good))],
-    )
+            " ".join(map(str, delays)), f"{min(blurs):.2f} to {max(blurs):.2f}" if blurs else "",
+            sum(len(each.began) > 1 for each in here), median(late) if late else "",
+        )  # fmt: skip
+
+
+def good_rows(found: Sequence[Outcome]) -> Iterator[tuple[object, ...]]:
+    for kind, is_small in dict.fromkeys((each.kind, each.psf == "small") for each in found):
+        here = [each for each in found if each.kind == kind and (each.psf == "small") == is_small]
+        yield f"{kind}{', small tiles' if is_small else ''}", len(here), *_totals(here)
+    yield "all", len(found), *_totals(found)
 
 
 def _totals(found: Sequence[Outcome]) -> tuple[int, int, int]:
@@ -185,12 +187,14 @@ def write(found: Iterable[Outcome], out: Path) -> None:
     """One line a run."""
     with out.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("kind", "psf", "seed", "tiles", "reached", "refocused", "began", "ended", "many", "delay"))
+        writer.writerow(
+            ("kind", "psf", "seed", "tiles", "reached", "refocused", "began", "ended", "many", "delay", "began_px")
+        )
         for each in found:
             began, ended = (" ".join(map(str, places)) for places in (each.began, each.ended))
             writer.writerow((
                 each.kind, each.psf, each.seed, each.tiles, each.reached, each.refocused, began, ended, each.many,
-                each.delay,
+                each.delay, each.began_px,
             ))  # fmt: skip
 
 
