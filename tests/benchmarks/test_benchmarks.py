@@ -155,10 +155,16 @@ def test_peak_memory_keeps_to_the_limit_and_the_count(tmp_path: Path) -> None:
 # --- Verdicts -----------------------------------------------------------------------------------------------------
 
 
-def test_verdicts_are_counted_and_every_one_is_written(em_tile: EmTile, tmp_path: Path) -> None:
-    degrade = em_tile("sbfsem-hela").parents[1] / "eval" / "degrade.py"
-    if not degrade.exists():
+@pytest.fixture
+def degrade(em_tile: EmTile) -> Path:
+    """The program that spoils tiles; it lies beside the real ones."""
+    path = em_tile("sbfsem-hela").parents[1] / "eval" / "degrade.py"
+    if not path.exists():
         pytest.skip("no degrade.py")
+    return path
+
+
+def test_verdicts_are_counted_and_every_one_is_written(em_tile: EmTile, degrade: Path, tmp_path: Path) -> None:
     out = tmp_path / "verdicts.csv"
     done = run(
         "verdicts.py", "--tiles", em_tile("sbfsem-hela"), "--degrade", degrade, "--seeds", "11", "--kinds", "all",
@@ -171,10 +177,9 @@ def test_verdicts_are_counted_and_every_one_is_written(em_tile: EmTile, tmp_path
     assert (len(rows), {row["truth"] for row in rows}) == (36, {"bad"})
 
 
-def test_calibrations_hold_their_truth_and_every_series_is_written(em_tile: EmTile, tmp_path: Path) -> None:
-    degrade = em_tile("sbfsem-hela").parents[1] / "eval" / "degrade.py"
-    if not degrade.exists():
-        pytest.skip("no degrade.py")
+def test_calibrations_hold_their_truth_and_every_series_is_written(
+    em_tile: EmTile, degrade: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "calibration.csv"
     done = run(
         "calibration.py", "--tiles", em_tile("sbfsem-hela"), "--degrade", degrade, "--seeds", "11", "--doses", "1000",
@@ -189,10 +194,7 @@ def test_calibrations_hold_their_truth_and_every_series_is_written(em_tile: EmTi
     assert all(abs(float(row["best"]) - float(row["true_best"])) < 0.5 for row in told)
 
 
-def test_alerts_are_replayed_and_every_run_is_written(em_tile: EmTile, tmp_path: Path) -> None:
-    degrade = em_tile("sbfsem-hela").parents[1] / "eval" / "degrade.py"
-    if not degrade.exists():
-        pytest.skip("no degrade.py")
+def test_alerts_are_replayed_and_every_run_is_written(em_tile: EmTile, degrade: Path, tmp_path: Path) -> None:
     out, tiles = tmp_path / "alerts.csv", tmp_path / "tiles"
     tiles.mkdir()
     for path in em_tile("sbfsem-hela").glob("*.tif"):
@@ -209,10 +211,7 @@ def test_alerts_are_replayed_and_every_run_is_written(em_tile: EmTile, tmp_path:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_what_is_taken_again_sharp_leaves_the_list(em_tile: EmTile, tmp_path: Path) -> None:
-    degrade = em_tile("sbfsem-hela").parents[1] / "eval" / "degrade.py"
-    if not degrade.exists():
-        pytest.skip("no degrade.py")
+def test_what_is_taken_again_sharp_leaves_the_list(em_tile: EmTile, degrade: Path, tmp_path: Path) -> None:
     done = run(
         "retakes.py", "--tiles", em_tile("sbfsem-hela"), "--degrade", degrade, "--seeds", "11", "--kinds", "std",
         "--cost", 40, "--out", tmp_path / "retakes.csv",

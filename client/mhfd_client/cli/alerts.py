@@ -58,14 +58,13 @@ def alerts(
 def _list(ledger: Ledger, run: Run, *, limit: int | None, as_json: bool) -> None:
     from mhfd_client.views import terminal
 
-    last = ledger.events(run.run_id, limit=limit)
-    known = {event.event_id for event in last}
     lasting = ledger.events(run.run_id, open_only=True)
-    events = [*lasting, *(event for event in last if event.ended_at is not None)]
+    over = [event for event in ledger.events(run.run_id, limit=limit) if event.ended_at is not None]
+    events = [*lasting, *over]
     messages: dict[int, list[Delivery]] = {event.event_id: [] for event in events}
     for each in ledger.deliveries(run.run_id):
-        if each.event_id in known or each.event_id in messages:
-            messages.setdefault(each.event_id, []).append(each)
+        if each.event_id in messages:
+            messages[each.event_id].append(each)
     if as_json:
         found = [_as_json(event, messages[event.event_id]) for event in events]
         terminal.print_plain({"schema": 1, "run": {"run_id": run.run_id, "folder": run.root}, "events": found})
@@ -102,20 +101,25 @@ def _fate(message: Delivery) -> str:
 
 
 def _as_json(event: Event, messages: list[Delivery]) -> Json:
+    from mhfd_client.notify.words import as_json
     from mhfd_client.views.status import utc
 
     return {
-        "event_id": event.event_id, "kind": event.kind, "subject": event.subject, "began_at": utc(event.began_at),
-        "ended_at": utc(event.ended_at), "acknowledged_at": utc(event.acknowledged_at),
-        "acknowledged_by": event.acknowledged_by, "details": event.details,
+        **as_json(event),
+        "began_at": utc(event.began_at),
+        "ended_at": utc(event.ended_at),
+        "acknowledged_at": utc(event.acknowledged_at),
         "messages": [
             {
-                "about": each.about, "channel": each.channel, "attempts": each.attempts,
-                "sent_at": utc(each.sent_at), "error": each.error,
+                "about": each.about,
+                "channel": each.channel,
+                "attempts": each.attempts,
+                "sent_at": utc(each.sent_at),
+                "error": each.error,
             }
             for each in messages
         ],
-    }  # fmt: skip
+    }
 
 
 def _test(config_file: Path | None, *, as_json: bool) -> None:

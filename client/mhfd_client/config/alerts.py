@@ -92,7 +92,7 @@ class NotifyEntry(Frozen):
 
     Attributes
     ----------
-    kind : "webhook" posts JSON, "email" sends mail, "desktop" shows a notification on this machine (Linux), "apprise" serves what its URL names
+    kind : "webhook" (JSON), "email", "desktop" (a notification on this machine; Linux), "apprise" (what its URL names)
     url : of a webhook; or an apprise URL without secrets
     url_variable : instead, the environment variable that holds the URL, or several apprise URLs
     secret_variable : the environment variable that holds the webhook's secret, or the password of `user`
@@ -102,7 +102,7 @@ class NotifyEntry(Frozen):
     user : for the mail server
     sender, to : mail addresses
     timeout_s : for one attempt; a message that fails is tried again
-    """  # noqa: E501
+    """
 
     kind: Literal["webhook", "email", "desktop", "apprise"]
     url: str | None = Field(default=None, examples=["https://example.org/hook"])

@@ -22,7 +22,7 @@ from mhfd_client.config import AlertSettings
 from mhfd_client.judge.events import Entry, EventBook
 from mhfd_client.judge.run import SCORED, Tile, judge_run, judged_keys, standard_of, tile_of
 from mhfd_client.judge.standing import renew_word
-from mhfd_client.judge.words import TO_LOOK_AT, blur_in_words
+from mhfd_client.judge.words import TO_LOOK_AT, blur_in_words, size_in_words
 from mhfd_client.ledger import Json, Ledger, Said, TileRow
 from mhfd_client.naming.position import Position
 
@@ -316,10 +316,7 @@ class Alerts:
         return _Found(alert, tile.tile_id, tile.tile_sha256, details)
 
     def _usual(self, pixel_size_nm: float | None) -> str:
-        usual_px = self._usual_px
-        if usual_px is None:
-            return ""
-        return f"{usual_px:.1f} px" + (f" ({usual_px * pixel_size_nm:.0f} nm)" if pixel_size_nm is not None else "")
+        return "" if self._usual_px is None else size_in_words(self._usual_px, pixel_size_nm)
 
     # --- How the run goes -------------------------------------------------------------------------------------------
 
@@ -358,10 +355,10 @@ class Alerts:
         last = [tile.result.blur_px or 0.0 for tile in tiles[-LAST:]]
         if not last:
             return "no tile has been judged"
-        blur_px, size = median(last), tiles[-1].result.pixel_size_nm
-        told = f"blur {blur_px:.1f} px" + (f" ({blur_px * size:.0f} nm)" if size is not None else "")
+        size = tiles[-1].result.pixel_size_nm
+        told = f"blur {size_in_words(median(last), size)} in the last {len(last)} tiles"
         usual = self._usual(size)
-        return f"{told} in the last {len(last)} tiles{f', usual here {usual}' if usual else ''}"
+        return f"{told}, usual here {usual}" if usual else told
 
 
 def _usual_px(tiles: Iterable[Tile]) -> float | None:

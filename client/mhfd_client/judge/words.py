@@ -44,18 +44,33 @@ def blur_in_words(row: FocusResult) -> str:
 
     Of a tile that is blurred in a part that, of an astigmatic one that in its worst direction.
     """
+    blur_px = told_px(row)
+    if blur_px is None:
+        return ""
+    size = _size(row, blur_px)
+    if where := region(row):
+        return f"{size} at the {where}"
+    if row.verdict == "astigmatic" and row.blur_by_direction_px:
+        return f"{size} {DIRECTIONS[worst_direction(row)]}: {cause(row)}"
+    return size
+
+
+def told_px(row: FocusResult) -> float | None:
+    """The blur that `blur_in_words` tells, by which tiles are put in order; None where it is not known."""
+    if row.blur_px is None:
+        return None
+    if region(row):
+        return worst_px(row)
+    if row.verdict == "astigmatic" and row.blur_by_direction_px:
+        return row.blur_by_direction_px[worst_direction(row)] or 0.0
+    return row.blur_px
+
+
+def blur_in_numbers(row: FocusResult) -> str:
+    """For tables: "2.9"; "0.2 (2.1)" of a tile, and of its most blurred part where that stands out; "" if not known."""
     if row.blur_px is None:
         return ""
-    blur_px, direction, where = row.blur_px, "", region(row)
-    if where:
-        blur_px = worst_px(row)
-    elif row.verdict == "astigmatic" and row.blur_by_direction_px:
-        worst = worst_direction(row)
-        blur_px, direction = row.blur_by_direction_px[worst] or 0.0, f"{DIRECTIONS[worst]}: {cause(row)}"
-    size = _size(row, blur_px)
-    if direction:
-        return f"{size} {direction}"
-    return f"{size} at the {where}" if where else size
+    return f"{row.blur_px:.1f} ({worst_px(row):.1f})" if region(row) else f"{row.blur_px:.1f}"
 
 
 def blur_in_full(row: FocusResult, near: Sequence[FocusResult] = ()) -> str:
@@ -129,9 +144,13 @@ def _in_some_rows(row: FocusResult) -> bool:
     return max(means) > 3 * min(means) + 0.5
 
 
+def size_in_words(px: float, pixel_size_nm: float | None) -> str:
+    """A length in pixels, and in nm where the size of a pixel is known: "2.9 px (13 nm)"."""
+    return f"{px:.1f} px" + ("" if pixel_size_nm is None else f" ({px * pixel_size_nm:.0f} nm)")
+
+
 def _size(row: FocusResult, blur_px: float) -> str:
-    size = f"blur {blur_px:.1f} px"
-    return size if row.pixel_size_nm is None else f"{size} ({blur_px * row.pixel_size_nm:.0f} nm)"
+    return f"blur {size_in_words(blur_px, row.pixel_size_nm)}"
 
 
 def worst_px(row: FocusResult) -> float:

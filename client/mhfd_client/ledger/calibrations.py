@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from mhfd_client.ledger.core import Core, dumps
-from mhfd_client.ledger.model import Json, LedgerError
+from mhfd_client.ledger.model import Json
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,4 @@ class Calibrations(Core):
         LedgerError
             There is none.
         """
-        with self.transaction():
-            known = [each for each in self.calibrations(instrument) if setting in (None, each.setting)]
-            if not known:
-                names = ", ".join(dict.fromkeys(each.instrument for each in self.calibrations())) or "none yet"
-                raise LedgerError(f"{self.name} keeps no such calibration of '{instrument}'; it has those of: {names}")
-            for each in known:
-                self._do("DELETE FROM calibration WHERE instrument = ? AND setting = ?", each.instrument, each.setting)
-        return len(known)
+        return self._forget_kept("calibration", instrument, setting)

@@ -10,7 +10,7 @@ from typing import Any
 
 from mhfd.contract import storable
 from mhfd_client.ledger.database import Database, Lease, Record
-from mhfd_client.ledger.model import Json, TileRow
+from mhfd_client.ledger.model import Json, LedgerError, TileRow
 from mhfd_client.naming.position import Position
 
 POSITION = ("section", "grid", "grid_row", "grid_col", "grid_tile")
@@ -80,6 +80,27 @@ class Core:
 
     def _tiles(self, condition: str, *values: Any) -> list[TileRow]:
         return [tile_row(record) for record in self._ask(f"{TILE_ROWS} WHERE {condition}", *values)]
+
+    def _forget_kept(self, table: str, instrument: str, setting: str | None) -> int:
+        """Remove what a table keeps of an instrument, or of one setting of it; how many rows those were.
+
+        Parameters
+        ----------
+        table : with the columns instrument and setting; its name is the word for what it keeps
+
+        Raises
+        ------
+        LedgerError
+            There is none.
+        """
+        which, values = ("", ()) if setting is None else (" AND setting = ?", (setting,))
+        with self.transaction():
+            gone = self._ask(f"DELETE FROM {table} WHERE instrument = ?{which} RETURNING setting", instrument, *values)
+            if not gone:
+                known = self._ask(f"SELECT DISTINCT instrument FROM {table} ORDER BY instrument")
+                names = ", ".join(name for (name,) in known) or "none yet"
+                raise LedgerError(f"{self.name} keeps no such {table} of '{instrument}'; it has those of: {names}")
+        return len(gone)
 
     def _note(self, run_id: int, kind: str, note: Json | None, now: float) -> None:
         if note is None:

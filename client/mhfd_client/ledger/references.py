@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from mhfd_client.ledger.core import Core, dumps
-from mhfd_client.ledger.model import Json, LedgerError
+from mhfd_client.ledger.model import Json
 
 _KEPT = "SELECT instrument, setting, tiles, kept_at, run_id, json FROM reference"
 
@@ -71,11 +71,4 @@ class References(Core):
         LedgerError
             There is none.
         """
-        with self.transaction():
-            known = [each for each in self.references(instrument) if setting in (None, each.setting)]
-            if not known:
-                names = ", ".join(dict.fromkeys(each.instrument for each in self.references())) or "none yet"
-                raise LedgerError(f"{self.name} keeps no such reference of '{instrument}'; it has those of: {names}")
-            for each in known:
-                self._do("DELETE FROM reference WHERE instrument = ? AND setting = ?", each.instrument, each.setting)
-        return len(known)
+        return self._forget_kept("reference", instrument, setting)

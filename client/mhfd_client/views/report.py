@@ -24,7 +24,7 @@ from mhfd.contract import FocusParams, FocusResult, TileError, Verdict, split_pa
 from mhfd.images import read_tile
 from mhfd.text import visible
 from mhfd_client.files.whole import write_whole
-from mhfd_client.judge.words import blur_in_words, region
+from mhfd_client.judge.words import blur_in_numbers, blur_in_words, region, told_px
 from mhfd_client.views.picture import CROP_PX, corner, cut, data_uri, sample, stretched
 
 THUMBNAIL_PX = 220
@@ -119,7 +119,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"number": _number, "kind": _kind, "blur": blur_in_words}
+    environment.filters |= {"number": _number, "kind": _kind, "blur": blur_in_words, "blur_numbers": blur_in_numbers}
     return environment
 
 
@@ -135,7 +135,7 @@ def confusion(results: Sequence[FocusResult], truth: Mapping[str, str]) -> dict[
 def _worst_first(results: Sequence[FocusResult]) -> list[FocusResult]:
     """By blur; tiles of which only the score is known come after."""
     alarms = (row for row in results if row.verdict in ALARMS)
-    return sorted(alarms, key=lambda row: (-(row.blur_px or 0.0), row.focus_score or 0.0))
+    return sorted(alarms, key=lambda row: (-(told_px(row) or 0.0), row.focus_score or 0.0))
 
 
 def _compared(

@@ -22,7 +22,7 @@ from rich.text import Text
 from mhfd.contract import FocusResult, Verdict, split_page
 from mhfd.text import cell, counted, json_text, visible
 from mhfd_client.files.whole import as_text
-from mhfd_client.judge.words import region, worst_px
+from mhfd_client.judge.words import blur_in_numbers
 
 if TYPE_CHECKING:
     from mhfd_client.doctor import Check
@@ -188,15 +188,10 @@ def _table(rows: Sequence[FocusResult], folder: str, *, narrow: bool) -> Table:
         table.add_row(
             Text(visible(row.path[len(folder) :])),
             verdict,
-            _blur(row),
+            blur_in_numbers(row),
             *(_number(getattr(row, name), spec) for _, name, spec in columns),
         )
     return table
-
-
-def _blur(row: FocusResult) -> str:
-    """Of the tile, and in brackets of its most blurred part where that stands out."""
-    return _number(row.blur_px, ".1f") + (f" ({worst_px(row):.1f})" if region(row) else "")
 
 
 def summary(results: Sequence[FocusResult]) -> str:

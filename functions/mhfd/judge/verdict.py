@@ -28,12 +28,12 @@ from mhfd.text import counted
 FLAGGED_SLOPE, SHARP_SLOPE = 4.0, 4.0
 """Confidence by ln(D / limit), chosen on runs of known focus (docs/accuracy.md)."""
 
-SHARP_BEND, TRUST = (-1.2, -0.6, 0.5, 1.0), (0.65, 1.0, 1.0, 0.65)
-"""px^2 (`own_blur`), and the confidence that a reference is sharp, in between by a line. Tissue in focus was between
--0.5 and 0.6, blurred by 1.5 px at 2; by a wide disc, whose spectrum rises beyond its first zero, at -3 and less."""
-
 DOUBTED, FEW_SURE, LOSSY_SURE = 0.65, 0.85, 0.69
 """Most confidence where the reference may be blurred, in focus by few tiles, of tiles compressed with loss."""
+
+SHARP_BEND, TRUST = (-1.2, -0.6, 0.5, 1.0), (DOUBTED, 1.0, 1.0, DOUBTED)
+"""px^2 (`own_blur`), and the confidence that a reference is sharp, in between by a line. Tissue in focus was between
+-0.5 and 0.6, blurred by 1.5 px at 2; by a wide disc, whose spectrum rises beyond its first zero, at -3 and less."""
 
 SUSPECT_MOST = 3.5
 """px^2. Below, a tile of what may be a new tissue is not called blurred."""

@@ -7,7 +7,17 @@ from typing import Any, get_args
 import pytest
 
 from mhfd.contract import Acquisition, Doubt, FocusResult, Provenance
-from mhfd_client.judge.words import DOUBTS, blur_in_full, blur_in_words, cause, part_in_words, part_px, region
+from mhfd_client.judge.words import (
+    DOUBTS,
+    blur_in_full,
+    blur_in_numbers,
+    blur_in_words,
+    cause,
+    part_in_words,
+    part_px,
+    region,
+    told_px,
+)
 
 EVEN = ((2.0,) * 4,) * 4
 ABOUT = Provenance(mhfd="0", params_sha256="0", backend="numpy", device="cpu")
@@ -32,6 +42,15 @@ def test_without_blur_there_is_nothing_to_say() -> None:
 def test_blur_is_said_in_pixels_and_where_known_in_nanometres() -> None:
     assert blur_in_words(row(blur_px=2.94)) == "blur 2.9 px"
     assert blur_in_words(row(blur_px=2.94, blur_nm=13.2, pixel_size_nm=4.5)) == "blur 2.9 px (13 nm)"
+
+
+def test_the_number_that_is_told_is_that_of_what_was_flagged() -> None:
+    """Over the whole tile a sharp half hides a blurred one, and a sharp direction the other."""
+    half = row(blur_px=0.4, blur_map_px=one_at(2, 1, 4.1), worst_block=(2, 1), verdict="out_of_focus")
+    one_way = row(blur_px=0.5, blur_by_direction_px=(2.3, 1.2, 0.1, 1.1), verdict="astigmatic")
+    whole = row(blur_px=2.1, blur_map_px=EVEN, worst_block=(0, 0), verdict="out_of_focus")
+    assert [told_px(each) for each in (half, one_way, whole, row())] == [4.1, 2.3, 2.1, None]
+    assert [blur_in_numbers(each) for each in (half, one_way, whole, row())] == ["0.4 (4.1)", "0.5", "2.1", ""]
 
 
 def test_a_tile_that_is_blurred_alike_has_no_region() -> None:

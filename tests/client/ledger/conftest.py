@@ -80,6 +80,14 @@ def ledger(where: str) -> Iterator[Ledger]:
 
 
 @pytest.fixture
+def no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str) -> None:
+    """Commands find an empty configuration, and this ledger."""
+    (tmp_path / "config.toml").write_text("")
+    monkeypatch.setenv("MHFD_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("MHFD_LEDGER", where)
+
+
+@pytest.fixture
 def run(ledger: Ledger, tmp_path: Path) -> Run:
     return ledger.open_run(str(tmp_path), FocusParams(), layout="auto", endpoint="local", now=0.0)
 

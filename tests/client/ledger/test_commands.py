@@ -23,15 +23,10 @@ from mhfd_client.cli import main
 from mhfd_client.ledger import Ledger, Missing, Run, open_ledger
 from mhfd_client.naming.position import Position
 
+pytestmark = pytest.mark.usefixtures("no_configuration")
+
 Walk = Callable[..., int]
 Make = Callable[..., FocusResult]
-
-
-@pytest.fixture(autouse=True)
-def no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str) -> None:
-    (tmp_path / "config.toml").write_text("")
-    monkeypatch.setenv("MHFD_CONFIG", str(tmp_path / "config.toml"))
-    monkeypatch.setenv("MHFD_LEDGER", where)
 
 
 @pytest.fixture

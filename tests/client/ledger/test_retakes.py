@@ -23,17 +23,12 @@ from mhfd_client.ledger import Ledger, Run, Said, SeenFile
 from mhfd_client.naming.position import Position
 from spectra import ABOUT, row, spectrum
 
+pytestmark = pytest.mark.usefixtures("no_configuration")
+
 DOCS = Path(__file__).parents[3] / "docs"
 Take = Callable[..., int]
 GOOD = 12
 """Tiles of section 1 that are sharp: enough to compare the others with."""
-
-
-@pytest.fixture(autouse=True)
-def no_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str) -> None:
-    (tmp_path / "config.toml").write_text("")
-    monkeypatch.setenv("MHFD_CONFIG", str(tmp_path / "config.toml"))
-    monkeypatch.setenv("MHFD_LEDGER", where)
 
 
 @pytest.fixture
