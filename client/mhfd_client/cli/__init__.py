@@ -24,6 +24,7 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "init": ("setup", "Ask five questions and write a configuration."),
     "watch": ("watch", "Score a microscope's folder as it fills."),
     "status": ("tiles", "Show the state of a run: scored, waiting, stalled, missing."),
+    "dashboard": ("dashboard", "Show a run live in the browser."),
     "export": ("tiles", "Write the results as a table."),
     "reference": ("reference", "List, keep or forget the sharp tiles that runs are compared with."),
     "retry": ("tiles", "Take up failed or stalled tiles again."),
