@@ -140,7 +140,8 @@ class Following(Core):
         """The timings of the results that came after one, the oldest first."""
         found = self._ask(
             "SELECT r.tile_id, r.scored_at, t.mtime_ns, r.json FROM result AS r "
-            "JOIN tile AS t ON t.tile_id = r.tile_id WHERE r.run_id = ? AND (r.scored_at, r.tile_id) > (?, ?) ORDER BY r.scored_at, r.tile_id LIMIT ?",
+            "JOIN tile AS t ON t.tile_id = r.tile_id WHERE r.run_id = ? AND (r.scored_at, r.tile_id) > (?, ?) "
+            "ORDER BY r.scored_at, r.tile_id LIMIT ?",
             run_id, *last, limit,
         )  # fmt: skip
         return [_timing(*record) for record in found]

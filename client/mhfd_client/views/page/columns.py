@@ -265,7 +265,7 @@ class Columns:
         with self._lock:
             now = slice(0, self._size)
             compared = np.isin(self._verdict[now], [VERDICTS.index(each) for each in COMPARED])
-            return int(np.count_nonzero(compared & (self._flag[now] > np.float32(max_blur_px))))
+            return int(np.count_nonzero(compared & (self._flag[now].astype(np.float64) > max_blur_px)))
 
     def of_verdicts(self, verdicts: Sequence[str]) -> list[int]:
         """The numbers of the tiles with one of these verdicts."""

@@ -13,7 +13,7 @@ from mhfd.contract import FocusResult
 from mhfd.judge import VerdictRule
 from mhfd_client.judge.run import standard_of
 from mhfd_client.ledger import NO_TIME, Brief, Decision, Json, Ledger, LedgerError, Marks, Run, Summary
-from mhfd_client.views.page.columns import FLAGGED, MISSING_FROM, NOWHERE, VERDICTS, Columns, Places, Row
+from mhfd_client.views.page.columns import COMPARED, FLAGGED, MISSING_FROM, NOWHERE, VERDICTS, Columns, Places, Row
 from mhfd_client.views.page.facts import alarm, health, label, limit
 from mhfd_client.views.page.feed import Event, Feed
 from mhfd_client.views.page.judging import Judge, Whole
@@ -214,7 +214,7 @@ class Follower:
         return replace(
             row,
             blur_px=details.get("blur_px"),
-            flag_px=details.get("flag_px"),
+            flag_px=details.get("flag_px") if verdict in COMPARED else None,
             remarks=len(details.get("remarks") or ()),
         )
 
@@ -229,7 +229,7 @@ class Follower:
         return replace(
             self._row(brief, result.verdict or "cannot_tell"),
             blur_px=result.blur_px,
-            flag_px=result.flag_px,
+            flag_px=result.flag_px if result.verdict in COMPARED else None,
             remarks=len(result.remarks),
         )
 
