@@ -144,13 +144,15 @@ class Pictures:
             Too many wait.
         """
         with self._lock:
-            future = self._under_way.get(key)
+            future, is_new = self._under_way.get(key), False
             if future is None:
                 if self.waiting >= WAITING + AT_ONCE:
                     raise BusyError(f"{self.waiting} pictures are waited for already; ask again in a moment")
                 self.waiting += 1
-                future = self._under_way[key] = self._pool.submit(make)
-                future.add_done_callback(lambda _: self._over(key))
+                future, is_new = self._pool.submit(make), True
+                self._under_way[key] = future
+        if is_new:  # without the lock: of one that is done already the callback is called here and now
+            future.add_done_callback(lambda _: self._over(key))
         return await asyncio.shield(asyncio.wrap_future(future))
 
     def _over(self, key: object) -> None:
