@@ -67,7 +67,7 @@ export class Decisions {
           this.waiting.shift();
           this.set(one.n, done.what, done.by, done.at ?? Date.now() / 1000, true);
         } catch (error) {
-          if (error.status === undefined) return;               // the line is lost: wait for it
+          if (error.status === undefined) { setTimeout(() => this.send(), 3000); return; } // the line is lost
           this.waiting.shift();
           this.refused(one, error);
         }

@@ -36,6 +36,12 @@ export function framed(work) {
   };
 }
 
+/** Calls `work` once within 60 ms, however often it is asked for before; also while the page is not looked at. */
+export function soon(work) {
+  let asked = 0;
+  return () => { asked ||= setTimeout(() => { asked = 0; work(); }, 60); };
+}
+
 /** Calls `work` when nobody has asked for `wait` milliseconds. */
 export function settled(work, wait) {
   let timer = 0;

@@ -3,7 +3,7 @@
 import { readColumns } from './columns.js';
 import { EventReader } from './sse.js';
 
-const QUIET_MS = 15000, LONGEST_S = 30;
+const QUIET_MS = 15000, FETCH_MS = 120000, LONGEST_S = 30;
 
 export class Live extends EventTarget {
   /** Feeds `store`; `takers` take the events by name. Tells `line` when the connection changes. */
@@ -29,8 +29,10 @@ export class Live extends EventTarget {
   async run() {
     for (;;) {
       try {
+        this.trouble = null;
         if (await this.once()) continue;
       } catch (error) {
+        if (this.again) continue;
         this.trouble = error;
       }
       this.retryAt = Date.now() + 1000 * this.wait;
@@ -51,10 +53,12 @@ export class Live extends EventTarget {
   async once() {
     const stop = new AbortController();
     let quiet = 0;
-    const heard = () => { clearTimeout(quiet); quiet = setTimeout(() => stop.abort(), QUIET_MS); };
-    heard();
+    const heard = (wait = QUIET_MS) => { clearTimeout(quiet); quiet = setTimeout(() => stop.abort(), wait); };
+    Object.assign(this, { stop, again: false });
+    heard(FETCH_MS);
     try {
       if (!this.fresh) await this.fetchAll(stop.signal);
+      heard();
       const answer = await ask(`api/events?after=${this.store.seq}`, { signal: stop.signal });
       const stream = answer.body.pipeThrough(new TextDecoderStream()).getReader(), reader = new EventReader();
       for (;;) {
@@ -71,14 +75,16 @@ export class Live extends EventTarget {
   }
 
   async fetchAll(signal) {
-    const answer = await ask('api/tiles.bin', { signal });
+    const early = await window.earlyTiles;                      // asked for by early.js
+    window.earlyTiles = null;
+    const answer = early?.ok ? early : await ask('api/tiles.bin', { signal });
     this.store.load(readColumns(await answer.arrayBuffer()));
     this.fresh = true;
   }
 
   /** Hands an event on; true if all tiles are to be fetched again. */
   take({ event, data, id }) {
-    if (event === 'reset') { this.fresh = false; this.kept = []; return true; }
+    if (event === 'reset') { this.fresh = false; this.kept = []; return !this.held; }
     if (this.held && event !== 'hello') this.kept.push([event, data]);
     else this.hand(event, data);
     if (id) this.store.seq = Number(id);
@@ -90,7 +96,9 @@ export class Live extends EventTarget {
   /** Lets the page stand still, or go on with all that came meanwhile. */
   hold(held) {
     this.held = held;
-    if (!held) for (const [event, data] of this.kept.splice(0)) this.hand(event, data);
+    if (held) return;
+    for (const [event, data] of this.kept.splice(0)) this.hand(event, data);
+    if (!this.fresh && this.state === 'live') { this.again = true; this.stop.abort(); } // all changed meanwhile
   }
 }
 

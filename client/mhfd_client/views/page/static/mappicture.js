@@ -56,7 +56,7 @@ export class MapPicture {
 
   put(i) {
     const { store, grid, image, each } = this, s = store.column.section[i] - grid.first, p = store.column.position[i];
-    const to = (p * image.width + Math.floor(s / each)) * 4, rgb = grid.cell[s * grid.positions + p] === i ? this.fill(i) : null;
+    const to = (p * image.width + Math.floor(s / each)) * 4, here = grid.cell[s * grid.positions + p], rgb = here >= 0 ? this.fill(here) : null;
     if (!rgb) { if (each === 1) image.data[to + 3] = 0; return; }
     image.data[to] = rgb[0];
     image.data[to + 1] = rgb[1];

@@ -1,6 +1,6 @@
 // The view Now: the state in one word, the counts, the alarms, the last tiles.
 
-import { $, bdi, framed, h, say, settled } from './dom.js';
+import { $, bdi, framed, h, say, settled, soon } from './dom.js';
 import { mark } from './marks.js';
 import { hasPicture, thumb } from './pictures.js';
 import { nearest } from './preview.js';
@@ -23,7 +23,7 @@ export function makeNow({ store, view, live, decisions }) {
   const links = new Map();                                      // n -> its place in the strip
   let first = true;
 
-  const renderState = framed(() => {
+  const renderState = soon(() => {                              // the title is read in other tabs too
     const { code, word, text } = stateNow(store, live), level = LEVELS[code] ?? 'off', beacon = $('.beacon');
     const shape = level === 'calm' ? CODE.in_focus : level === 'alarm' ? CODE.out_of_focus : CODE.todo;
     const key = `${code} ${word}`;
@@ -89,9 +89,10 @@ export function makeNow({ store, view, live, decisions }) {
     if (made.dataset.v !== KEYS[shown] || made.dataset.was !== KEYS[code]) {
       Object.assign(made.dataset, { v: KEYS[shown], was: KEYS[code] });
       made.toggleAttribute('data-bad', isBad(shown));
-      made.setAttribute('aria-label', `${plain(store.name(i))}, ${WORDS[KEYS[code]]}`);
       made.replaceChild(mark(shown), made.lastChild);
     }
+    const label = `${plain(store.name(i))}, ${WORDS[KEYS[code]]}`;
+    if (made.getAttribute('aria-label') !== label) made.setAttribute('aria-label', label);
     const frame = made.firstChild;
     if (hasPicture(code) && !frame.firstChild && frame.clientWidth) frame.append(thumb(n, frame.clientWidth));
     return made;
@@ -118,13 +119,13 @@ export function makeNow({ store, view, live, decisions }) {
     first = first && !tiles.length;
   });
 
-  const soon = settled(renderStrip, 120);
+  const stripLater = settled(renderStrip, 120);
   store.on('run tiles', () => { if (view.line === null) renderStrip(); });
   store.on('run tiles counts decisions', renderCounts);
   store.on('run tiles state decisions', renderState);
   store.on('run alarms', renderAlarms);
   live.addEventListener('line', renderState);
-  view.on('line', soon);
+  view.on('line', stripLater);
   view.on('route', renderStrip);
   window.addEventListener('resize', settled(() => { links.clear(); renderStrip(); }, 200));
 }

@@ -4,7 +4,7 @@ import { $, bdi, framed, h, say, settled } from './dom.js';
 import { ask } from './live.js';
 import { mark } from './marks.js';
 import { toast } from './toast.js';
-import { KEYS, WORDS, clock, count, isBad, plain, plural, px } from './words.js';
+import { CODE, KEYS, WORDS, clock, count, isBad, plain, plural, px } from './words.js';
 
 const LONG = 150, PART = 100;
 
@@ -16,13 +16,10 @@ export function makeRetakes({ store, view, decisions }) {
   function groups() {
     const wanted = (i) => !view.onlyOpen || store.stateOf(i) === 'open';
     const all = store.listed().filter(wanted), bySection = new Map(), unsure = [];
-    for (const i of all) {
-      if (!isBad(store.column.verdict[i])) { unsure.push(i); continue; }
-      const section = store.column.section[i];
-      if (!bySection.has(section)) bySection.set(section, []);
-      bySection.get(section).push(i);
-    }
-    const found = [...bySection].map(([section, tiles]) => ({ key: section, title: `Section ${section}`, tiles,
+    const put = (section, each) => (bySection.get(section) ?? bySection.set(section, []).get(section)).push(each);
+    for (const i of all) isBad(store.column.verdict[i]) ? put(store.column.section[i], i) : unsure.push(i);
+    if (!view.onlyOpen) for (const fact of decisions.facts.values()) if (fact.state === 'closed') put(fact.section, fact);
+    const found = [...bySection].sort(([a], [b]) => a - b).map(([section, tiles]) => ({ key: section, title: `Section ${section}`, tiles,
       note: `${count(tiles.length)} of ${plural(ofSection(section), 'tile')}${store.times.has(section) ? `, ${clock(store.times.get(section))}` : ''}` }));
     if (unsure.length) found.push({ key: 'unsure', title: 'Cannot tell', tiles: unsure, note: `${plural(unsure.length, 'tile')}: look, and decide` });
     return found;
@@ -63,15 +60,23 @@ export function makeRetakes({ store, view, decisions }) {
     h('td', {}, closed ? 'taken again' : buttons.length ? h('span', { className: 'join decide' }, ...buttons) : state, decided(i)));
   }
 
+  /** A tile that was taken again since. */
+  function closedRow(fact) {
+    return h('tr', { className: 'closed' },
+      h('td', {}, h('span', { className: 'name' }, mark(CODE.in_focus), bdi(fact.name))), h('td', { className: 'n' }, px(fact.blur_px ?? NaN)),
+      h('td', { className: 'reason' }, plain(fact.why ?? '')), h('td', { className: 'n wide' }, ''),
+      h('td', {}, 'closed', fact.by ? h('span', { className: 'small who' }, bdi(fact.by), ` ${clock(fact.at)}`) : null));
+  }
+
   function group({ key, title, note, tiles }, long) {
-    const chosen = tiles.findIndex((i) => store.column.n[i] === view.n);
+    const chosen = tiles.findIndex((i) => store.column.n[i] === view.n && view.n !== null);
     let shown = open.get(key) ?? (long ? 0 : PART);
     if (chosen >= shown) open.set(key, shown = PART * Math.ceil((chosen + 1) / PART));
     const more = tiles.length - shown;
     return h('tbody', {},
       h('tr', {}, h('th', { colspan: 5, scope: 'rowgroup' }, title, h('span', { className: 'note' }, note),
         long && !shown ? h('button', { 'aria-expanded': 'false', onclick: () => { open.set(key, PART); render(); } }, `Show ${plural(tiles.length, 'tile')}`) : null)),
-      ...tiles.slice(0, shown).map(row),
+      ...tiles.slice(0, shown).map((each) => (typeof each === 'number' ? row(each) : closedRow(each))),
       shown && more > 0 ? h('tr', {}, h('td', { colspan: 5 }, h('button', { onclick: () => { open.set(key, shown + PART); render(); } }, `${count(Math.min(PART, more))} more of ${count(tiles.length)}`))) : null);
   }
 

@@ -70,18 +70,17 @@ export class Store extends EventTarget {
 
   /** Takes rows of a `tiles` event: [n, section, position, verdict, blur, flag, score, time, remarks]. */
   update(rows) {
-    const c = this.column, changed = [];
+    const changed = [];
     for (const [n, section, position, verdict, blur, flag, score, time] of rows) {
-      let i = this.index.get(n);
-      if (i === undefined) {
-        i = this.size;
+      const known = this.index.get(n), i = known ?? this.size;
+      if (known === undefined) {
         this.reserve(this.size + 1);
         this.size++;
         this.index.set(n, i);
-        c.n[i] = n;
-        this.place(i, section ?? NONE, position ?? NONE);
+        this.column.n[i] = n;
       }
       this.column.verdict[i] = verdict < KEYS.length ? verdict : CODE.later; // what lies beyond was taken again
+      if (known === undefined) this.place(i, section ?? NONE, position ?? NONE);
       this.column.blur[i] = blur ?? NaN;
       this.column.flag[i] = flag ?? NaN;
       this.column.score[i] = score ?? NaN;
@@ -101,15 +100,23 @@ export class Store extends EventTarget {
     if (!grid || section === NONE || position === NONE) return;
     const s = section - grid.first;
     if (s < 0 || s >= grid.sections || position >= grid.positions) { this.grid = null; return; }
-    const at = s * grid.positions + position, before = grid.cell[at];
-    grid.cell[at] = i;
-    if (before !== EMPTY) this.column.verdict[before] = CODE.later;
+    this.settle(grid.cell, s * grid.positions + position, i);
+  }
+
+  /** Gives a cell to the last of the tiles that lie there; one that is missing yields to any. */
+  settle(cell, at, i) {
+    const { n, verdict } = this.column, before = cell[at];
+    if (verdict[i] === CODE.later) return;
+    if (before === EMPTY || verdict[before] === CODE.later) { cell[at] = i; return; }
+    const stays = verdict[i] === CODE.missing || (verdict[before] !== CODE.missing && n[before] > n[i]);
+    cell[at] = stays ? before : i;
+    verdict[stays ? i : before] = CODE.later;
   }
 
   /** Where each tile lies: section by position. Made when first asked for, and anew when a tile lies outside. */
   get map() {
     if (this.grid) return this.grid;
-    const { section, position, verdict } = this.column;
+    const { section, position } = this.column;
     let low = Infinity, high = -Infinity, widest = -1;
     for (let i = 0; i < this.size; i++) {
       if (section[i] === NONE || position[i] === NONE) continue;
@@ -124,11 +131,7 @@ export class Store extends EventTarget {
     const cell = new Int32Array(sections * positions).fill(EMPTY);
     for (let i = 0; i < this.size; i++) {
       if (section[i] === NONE || position[i] === NONE) continue;
-      const at = (section[i] - first) * positions + position[i], before = cell[at];
-      if (before === EMPTY || this.column.n[i] > this.column.n[before] || verdict[before] === CODE.missing) {
-        if (before !== EMPTY) verdict[before] = CODE.later;
-        cell[at] = i;
-      } else verdict[i] = CODE.later;
+      this.settle(cell, (section[i] - first) * positions + position[i], i);
     }
     return (this.grid = { first, sections, positions, columns: plan.columns || positions, cell });
   }

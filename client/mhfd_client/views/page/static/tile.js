@@ -142,7 +142,7 @@ export function makeTile({ store, view, decisions, facts }) {
       href: `#/tile/${n[other]}`, 'aria-current': other === i && 'true',
       'aria-label': `Section ${section[other]}: ${WORDS[KEYS[verdict[other]]]}`,
     }, h('span', { className: 'frame' }, block && hasPicture(verdict[other])
-      ? small(cropUrl(n[other], within(block.x + block.w / 2, block.y + block.h / 2, 80, 80, ...known.shape), n[i])) : null),
+      ? small(cropUrl(n[other], within(block.x + block.w / 2, block.y + block.h / 2, 80, 80, ...known.shape), hasPicture(verdict[i]) ? n[i] : n[other])) : null),
     h('span', {}, mark(verdict[other]), ` ${section[other]}`))));
   }
 
