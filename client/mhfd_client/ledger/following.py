@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mhfd_client.ledger.core import POSITION, Core, joined, position_of
 from mhfd_client.ledger.decisions import Decision
@@ -46,9 +47,8 @@ class Marks:
         return sum(n for _, _, _, is_superseded, n in self.tiles if is_superseded)
 
 
-@dataclass(frozen=True)
-class Brief:
-    """A tile in few numbers: what can be read of 10^5 of them at once.
+class Brief(NamedTuple):
+    """A tile in few numbers: what can be read of 10^5 of them at once, hence no dataclass.
 
     Attributes
     ----------

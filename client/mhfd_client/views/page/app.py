@@ -96,7 +96,7 @@ def page_app(page: Page, more: Sequence[BaseRoute] = ()) -> ASGIApp:
             NoPictureError: _told(404),
             BusyError: _told(429),
             StandsError: _stands,
-            LedgerError: _told(503),
+            LedgerError: _ledger_says,
             404: _status(404, "there is nothing at this address"),
             405: _status(405, "this address does not take that"),
         },
@@ -357,6 +357,11 @@ async def _refused(request: Request, error: Exception) -> Response:
 async def _stands(request: Request, error: Exception) -> Response:
     assert isinstance(error, StandsError)
     return JSONResponse({"error": str(error), **error.event}, 409)
+
+
+async def _ledger_says(request: Request, error: Exception) -> Response:
+    """404 for what the ledger does not have, 503 where it is out of reach."""
+    return JSONResponse({"error": visible(str(error))}, 404 if type(error) is LedgerError else 503)
 
 
 def _told(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -28,6 +28,8 @@ FLAGGED = ("out_of_focus", "astigmatic", "failed")
 COMPARED = ("in_focus", "out_of_focus", "astigmatic")
 """Verdicts that a threshold can change into each other."""
 
+_INDEX = {verdict: i for i, verdict in enumerate(VERDICTS)}
+
 NOWHERE = 65_535
 """Section or place of a tile that has none that fits."""
 
@@ -176,12 +178,13 @@ class Columns:
         with self._lock:
             return self._put(row)
 
-    def fill(self, rows: Iterable[Row]) -> None:
-        """Put these in place of all."""
+    def fill(self, rows: Sequence[Row]) -> None:
+        """Put these, each of another number, in place of all."""
         with self._lock:
-            self._index, self._size = {}, 0
-            for row in rows:
-                self._put(row)
+            self._index, self._size = {row.n: i for i, row in enumerate(rows)}, len(rows)
+            self._made(max(_LEAST, 2 * len(rows)))
+            for column, values in zip(self._all, zip(*map(_values, rows), strict=True), strict=False):
+                column[: len(rows)] = values
 
     def _put(self, row: Row) -> bool:
         i = self._index.get(row.n)
@@ -192,11 +195,7 @@ class Columns:
                 self._grow()
         elif self._row(i).listed() == row.listed():
             return False
-        values = (
-            row.n, row.section, row.position, VERDICTS.index(row.verdict), _nan(row.blur_px), _nan(row.flag_px),
-            _nan(row.focus_score), _nan(row.time_s), row.remarks, row.mtime_ns,
-        )  # fmt: skip
-        for column, value in zip(self._all, values, strict=True):
+        for column, value in zip(self._all, _values(row), strict=True):
             column[i] = value
         return True
 
@@ -307,6 +306,14 @@ class Columns:
             sharp = self._blur[: self._size][self._verdict[: self._size] == VERDICTS.index("in_focus")]
         sharp = sharp[np.isfinite(sharp)]
         return float(np.median(sharp)) if len(sharp) else None
+
+
+def _values(row: Row) -> tuple[Any, ...]:
+    """A row in the order of the columns."""
+    return (
+        row.n, row.section, row.position, _INDEX[row.verdict], _nan(row.blur_px), _nan(row.flag_px),
+        _nan(row.focus_score), _nan(row.time_s), row.remarks, row.mtime_ns,
+    )  # fmt: skip
 
 
 def _nan(value: float | None) -> float:

@@ -166,7 +166,8 @@ class Follower:
         marks = self.ledger.marks(run_id)
         briefs = self.ledger.briefs(run_id)
         self._positions = {each.tile_id: each for each in briefs}
-        self.places.learn(each.position for each in [*briefs, *self.ledger.missing(run_id)])
+        self.places.learn(each.position for each in briefs)
+        self.places.learn(each.position for each in self.ledger.missing(run_id))
         standard = standard_of(self.ledger, run_id)
         self._rule = self.ledger.rule(run_id)
         self._limit = limit(self._rule, standard.rule, 0)
@@ -242,12 +243,14 @@ class Follower:
         scored = self.ledger.briefs_scored_since(run_id, last_result) if marks.last_result > last_result else []
         if before is not None and marks.superseded != before.superseded:
             self._take_off(self.ledger.superseded_ids(run_id))
-        version = self.places.version
+        version, cells = self.places.version, len(self.places.cells)
         self.places.learn(each.position for each in [*new, *scored])
         for brief in [*new, *scored]:
             self._positions[brief.tile_id] = brief
         if self.places.version != version:
             self._place_again()
+        elif len(self.places.cells) != cells:  # new ones at the end: their labels
+            self.feed.publish("hello", self._hello())
         for brief in new:
             self._put(self._unjudged_row(brief))
         failed = [each for each in scored if each.state == "failed"]
@@ -291,8 +294,8 @@ class Follower:
         self.places.learn(each.position for each in missing)
         found: dict[tuple[int, int, str], None] = {}
         for each in missing:
-            place = self.places.place(MISSING_FROM, each.position) if each.position else (NOWHERE, NOWHERE)
-            found[(*place, each.name or "")] = None
+            section, number = self.places.place(MISSING_FROM, each.position) if each.position else (NOWHERE, NOWHERE)
+            found[section, number, each.name or ""] = None
         for key in self._missing.keys() - found.keys():
             n = self._missing.pop(key)
             if (row := self.columns.row(n)) is not None:

@@ -53,8 +53,8 @@ def test_only_what_changes_is_new() -> None:
 
 def test_columns_grow() -> None:
     columns = Columns()
-    columns.fill(Row(n, n // 10, n % 10, "in_focus", flag_px=n / 1000) for n in range(1, 3001))
-    assert len(columns) == 3000 and columns.flagged_above(2.9) == 100
+    columns.fill([Row(n, n // 10, n % 10, "in_focus", flag_px=n / 1000) for n in range(1, 3001)])
+    assert len(columns) == 3000 and columns.flagged_above(2.9005) == 100
     assert columns.row(2999) == Row(2999, 299, 9, "in_focus", flag_px=columns.row(2999).flag_px)  # type: ignore[union-attr]
 
 

@@ -100,7 +100,9 @@ def test_a_tile_taken_again_stands_for_its_place(page: Served) -> None:
         events.next("counts", lambda counts: counts["out_of_focus"] == 1)
         again = SeenFile(bad.path, bad.size + 1, bad.mtime_ns + 10**9)
         filling.ledger.see(filling.run.run_id, [(again, Position(section=2, row=0, col=1))], time.time())
-        events.next("tiles", lambda data: [bad.tile_id, 2, 1, VERDICTS.index("later")] in [row[:4] for row in data["rows"]])
+        events.next(
+            "tiles", lambda data: [bad.tile_id, 2, 1, VERDICTS.index("later")] in [row[:4] for row in data["rows"]]
+        )
         (new,) = filling.ledger.take(filling.run.run_id, "seen", 9, order="oldest", now=time.time())
         filling.ledger.finish(new.tile_id, [(new.path, (256, 256))], time.time())
         sharp = replace(filling.wafer, odd={})

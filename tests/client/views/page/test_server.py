@@ -246,6 +246,7 @@ def test_the_preview_counts_what_applying_flags(fresh: Served, line: float) -> N
         judged = judge_run(fresh.filling.ledger, run_id, standard_of(fresh.filling.ledger, run_id))
         flagged = {tile.tile_id for tile in judged if tile.result.verdict in ("out_of_focus", "astigmatic")}
         assert len(flagged) == preview
+    with fresh.asker.events() as events:
         events.next("counts", lambda counts: counts["out_of_focus"] + counts["astigmatic"] == preview)
 
 
@@ -281,8 +282,9 @@ def test_what_cannot_be_decided_is_refused(page: Served, path: str, given: Any) 
     assert page.post(path, given).status == 422
 
 
-def test_a_decision_about_no_tile_is_refused(page: Served) -> None:
+def test_a_decision_about_no_tile_or_alarm_is_refused(page: Served) -> None:
     assert page.post("/api/decision", {"n": 4711, "what": "retake"}).status == 404
+    assert page.post("/api/alarm/4711/seen", {"by": "Ana"}).status == 404
 
 
 def test_a_long_body_is_refused(page: Served) -> None:
