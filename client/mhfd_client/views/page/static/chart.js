@@ -32,16 +32,18 @@ export function makeChart({ store, view, decisions }) {
   const canvas = $('.chart canvas'), handle = $('#line');
   let spreads = [], known = null, size = null, hits = [], dragging = false;
 
+  const valueOf = (i) => (view.measure === 'blur' ? store.compared(i) : store.column.score[i]);
+
   /** The spread of each section, made anew only where tiles changed. */
   function sections() {
-    const grid = store.map, values = store.column[view.measure], { verdict } = store.column, what = `${view.measure}`;
+    const grid = store.map, { verdict } = store.column, what = view.measure;
     if (known?.grid !== grid || known.what !== what) { spreads = new Array(grid.sections); known = { grid, what }; }
     for (let s = 0; s < grid.sections; s++) {
       if (spreads[s] !== undefined) continue;
       const found = [];
       for (let p = 0, at = s * grid.positions; p < grid.positions; p++) {
         const i = grid.cell[at + p];
-        if (i >= 0 && isMeasured(verdict[i]) && values[i] === values[i]) found.push(values[i]);
+        if (i >= 0 && isMeasured(verdict[i]) && valueOf(i) === valueOf(i)) found.push(valueOf(i));
       }
       spreads[s] = spread(found);
     }
@@ -131,13 +133,14 @@ export function makeChart({ store, view, decisions }) {
   }
 
   function marks(context, colours) {
-    const { verdict, section, position } = store.column, values = store.column[view.measure], { first, positions } = store.map;
+    const { verdict, section, position } = store.column, { first, positions } = store.map;
     hits = [];
+    let clear = -Infinity;
     for (let i = 0; i < store.size; i++) {
       const code = verdict[i];
       if (!isBad(code) && code !== CODE.cannot_tell && !view.near.has(i)) continue;
       if (section[i] === 0xffff) continue;
-      const x = across(section[i] - first + (position[i] + 0.5) / positions), value = view.measure === 'blur' ? store.blurOf(i) : values[i];
+      const x = across(section[i] - first + (position[i] + 0.5) / positions), value = valueOf(i);
       if (code === CODE.cannot_tell && !(value === value)) continue;
       const y = value === value ? up(value) : TOP - 6;
       if (view.near.has(i)) {
@@ -150,10 +153,11 @@ export function makeChart({ store, view, decisions }) {
         context.stroke();
       } else {
         drawMark(context, code, x, y - 1, 12, colours.marks[code], code === CODE.cannot_tell ? colours.edge : null);
-        if (value > size.top) {
+        if (value > size.top && x > clear && x < size.width - 36) {
           context.fillStyle = colours.soft;
-          context.textAlign = x > size.width - 40 ? 'right' : 'left';
-          context.fillText(value.toFixed(1), x > size.width - 40 ? x - 10 : x + 10, y);
+          context.textAlign = 'left';
+          context.fillText(value.toFixed(1), x + 10, y);
+          clear = x + 44;
         }
       }
       hits.push([x, y, i]);

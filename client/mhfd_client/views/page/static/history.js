@@ -9,12 +9,12 @@ const TOP_PX = 3, HEAD = 8, FOOT = 24;
 
 /** Draws the history of the position of tile `i`. */
 export function drawHistory(store, i) {
-  const { section, position, verdict, blur } = store.column, { first, sections } = store.map, spot = store.spot(position[i]);
+  const { section, position, verdict } = store.column, { first, sections } = store.map, spot = store.spot(position[i]);
   const odd = [], line = [];
   for (let s = 0; s < sections; s++) {
     const other = store.at(first + s, position[i]);
     if (other < 0 || verdict[other] === CODE.no_content || verdict[other] === CODE.todo) continue;
-    if (verdict[other] === CODE.in_focus) line.push([s, blur[other]]);
+    if (verdict[other] === CODE.in_focus) line.push([s, store.compared(other) || 0]);
     else odd.push([s, other]);
   }
   const bad = odd.filter(([, other]) => isBad(verdict[other])).length;
@@ -43,10 +43,10 @@ export function drawHistory(store, i) {
     context.fillText(store.maxBlur.toFixed(2), GUTTER - 10, y);
   }
   stroke(colours.soft, 1.2, [], line.map(([s, value]) => [X(s), Y(value)]));
-  const here = X(section[i] - first), value = store.blurOf(i) || 0;
+  const here = X(section[i] - first), value = store.compared(i) || 0;
   stroke(colours.ink, 2, [], [[here, Y(value) + 9], [here, height - FOOT + 4]]);
   for (const [s, other] of odd) {
-    drawMark(context, verdict[other], X(s), Y(store.blurOf(other) || 0), 12, colours.marks[verdict[other]], verdict[other] === CODE.cannot_tell ? colours.edge : null);
+    drawMark(context, verdict[other], X(s), Y(store.compared(other) || 0), 12, colours.marks[verdict[other]], verdict[other] === CODE.cannot_tell ? colours.edge : null);
   }
   if (verdict[i] === CODE.in_focus) drawMark(context, CODE.in_focus, here, Y(value), 12, colours.marks[CODE.in_focus]);
   context.fillStyle = colours.soft;

@@ -192,7 +192,7 @@ export function makeMap({ store, view }) {
 
   function readout(i) {
     const code = store.column.verdict[i];
-    say($('#readout'), `${plain(store.name(i))}, ${WORDS[KEYS[code]]}${isMeasured(code) ? `, ${px(store.blurOf(i))}` : ''}`);
+    say($('#readout'), `${plain(store.name(i))}, ${WORDS[KEYS[code]]}${isMeasured(code) ? `, ${px(store.column.blur[i])}` : ''}`);
   }
 
   function legend() {

@@ -3,7 +3,7 @@
 import { h } from './dom.js';
 import { CODE } from './words.js';
 
-const SIZES = [40, 80, 112], KEPT = 48;
+const SIZES = [40, 80, 112], KEPT = 48, AT_ONCE = 4;
 const NONE = new Set([CODE.later, CODE.todo, CODE.missing, CODE.failed]);
 const pictures = new Map();
 
@@ -26,13 +26,28 @@ export async function picture(url) {
 export const cropUrl = (n, { x, y, w, h: height }, grey = n) =>
   `img/${n}/crop.png?at=${x},${y}&w=${w}&h=${height}&grey=${grey}`;
 
+const waiting = [];
+let flying = 0;
+
+/** Fetches small pictures a few at a time, so that a large one need not wait; those no longer shown are left out. */
+function next() {
+  while (flying < AT_ONCE && waiting.length) {
+    const [image, url] = waiting.shift();
+    if (!image.isConnected) continue;
+    flying++;
+    image.src = url;
+  }
+}
+
 /** An element for a small picture, cut to its frame; a server with too much to do is asked again. */
-export function small(url, onto = h('img', { alt: '', decoding: 'async', draggable: 'false' })) {
+export function small(url) {
+  const made = h('img', { alt: '', decoding: 'async', draggable: 'false' });
   let tries = 0;
-  onto.onerror = () => { if (++tries < 4) setTimeout(() => { if (onto.isConnected) onto.src = url; }, 700 * tries); };
-  onto.onload = () => onto.classList.add('there');
-  onto.src = url;
-  return onto;
+  const ask = () => { waiting.push([made, url]); setTimeout(next); };
+  made.onload = () => { flying--; made.classList.add('there'); next(); };
+  made.onerror = () => { flying--; if (++tries < 4) setTimeout(ask, 700 * tries); next(); };
+  ask();
+  return made;
 }
 
 /** The worst block of a tile in miniature, for a frame of `width` pixels. */

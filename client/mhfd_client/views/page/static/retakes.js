@@ -6,7 +6,7 @@ import { mark } from './marks.js';
 import { toast } from './toast.js';
 import { CODE, KEYS, WORDS, clock, count, isBad, plain, plural, px } from './words.js';
 
-const LONG = 150, PART = 100;
+const LONG = 120, PART = 100, SMALL = 4;
 
 export function makeRetakes({ store, view, decisions }) {
   const table = $('.list'), open = new Map();                   // group -> how many of its tiles are shown
@@ -54,7 +54,7 @@ export function makeRetakes({ store, view, decisions }) {
     return h('tr', { 'aria-current': n === view.n && 'true', className: closed ? 'closed' : '', 'data-n': n,
       onclick: (event) => { if (!event.target.closest('a, button')) view.choose(n); } },
     h('td', {}, h('a', { href: `#/tile/${n}` }, mark(code, WORDS[KEYS[code]]), h('span', {}, plain(store.name(i))))),
-    h('td', { className: 'n' }, px(store.blurOf(i))),
+    h('td', { className: 'n' }, px(store.column.blur[i])),
     h('td', { className: 'reason' }, plain(why(i))),
     h('td', { className: 'n wide soft' }, stage(i)),
     h('td', {}, closed ? 'taken again' : buttons.length ? h('span', { className: 'join decide' }, ...buttons) : state, decided(i)));
@@ -68,14 +68,14 @@ export function makeRetakes({ store, view, decisions }) {
       h('td', {}, 'closed', fact.by ? h('span', { className: 'small who' }, bdi(fact.by), ` ${clock(fact.at)}`) : null));
   }
 
-  function group({ key, title, note, tiles }, long) {
+  function group({ key, title, note, tiles }, closed) {
     const chosen = tiles.findIndex((i) => store.column.n[i] === view.n && view.n !== null);
-    let shown = open.get(key) ?? (long ? 0 : PART);
+    let shown = open.get(key) ?? (closed ? 0 : PART);
     if (chosen >= shown) open.set(key, shown = PART * Math.ceil((chosen + 1) / PART));
     const more = tiles.length - shown;
     return h('tbody', {},
       h('tr', {}, h('th', { colspan: 5, scope: 'rowgroup' }, title, h('span', { className: 'note' }, note),
-        long && !shown ? h('button', { 'aria-expanded': 'false', onclick: () => { open.set(key, PART); render(); } }, `Show ${plural(tiles.length, 'tile')}`) : null)),
+        closed && !shown ? h('button', { 'aria-expanded': 'false', onclick: () => { open.set(key, PART); render(); } }, `Show ${plural(tiles.length, 'tile')}`) : null)),
       ...tiles.slice(0, shown).map((each) => (typeof each === 'number' ? row(each) : closedRow(each))),
       shown && more > 0 ? h('tr', {}, h('td', { colspan: 5 }, h('button', { onclick: () => { open.set(key, shown + PART); render(); } }, `${count(Math.min(PART, more))} more of ${count(tiles.length)}`))) : null);
   }
@@ -88,7 +88,12 @@ export function makeRetakes({ store, view, decisions }) {
     say($('#h-retakes'), due.length ? `${count(due.length)} to take again, in ${plural(sections, 'section')}` : 'Nothing to take again');
     const focus = focused();
     [...table.tBodies].forEach((body) => body.remove());
-    table.append(...all.slice(0, groupsShown).map((each) => group(each, total > LONG)));
+    let rows = 0;                                               // in a long list only small groups are open, and not too many
+    table.append(...all.slice(0, groupsShown).map((each) => {
+      const closed = total > LONG && (each.tiles.length > SMALL || rows > LONG);
+      rows += closed ? 0 : each.tiles.length;
+      return group(each, closed);
+    }));
     if (all.length > groupsShown) {
       table.append(h('tbody', {}, h('tr', {}, h('td', { colspan: 5 },
         h('button', { onclick: () => { groupsShown += PART; render(); } }, `${count(Math.min(PART, all.length - groupsShown))} more sections of ${count(all.length)}`)))));

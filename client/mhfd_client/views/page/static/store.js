@@ -165,10 +165,10 @@ export class Store extends EventTarget {
     return this.planned.labels?.[position] ?? `tile ${position + 1}`;
   }
 
-  /** The blur that counts: of the worst part, where the tile is flagged for that. */
-  blurOf(i) {
+  /** A tile's blur as the threshold compares it: a tile may be flagged for a part, or for one direction. */
+  compared(i) {
     const { blur, flag } = this.column;
-    return flag[i] > blur[i] ? flag[i] : blur[i];
+    return flag[i] === flag[i] ? flag[i] : blur[i];
   }
 
   /** What people decided about a tile: open, retake, accept, ignore or closed. */

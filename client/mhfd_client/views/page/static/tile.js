@@ -118,6 +118,7 @@ export function makeTile({ store, view, decisions, facts }) {
     const put = (word, value) => { if (some(value) && value !== '') pairs.push(h('dt', {}, word), h('dd', {}, value)); };
     put('Blur', !isMeasured(code) && !some(blur) ? 'none' : `${blur?.toFixed(2) ?? '–'}${some(known.blur_error_px) ? ` ± ${known.blur_error_px.toFixed(2)}` : ''} px${nm && some(blur) ? `, ${(blur * nm).toFixed(1)} nm` : ''}`);
     if (known.blur_by_direction_px) put('0°, 45°, 90°, 135°', `${known.blur_by_direction_px.map((each) => each?.toFixed(2) ?? '–').join(', ')} px`);
+    put('Flagged below', some(known.flag_px) ? `a line of ${px(known.flag_px)}` : null);
     put('Focus score', known.focus_score?.toFixed(2));
     put('Features', some(known.features) ? `${count(known.features)}${some(known.usual?.features) ? ` (usual here ${count(known.usual.features)})` : ''}` : null);
     put('Content', some(known.content) ? `${Math.round(100 * known.content)} %` : null);
