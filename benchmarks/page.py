@@ -33,10 +33,13 @@ from mhfd_client.views.page.safety import Safety
 
 COLUMNS = 7
 CHROMIUM = "/usr/bin/chromium"
-STARTED = """() => {
-  const big = document.querySelector('.counts .big');
-  return big?.textContent && document.querySelector('.map canvas').width > 300 ? performance.now() : false;
-}"""
+STARTED = """() => new Promise((done) => {
+  const look = () => {
+    const shown = document.querySelector('.counts .big')?.textContent && document.querySelector('.strip a');
+    if (shown) done(performance.now()); else requestAnimationFrame(look);
+  };
+  look();
+})"""
 PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"
 MOVES = """async ({ kind, frames }) => {
   const canvas = document.querySelector('.map canvas'), box = canvas.getBoundingClientRect(), gaps = [];
@@ -97,7 +100,7 @@ def served(sections: int, positions: int) -> Iterator[str]:
         follower = Follower(ledger, run)
         follower.start()
         follower.places.learn(Position(1, None, *divmod(p, COLUMNS)) for p in range(positions))
-        follower.columns.fill(rows(sections, positions))
+        follower.columns.fill(list(rows(sections, positions)))
         pictures = Pictures(Path(folder))
         server = Server(page_app(Page(follower, pictures, Safety(listens_at="127.0.0.1"))), ("127.0.0.1", 0), None)
         server.start()
@@ -112,9 +115,8 @@ def served(sections: int, positions: int) -> Iterator[str]:
 
 def measured(page: Any, url: str) -> dict[str, float]:
     """One fresh page: milliseconds and frames a second."""
-    page.goto(f"{url}/#/now")
-    while not (data := page.evaluate(STARTED)):
-        page.wait_for_timeout(5)
+    page.goto(f"{url}/#/now", wait_until="commit")
+    data = page.evaluate(STARTED)
     found = {"first paint, ms": page.evaluate(PAINT), "first data, ms": data}
     found["preview, ms"] = statistics.median(page.evaluate(PREVIEW))
     page.evaluate("location.hash = '#/map'")

@@ -97,7 +97,7 @@ def tissue(spot: Spot, wafer: Wafer) -> NDArray[np.uint8]:
         picture = np.full_like(picture, 166.0)
     picture = _blurred(picture, wafer.sigma_px(spot), wafer.smeared.get(spot))
     noise = np.random.default_rng([section, r, c]).standard_normal(picture.shape, np.float32)
-    return np.clip(picture + 9 * noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture + 9 * noise, 0, 255).astype(np.uint8))
 
 
 def _blurred(picture: NDArray[np.float32], sigma: ArrayLike | None, smear: Smear | None) -> NDArray[np.float32]:

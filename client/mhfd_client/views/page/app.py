@@ -110,21 +110,20 @@ class Urls:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._follower, self._pictures = page.follower, page.pictures
-        self._files = {each.name: each for each in STATIC.iterdir() if each.is_file()} if STATIC.is_dir() else {}
+        self._files = {each.name: each.read_bytes() for each in STATIC.iterdir() if each.is_file()}
 
     async def shell(self, request: Request) -> Response:
-        return await self._file("index.html", request)
+        return self._file("index.html", request)
 
     async def static(self, request: Request) -> Response:
-        return await self._file(request.path_params["name"], request)
+        return self._file(request.path_params["name"], request)
 
-    async def _file(self, name: str, request: Request) -> Response:
+    def _file(self, name: str, request: Request) -> Response:
         """A file of the page, by its name in a table made at the start."""
-        found = self._files.get(name)
+        data = self._files.get(name)
         kind = KINDS.get(name[name.rfind(".") :])
-        if found is None or kind is None:
+        if data is None or kind is None:
             raise RefusedError(404, "there is nothing at this address")
-        data = await run_in_threadpool(found.read_bytes)
         return _tagged(request, f'"{hash_of(data)}"', lambda: data, f"{kind}; charset=utf-8", "no-cache")
 
     async def trade_token(self, request: Request) -> Response:
