@@ -47,8 +47,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
-# No extras: compiling the kernel with numba takes longer than the demo without. No .pyc files but those that are used.
+# Not `cpu`: compiling the kernel with numba takes longer than the demo without. No .pyc files but those that are used.
 $(DEMO)/installed: pyproject.toml
 	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/python -m pip install --disable-pip-version-check --no-compile --editable .
+	$(DEMO)/bin/python -m pip install --disable-pip-version-check --no-compile --editable ".[page]"
 	touch $@

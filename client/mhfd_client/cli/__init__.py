@@ -25,6 +25,7 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "watch": ("watch", "Score a microscope's folder as it fills."),
     "status": ("tiles", "Show the state of a run: scored, waiting, stalled, missing."),
     "alerts": ("alerts", "List what happened to a run, acknowledge it, test the channels."),
+    "dashboard": ("dashboard", "Show a run live in the browser."),
     "export": ("tiles", "Write the results as a table."),
     "explain": ("explain", "Explain the verdict on one tile, with a picture."),
     "retakes": ("retakes", "List the tiles to take again, and decide about them."),

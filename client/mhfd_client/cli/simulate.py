@@ -42,10 +42,21 @@ def simulate(out: Path, **plan: Any) -> None:
 
 @click.command()
 @click.option("--out", type=FOLDER, default=Path("mhfd-demo"), show_default=True, help="Folder for tiles and report.")
+@click.option("--live", is_flag=True, help="Write the run into a watched folder instead, and show it on a page.")
+@click.option("--open/--no-open", "browser", default=True, show_default=True, help="With --live: open the page here.")
 @_plan_options
-def demo(out: Path, **plan: Any) -> None:
-    """Simulate a run, score it on this machine, compare the verdicts with the truth, write a report."""
-    from mhfd_client.simulate import RunPlan
-    from mhfd_client.simulate.demo import run_demo
+def demo(out: Path, live: bool, browser: bool, **plan: Any) -> None:
+    """Simulate a run, score it on this machine, compare the verdicts with the truth, write a report.
 
-    run_demo(out, RunPlan(**plan))
+    With --live it goes on until Ctrl-C.
+    """
+    from mhfd_client.simulate import RunPlan
+
+    if live:
+        from mhfd_client.cli.live import live_demo
+
+        live_demo(out, RunPlan(**plan), browser=browser)
+    else:
+        from mhfd_client.simulate.demo import run_demo
+
+        run_demo(out, RunPlan(**plan))

@@ -6,7 +6,9 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, get_args
@@ -15,6 +17,7 @@ import click
 
 from mhfd.contract import ExitCode, MhfdError
 from mhfd.text import counted, is_unicode
+from mhfd_client.cli.dashboard import PORT, door_options, page_door, tell_page
 from mhfd_client.cli.options import FOLDER, config_option, max_blur_option, say
 from mhfd_client.files.near import did_you_mean
 from mhfd_client.files.order import Order
@@ -22,8 +25,10 @@ from mhfd_client.naming.protocol import LayoutName
 
 if TYPE_CHECKING:
     from mhfd_client.config import Config, Settings
-    from mhfd_client.ledger import Summary
+    from mhfd_client.ledger import Run, Summary
     from mhfd_client.pipeline import Pipeline
+    from mhfd_client.pipeline.assembly import Serve
+    from mhfd_client.views.page.opening import Door
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +45,14 @@ log = logging.getLogger(__name__)
 @click.option("--layout", type=click.Choice(get_args(LayoutName)), help="Layout of the file names.  [default: auto]")
 @click.option("--pattern", help="With --layout regex: pattern of the file names.")
 @click.option("--listen", metavar="HOST:PORT", help="Where the microscope reports finished tiles.")
+@click.option(
+    "--page",
+    is_flag=False,
+    flag_value=f"127.0.0.1:{PORT}",
+    metavar="[HOST:PORT]",
+    help=f"Show the run live in the browser, by default at 127.0.0.1:{PORT}.",
+)
+@door_options
 @max_blur_option
 @click.option("--log-dir", type=FOLDER, help="Write log files to this folder.")
 @click.option("--quiet", is_flag=True, help="Do not print alerts; the log, `mhfd status` and channels have them.")
@@ -53,6 +66,12 @@ def watch(
     quiet: bool,
     max_blur_px: float | None,
     config_file: Path | None,
+    page: str | None,
+    tokens: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    readonly: bool,
+    browser: bool,
     **flags: Any,
 ) -> None:
     """Score a microscope's folder DIR as it fills, and keep each tile's state in a ledger.
@@ -74,13 +93,32 @@ def watch(
     if settings.profile.log_dir:
         start_logging(settings.profile.log_dir, days=settings.profile.log_days)
     try:
-        _run(config, settings, once=once, wait=wait_for_folder, dry_run=dry_run, quiet=quiet)
+        door = page_door(page, tokens, tls_cert, tls_key, readonly) if page is not None else None
+        view = View(door, browser=browser)
+        run_watch(config, settings, view, once=once, wait=wait_for_folder, dry_run=dry_run, quiet=quiet)
     except MhfdError as error:
         log.error("%s", error, extra={"on_screen": True})  # nobody reads that of a watch that the system started
         raise
 
 
-def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run: bool, quiet: bool) -> None:
+@dataclass(frozen=True)
+class View:
+    """The page of a watch.
+
+    Attributes
+    ----------
+    door : None: no page
+    browser : open it here
+    """
+
+    door: Door | None = None
+    browser: bool = False
+
+
+def run_watch(
+    config: Config, settings: Settings, view: View, *, once: bool, wait: bool, dry_run: bool, quiet: bool
+) -> None:
+    """Watch until the end, and exit."""
     from mhfd_client.pipeline import assembly
 
     for notice in settings.notices:
@@ -100,11 +138,13 @@ def _run(config: Config, settings: Settings, *, once: bool, wait: bool, dry_run:
         if dry_run:
             _print_plan(assembly.plan_watch(chosen, config, settings))
             return
-        summary = None if stop.asked else _watch(chosen, config, settings, stop, once=once, quiet=quiet)
+        summary = None if stop.asked else _watch(chosen, config, settings, view, stop, once=once, quiet=quiet)
     sys.exit(_exit_code(summary, stop, once=once))
 
 
-def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, once: bool, quiet: bool) -> Summary:
+def _watch(
+    folder: Path, config: Config, settings: Settings, view: View, stop: _Stop, *, once: bool, quiet: bool
+) -> Summary:
     from mhfd_client.judge.run import keep_references
     from mhfd_client.ledger import LedgerGoneError
     from mhfd_client.pipeline.assembly import open_watch
@@ -114,7 +154,9 @@ def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, onc
     def watch_one_ledger() -> Summary | None:
         """The run in numbers; None when the ledger is gone, and the profile asks for a new one."""
         try:
-            with open_watch(folder, config, settings, once=once, tell=_tell, announce=announce) as pipeline:
+            with open_watch(
+                folder, config, settings, once=once, tell=_tell, announce=announce, serve=_serve(settings, view)
+            ) as pipeline:
                 _tell(f"watching {folder}; scoring on {settings.profile.endpoint}; ledger {settings.ledger}")
                 stop.then(pipeline)
                 summary = pipeline.run()
@@ -135,6 +177,25 @@ def _watch(folder: Path, config: Config, settings: Settings, stop: _Stop, *, onc
 def announcer(*, quiet: bool) -> Callable[[str], None]:
     """Prints alerts; with --quiet they are in the log, the ledger and the channels alone."""
     return (lambda _: None) if quiet else say
+
+
+def _serve(settings: Settings, view: View) -> Serve | None:
+    """What opens the page and the listener; None where neither is wanted."""
+    listen = settings.profile.listen
+    if view.door is None and listen is None:
+        return None
+    from mhfd_client.serving import require_server
+
+    require_server("listening for finished tiles")
+    from mhfd_client.views.page.opening import open_doors
+
+    def serve(pipeline: Pipeline, run: Run) -> AbstractContextManager[None]:
+        return open_doors(
+            settings.ledger, run, lambda path: pipeline.look(path), _tell,
+            listen=listen, door=view.door, tell_page=partial(tell_page, browser=view.browser),
+        )  # fmt: skip
+
+    return serve
 
 
 class _Stop:

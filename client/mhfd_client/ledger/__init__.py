@@ -22,6 +22,7 @@ from mhfd_client.ledger.database import Database
 from mhfd_client.ledger.decisions import Choice, Decision, Decisions
 from mhfd_client.ledger.events import Delivery, Event, Events
 from mhfd_client.ledger.files import Files
+from mhfd_client.ledger.following import NO_TIME, Brief, Following, Marks
 from mhfd_client.ledger.judgements import Judgements, Said
 from mhfd_client.ledger.lookup import Lookup
 from mhfd_client.ledger.model import (
@@ -51,7 +52,9 @@ from mhfd_client.ledger.runs import Runs
 from mhfd_client.ledger.schema import MIGRATIONS, upgrade, version_of
 
 __all__ = [
+    "NO_TIME",
     "UNFINISHED",
+    "Brief",
     "Choice",
     "Decision",
     "Delivery",
@@ -67,6 +70,7 @@ __all__ = [
     "LedgerFullError",
     "LedgerGoneError",
     "LedgerUnavailableError",
+    "Marks",
     "Missing",
     "Order",
     "Queue",
@@ -81,7 +85,7 @@ __all__ = [
 ]
 
 
-class Ledger(Runs, Files, Results, Reading, Lookup, References, Calibrations, Judgements, Decisions, Events):
+class Ledger(Runs, Files, Results, Reading, Lookup, References, Calibrations, Judgements, Decisions, Events, Following):
     """The whole ledger. Any thread may call any method; each call that writes is one transaction.
 
     Calls inside `with ledger.transaction():` belong to that one. A fault of the database raises `LedgerError`;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,14 @@ from mhfd_client.pipeline.context import Bell, Options, Results
 from mhfd_client.pipeline.notices import Board
 from mhfd_client.pipeline.pipeline import Pipeline
 from mhfd_client.pipeline.telling import Telling
+from mhfd_client.serving import require_server
 from mhfd_client.transfer.opening import open_transfer
 from mhfd_client.watch import Folder, Scanner, Waker
-from mhfd_client.watch.hook import Hook
 
 log = logging.getLogger(__name__)
+
+Serve = Callable[[Pipeline, Run], AbstractContextManager[None]]
+"""Opens what a watch offers to others as long as it lasts."""
 
 ENDLESS_S = 1e9  # a watch never gives up an endpoint
 ONCE_STALL_FACTOR = 5  # with `once` nobody waits minutes for the end of a file
@@ -67,6 +70,7 @@ def open_watch(
     tell: Callable[[str], None],
     on_results: Callable[[Results], None] = lambda _: None,
     announce: Callable[[str], None] | None = None,
+    serve: Serve | None = None,
 ) -> Generator[Pipeline, None, None]:
     """Yield a pipeline for a folder, ready to run; close everything when the block ends.
 
@@ -75,6 +79,7 @@ def open_watch(
     tell : receives notices on the watch itself
     announce : receives alerts on tiles and on the run, which also go to the profile's channels; without it nothing is
         judged
+    serve : in place of the plain listener for a microscope's messages
 
     Raises
     ------
@@ -91,7 +96,7 @@ def open_watch(
         run = ledger.open_run(str(root), params, layout=layout.name, endpoint=profile.endpoint)
         open_parts.enter_context(ledger.lease(run.run_id))
         rule = {**profile.verdict.model_dump(), "instrument": profile.instrument or settings.name}
-        ledger.set_rule(run.run_id, rule, time.time())
+        ledger.set_rule(run.run_id, _with_chosen(rule, ledger.rule(run.run_id)), time.time())
         entry = _patient(config, settings, once=once)
         board = Board(tell)
         client = Client(
@@ -128,9 +133,7 @@ def open_watch(
             on_results(results)
 
         pipeline = Pipeline(run, ledger, layout, transfer, client, options, board, bell=bell, on_results=stored)
-        if profile.listen is not None:
-            hook = open_parts.enter_context(Hook(profile.listen, lambda path: pipeline.look(path)))
-            tell(f"listening at {hook.url} for finished tiles")
+        open_parts.enter_context(serve(pipeline, run) if serve else _listener(profile.listen, pipeline, tell))
         if telling is not None:
             telling.start()
         yield pipeline
@@ -160,6 +163,28 @@ def _signed_in_until() -> float | None:
     from mhfd_client.service.signin import signed_in_until  # imports Globus
 
     return signed_in_until()
+
+
+@contextmanager
+def _listening(listen: str, pipeline: Pipeline, tell: Callable[[str], None]) -> Generator[None, None, None]:
+    require_server("listening for finished tiles")
+    from mhfd_client.watch.hook import Hook
+
+    with Hook(listen, lambda path: pipeline.look(path)) as hook:
+        tell(f"listening at {hook.url} for finished tiles")
+        yield
+
+
+def _listener(listen: str | None, pipeline: Pipeline, tell: Callable[[str], None]) -> AbstractContextManager[None]:
+    return nullcontext() if listen is None else _listening(listen, pipeline, tell)
+
+
+def _with_chosen(rule: Json, kept: Json) -> Json:
+    """The configuration's thresholds, but that which somebody chose for this run since they were last set."""
+    chosen = kept.get("chosen")
+    if not chosen or chosen.get("instead_of") != rule["max_blur_px"]:
+        return rule
+    return {**rule, "max_blur_px": kept["max_blur_px"], "chosen": chosen}
 
 
 def _wakes(marker: str | None) -> Callable[[str], bool]:

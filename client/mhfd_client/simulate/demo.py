@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from time import perf_counter
 
@@ -23,6 +24,12 @@ from mhfd_client.views.report import ALARMS, confusion, write_report
 def _backend() -> BackendName:
     """The fastest, without the advice to install a faster one: for a few tiles any will do."""
     return "auto" if importlib.util.find_spec("numba") or importlib.util.find_spec("cupy") else "numpy"
+
+
+def _program() -> str:
+    """How this program was called."""
+    called = Path(sys.argv[0])
+    return str(called) if called.stem == "mhfd" else "mhfd"
 
 
 def run_demo(out: Path, plan: RunPlan) -> None:
@@ -64,3 +71,4 @@ def run_demo(out: Path, plan: RunPlan) -> None:
 
     write_report(results, report, title=f"mhfd demo: {run}", truth=kinds)
     say(f"4. report with pictures: {report.resolve()}")
+    say(f"5. the same live in the browser: {_program()} demo --live")

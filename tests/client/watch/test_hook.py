@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 
 from mhfd_client.config import ConfigError
 from mhfd_client.config.address import parse_listen
-from mhfd_client.watch.hook import CONNECTIONS, Hook, HookError, told_path
+from mhfd_client.serving import ServingError
+from mhfd_client.serving.server import CONNECTIONS
+from mhfd_client.watch.hook import Hook, told_path
 
 TILE = "tiles/g0000/t0066/test_g0000_t0066_s00000.tif"
 SBEM = {  # as SBEMimage's register_accepted_tile puts it together
@@ -136,11 +138,12 @@ def test_another_address_is_told_what_to_write(told: Told) -> None:
 
 
 @pytest.mark.parametrize("length", ["-5", "x", "9" * 30, ""])
-def test_a_length_that_is_none_does_no_harm(told: Told, length: str) -> None:
+def test_a_length_that_is_none_is_refused(told: Told, length: str) -> None:
     address = urlsplit(told.hook.url)
     with socket.create_connection((address.hostname, address.port), timeout=5) as raw:
         raw.sendall(f"POST /tile/completed HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n".encode())
-        assert raw.recv(100).startswith(b"HTTP/1.0 200")
+        assert raw.recv(100).startswith(b"HTTP/1.1 400")
+    assert nothing_more(told)
 
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00", b"GET http://[ HTTP/1.1\r\n\r\n", b"\r\n", b"\x00" * 70_000])
@@ -225,7 +228,7 @@ def test_a_listener_that_never_started_can_be_closed() -> None:
 
 
 def test_a_port_that_is_taken_is_refused_with_a_remedy(told: Told) -> None:
-    with pytest.raises(HookError, match="choose another port") as caught:
+    with pytest.raises(ServingError, match="choose another port") as caught:
         Hook(told.hook.url.removeprefix("http://"), print)
     assert caught.value.exit_code == 78
 
