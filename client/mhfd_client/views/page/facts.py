@@ -11,10 +11,11 @@ from typing import Literal
 from mhfd.contract import FocusResult, read_acquisition
 from mhfd.judge import VerdictRule
 from mhfd.text import visible
+from mhfd_client.judge.standing import watcher_lives
 from mhfd_client.judge.words import blur_in_words
 from mhfd_client.ledger import Decision, Event, Json, Ledger, Run, Summary, TileRow
 from mhfd_client.views.page.columns import Cell, Columns, Row
-from mhfd_client.views.status import SILENT_S, utc
+from mhfd_client.views.status import utc
 
 KINDS = {"worsening": "drift", "sign_in": "signin"}
 """Events of the ledger that the page calls by another name."""
@@ -72,7 +73,7 @@ def alarm(event: Event, number_of: Callable[[str], int | None]) -> Json:
 def health(ledger: Ledger, run: Run, summary: Summary, events: Iterable[Event], now: float) -> Json:
     """The event `health`: endpoint, queue, disk, watch; None where it is not known."""
     beat = summary.heartbeat or {}
-    watched = not beat.get("ended") and summary.heartbeat_at is not None and now - summary.heartbeat_at < SILENT_S
+    watched = watcher_lives(summary.heartbeat, summary.heartbeat_at, now)
     away = next((each for each in events if each.kind == "endpoint" and each.ended_at is None), None)
     rate = round(summary.recent / summary.window_s * 60, 1)
     return {

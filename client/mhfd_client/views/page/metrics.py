@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mhfd.extras import install_hint
-from mhfd_client.ledger import Ledger, LedgerError, Run, State, Summary
+from mhfd_client.judge.standing import watcher_lives
+from mhfd_client.ledger import Ledger, LedgerError, Run, State
 from mhfd_client.ledger.following import NO_TIME
 from mhfd_client.views.page.follow import Follower
-from mhfd_client.views.status import SILENT_S
 
 BUCKETS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 300.0, 1800.0)
 BUCKETS_MS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0)
@@ -99,7 +99,8 @@ class Numbers:
         yield GaugeMetricFamily(
             "mhfd_last_result_age_seconds", "Since the last result", _age(summary.last_scored_at, now)
         )
-        yield GaugeMetricFamily("mhfd_watch_up", "1 while a watch is alive", float(_is_watched(summary, now)))
+        watched = watcher_lives(summary.heartbeat, summary.heartbeat_at, now)
+        yield GaugeMetricFamily("mhfd_watch_up", "1 while a watch is alive", float(watched))
         yield GaugeMetricFamily("mhfd_endpoint_up", "1 while the endpoint answers", float(self._endpoint_answers()))
         yield CounterMetricFamily("mhfd_results", "Results stored", summary.counts.get("scored", 0))
         for name, what, histogram in (
@@ -125,11 +126,6 @@ class Numbers:
     def _endpoint_answers(self) -> bool:
         open_events = self._ledger.events(self._run.run_id, open_only=True)
         return not any(each.kind == "endpoint" for each in open_events)
-
-
-def _is_watched(summary: Summary, now: float) -> bool:
-    beat = summary.heartbeat or {}
-    return not beat.get("ended") and summary.heartbeat_at is not None and now - summary.heartbeat_at < SILENT_S
 
 
 def _age(since: float | None, now: float) -> float:
@@ -169,7 +165,7 @@ def metrics_routes(ledger: Ledger, run: Run, follower: Follower | None = None) -
         except LedgerError as error:
             return JSONResponse({"ok": False, "error": str(error)}, 503)
         trouble = follower.trouble if follower else None
-        watched = _is_watched(summary, time.time())
+        watched = watcher_lives(summary.heartbeat, summary.heartbeat_at, time.time())
         return JSONResponse({"ok": trouble is None, "watched": watched}, 200 if trouble is None else 503)
 
     return [Route("/metrics", metrics), Route("/healthz", healthz)]
