@@ -67,8 +67,12 @@ class _Group(click.Group):
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _one_line_errors(), _readable_output():
-            return self._invoke(ctx)
+        try:
+            with _one_line_errors(), _readable_output():
+                return self._invoke(ctx)
+        except (KeyboardInterrupt, EOFError, click.Abort):  # click would exit with 1, which means "out of focus found"
+            click.echo("Interrupted.", err=True)
+            ctx.exit(ExitCode.INTERRUPTED)
 
     def _invoke(self, ctx: click.Context) -> Any:
         try:
@@ -79,9 +83,6 @@ class _Group(click.Group):
             refusal = Refusal(str(error))
             refusal.exit_code = error.exit_code
             raise refusal from error
-        except (KeyboardInterrupt, EOFError, click.Abort):  # click would exit with 1, which means "out of focus found"
-            click.echo("Interrupted.", err=True)
-            ctx.exit(ExitCode.INTERRUPTED)
         except OSError as error:
             if error.filename is None:  # a closed pipe, say: click knows what to do
                 raise

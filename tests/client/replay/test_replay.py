@@ -376,6 +376,7 @@ def test_a_senseless_option_is_a_usage_error(options: str, run: Path, tmp_path: 
 def test_ctrl_c_leaves_no_temporary_file_and_a_manifest(run: Path, tmp_path: Path) -> None:
     into = tmp_path / "into"
     command = [sys.executable, "-m", "mhfd_client", "replay", run, "--into", into, "--half-written", "--rate", "20"]
+    command += ["--repeat", "100"]  # it does not end before the signal comes, however slow the machine
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         end_s = time.monotonic() + 20
         while not (into.is_dir() and any(into.rglob("*.tmp"))):
