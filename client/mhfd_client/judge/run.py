@@ -147,7 +147,7 @@ def judge_results(
 
 
 def tiles_of(results: Sequence[FocusResult], root: str | None = None) -> list[Tile]:
-    """Results that are in no ledger as tiles, in the order in which they were taken, numbered by their place in the list.
+    """Results that are in no ledger as tiles, in the order in which they were taken, numbered by place in the list.
 
     Parameters
     ----------
