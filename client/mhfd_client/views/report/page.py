@@ -1,7 +1,7 @@
 """A report -> HTML. Names and messages come from outside: Jinja2 escapes each, after it was made `visible`.
 
-The page's own policy lets a browser fetch nothing, and run one script, which it names by its hash: that sorts and filters the
-table. Without scripts the table is a plain one.
+The page's own policy lets a browser fetch nothing, and run one script, named by its hash, that sorts and filters
+the table, which without scripts is a plain one.
 """
 
 from __future__ import annotations
