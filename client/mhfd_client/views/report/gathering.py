@@ -292,7 +292,7 @@ def _file_below(path: str, root: str | None) -> Path:
     try:
         if root is not None and not file.resolve().is_relative_to(Path(root).resolve()):
             raise NoPictureError(f"{path} lies outside {root}, and is not shown")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise NoPictureError(f"{path} cannot be found: {error}") from error
     return file
 
