@@ -131,9 +131,7 @@ def test_no_text_adds_an_element_an_attribute_a_class_or_a_url(texts: tuple[str,
     shapes = {f"#v-{key}" for key in MARKS}
     files = [url for url in page.urls if url not in shapes]
     assert all(url.startswith("data:image/png;base64,") for url in files)
-    assert (
-        len(files) == 2 + 1 + 2
-    )  # the features, a bad tile (no blur is known of a sharp one), the map on light and dark
+    assert len(files) == 2 + 1 + 2  # the features, a bad tile without a sharp one, the map on light and dark
 
 
 @settings(max_examples=30, deadline=None)
