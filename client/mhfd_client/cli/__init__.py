@@ -29,6 +29,7 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "export": ("tiles", "Write the results as a table."),
     "explain": ("explain", "Explain the verdict on one tile, with a picture."),
     "retakes": ("retakes", "List the tiles to take again, and decide about them."),
+    "report": ("report", "Write a run's report: what to take again, map, chart, tiles."),
     "calibrate": ("calibrate", "Learn from a focal series, or from sorted tiles."),
     "reference": ("reference", "List, keep or forget the sharp tiles that runs are compared with."),
     "retry": ("tiles", "Take up failed or stalled tiles again."),

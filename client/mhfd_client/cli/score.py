@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,7 @@ from mhfd_client.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from mhfd.judge import VerdictRule
     from mhfd_client.judge.run import Standard
 
 
@@ -123,7 +125,7 @@ def score(
     results = judge_results(_with_hints(results, missing), standard, root=root)
     try:
         # Files first: a closed pipe ends the command when it prints.
-        _write_files(results, csv_file, html_file, title=" ".join(paths), params=params)
+        _write_files(results, csv_file, html_file, title=" ".join(paths), root=root, params=params, rule=standard.rule)
     finally:
         if as_json:
             terminal.print_json(results)
@@ -203,7 +205,14 @@ def _refuse_mixed_output(*, as_json: bool, csv_file: Path | None, html_file: Pat
 
 
 def _write_files(
-    results: Sequence[FocusResult], csv_file: Path | None, html_file: Path | None, *, title: str, params: FocusParams
+    results: Sequence[FocusResult],
+    csv_file: Path | None,
+    html_file: Path | None,
+    *,
+    title: str,
+    root: str | None,
+    params: FocusParams,
+    rule: VerdictRule,
 ) -> None:
     """Write the table and the report; the second also when the first cannot be written."""
     from mhfd_client.views import terminal
@@ -214,9 +223,10 @@ def _write_files(
                 terminal.write_csv(results, out)
     finally:
         if html_file is not None:
-            from mhfd_client.views.report import render_report
+            from mhfd_client.views.report.gathering import of_results
+            from mhfd_client.views.report.page import render_report
 
-            page = render_report(results, title=title, params=params)
+            page = render_report(of_results(results, title, time.time(), root=root, params=params, rule=rule))
             with out_file(html_file) as out:
                 out.write(page.encode())
 

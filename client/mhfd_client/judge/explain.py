@@ -15,7 +15,7 @@ from itertools import chain, islice
 from statistics import median
 
 from mhfd import score
-from mhfd.contract import ErrorCode, FocusResult, TileError, page_path
+from mhfd.contract import ErrorCode, FocusResult, TileError, page_path, split_page
 from mhfd.extras import install_hint
 from mhfd.judge import VerdictRule, references_of, setting_of
 from mhfd_client.judge.run import JUDGED, Standard, Tile, judge_results, judge_run, judged_keys, standard_of, tile_of
@@ -185,7 +185,7 @@ def explain(ledger: Ledger, run: Run, row: TileRow, judged: Sequence[Tile] | Non
         generation=row.generation,
         position=asdict(row.position) if row.position else None,
         rule=standard.rule,
-        trouble=_trouble(row.error_code, row.error_message, in_run=True) if row.state == "failed" else None,
+        trouble=trouble_of(row.error_code, row.error_message, in_run=True) if row.state == "failed" else None,
         waiting=None if row.state in ("scored", "failed") else waiting(run, row),
         history=tuple(_past(each, by_id) for each in ledger.same_place(row, LOOKED_AT)),
         earlier=_taken_before(takes, judged, standard),
@@ -220,8 +220,53 @@ def explain_file(path: str, page: int | None = None) -> Explanation:
     try:
         (result,) = judge_results([score(path, page=page)])
     except TileError as error:
-        return Explanation(name, path, page or 0, trouble=_trouble(error.code, error.message, in_run=False))
+        return Explanation(name, path, page or 0, trouble=trouble_of(error.code, error.message, in_run=False))
     return Explanation(name, path, page or 0, result=result)
+
+
+def explain_among(
+    tile: Tile,
+    judged: Sequence[Tile],
+    rule: VerdictRule = DEFAULT_RULE,
+    same_place: Sequence[Tile] = (),
+    *,
+    folder: str | None = None,
+) -> Explanation:
+    """Explain a tile that no ledger has, beside those that it was judged with.
+
+    Parameters
+    ----------
+    tile : judged
+    judged : all of them, in the order in which they were taken
+    same_place : those of them at its place in earlier sections, the nearest first
+    """
+    path, page = split_page(tile.name)
+    error = tile.result.error
+    alike = _Alike(tile, judged)
+    usual = alike.usual()
+    by_id = {each.tile_id: each for each in judged}
+    sharp = next((each for each in same_place if each.result.verdict == "in_focus"), None)
+    if sharp is None:
+        sharp = next((by_id[i] for i in alike.sharp_ids()), None)
+    return Explanation(
+        tile.name,
+        path,
+        page,
+        folder=folder,
+        result=tile.result,
+        rule=rule,
+        usual_px=median(usual) if usual else None,
+        usual_tiles=len(usual),
+        near=alike.near(),
+        trouble=trouble_of(error.code, error.message, in_run=False) if error else None,
+        history=tuple(map(_past_of, same_place[:PAST_SECTIONS])),
+        beside=None if sharp is None else _past_of(sharp),
+    )
+
+
+def _past_of(tile: Tile) -> Past:
+    path, page = split_page(tile.name)
+    return Past(tile.name, path, page, tile.section, tile.result.verdict, tile.result.blur_px)
 
 
 class _Alike:
@@ -291,7 +336,8 @@ def _decisions(ledger: Ledger, run: Run, rows: Iterable[TileRow]) -> Iterator[De
         yield from ledger.decisions(run.run_id, tile_id=row.tile_id)
 
 
-def _trouble(code: str | None, message: str | None, *, in_run: bool) -> Trouble:
+def trouble_of(code: str | None, message: str | None, *, in_run: bool) -> Trouble:
+    """Why a tile failed, and what to do."""
     code = code or "internal"
     again = f"`mhfd retry --failed --code {code}`" if in_run else "score it again"
     return Trouble(code, message or "", remedy(code, again))

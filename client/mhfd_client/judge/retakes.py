@@ -66,19 +66,25 @@ class Retake:
     @property
     def reason(self) -> str:
         """Why it is on the list, in words."""
-        told = [self.result.error.message] if self.result.error else []
-        told += [blur] if (blur := blur_in_words(self.result)) else []
-        told += [remark.message for remark in self.result.remarks]
+        told = []
         if self.newer is not None:
             what = (self.newer_verdict or "no result yet").replace("_", " ")
             told.append(f"taken again as {self.newer.name}: {what}" if self._renamed else f"taken again: {what}")
         elif self.takes:
             told.append(f"taken again {counted(self.takes, 'time')}")
-        return ", ".join([(self.result.verdict or "not flagged").replace("_", " "), *told])
+        return ", ".join([reason_of(self.result), *told])
 
     @property
     def _renamed(self) -> bool:
         return self.newer is not None and self.newer.name != self.row.name
+
+
+def reason_of(result: FocusResult) -> str:
+    """Why a tile is to be taken again, in words: "out of focus, blur 2.9 px (13 nm) at the right"."""
+    told = [result.error.message] if result.error else []
+    told += [blur] if (blur := blur_in_words(result)) else []
+    told += [remark.message for remark in result.remarks]
+    return ", ".join([(result.verdict or "not flagged").replace("_", " "), *told])
 
 
 def retake_list(ledger: Ledger, run_id: int, found: Standing, *, history: bool = True) -> list[Retake]:

@@ -138,19 +138,30 @@ def judge_results(
     ----------
     root : the folder that all are in, if it is one run's: names of folders above it tell no section
     """
-    standard = standard or Standard(VerdictRule())
-    sections = sections_of([row.path for row in results], root)
-    taken = [
-        (-1 if section is None else section, _mtime_ns(row.path), number)
-        for number, (row, section) in enumerate(zip(results, sections, strict=True))
-    ]
-    order = [number for _, _, number in sorted(taken)]
-    remarked = with_identical_frames(results[number] for number in order)
-    judged = standard.judge(
-        Tile(number, row.path, row.provenance.tile_sha256, 0.0, taken[number], sections[number], row)
-        for number, row in zip(order, remarked, strict=True)
+    tiles = tiles_of(results, root)
+    remarked = with_identical_frames(tile.result for tile in tiles)
+    judged = (standard or Standard(VerdictRule())).judge(
+        replace(tile, result=row) for tile, row in zip(tiles, remarked, strict=True)
     )
     return [tile.result for tile in sorted(judged, key=lambda tile: tile.tile_id)]
+
+
+def tiles_of(results: Sequence[FocusResult], root: str | None = None) -> list[Tile]:
+    """Results that are in no ledger as tiles, in the order in which they were taken, numbered by place in the list.
+
+    Parameters
+    ----------
+    root : the folder that all are in, if it is one run's
+    """
+    sections = sections_of([row.path for row in results], root)
+    tiles = [
+        Tile(
+            number, row.path, row.provenance.tile_sha256, 0.0,
+            (-1 if section is None else section, _mtime_ns(row.path), number), section, row,
+        )
+        for number, (row, section) in enumerate(zip(results, sections, strict=True))
+    ]  # fmt: skip
+    return sorted(tiles, key=lambda tile: tile.taken)
 
 
 def _mtime_ns(path: str) -> int:

@@ -1,4 +1,4 @@
-"""The section of each tile as its name tells it, for tiles that no ledger has."""
+"""Where each tile is in its run as its name tells it, for tiles that no ledger has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from mhfd.contract import split_page
 from mhfd_client.naming import open_layout
+from mhfd_client.naming.position import Position
 
 
 def sections_of(paths: Sequence[str], root: str | None = None) -> list[int | None]:
@@ -16,9 +17,13 @@ def sections_of(paths: Sequence[str], root: str | None = None) -> list[int | Non
     ----------
     root : the folder of the run that all paths are in: what it is itself called tells nothing
     """
+    return [position.section if position else None for position in positions_of(paths, root)]
+
+
+def positions_of(paths: Sequence[str], root: str | None = None) -> list[Position | None]:
+    """Of each path its place; None where the name tells none. See `sections_of`."""
     layout = open_layout("auto")
-    found = [layout.position(_below(split_page(path)[0], root)) for path in paths]
-    return [position.section if position else None for position in found]
+    return [layout.position(_below(split_page(path)[0], root)) for path in paths]
 
 
 def _below(path: str, root: str | None) -> str:

@@ -160,6 +160,15 @@ class Reading(Core):
             several.setdefault(first, []).append(tile_id)
         return count, list(several.values())
 
+    def makers(self, run_id: int) -> list[tuple[str, str, int]]:
+        """Version of mhfd, device, and how many results of the newest generations they made; the most first."""
+        found = self._ask(
+            "SELECT r.mhfd, r.device, COUNT(*) AS n FROM result AS r JOIN tile AS t ON t.tile_id = r.tile_id "
+            "WHERE r.run_id = ? AND t.superseded_by IS NULL GROUP BY r.mhfd, r.device ORDER BY n DESC, 1, 2",
+            run_id,
+        )
+        return [(mhfd, device, int(n)) for mhfd, device, n in found]
+
     def failed_before(self, tile_ids: Collection[int]) -> set[int]:
         """Those of the tiles that failed earlier: in their last generation, or in an earlier attempt."""
         found = self._ask(

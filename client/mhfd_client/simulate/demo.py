@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, time
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +18,9 @@ from mhfd_client.files.whole import write_whole
 from mhfd_client.judge.run import judge_results
 from mhfd_client.simulate import RunPlan, simulate_run
 from mhfd_client.views import terminal
-from mhfd_client.views.report import ALARMS, confusion, write_report
+from mhfd_client.views.report.gathering import of_results
+from mhfd_client.views.report.model import ALARMS, confusion
+from mhfd_client.views.report.page import write_report
 
 
 def _backend() -> BackendName:
@@ -54,7 +56,7 @@ def run_demo(out: Path, plan: RunPlan) -> None:
 
     kinds = dict(zip(files, (tile.kind for tile in truth), strict=True))
     say("3. verdicts against the truth:")
-    found = confusion(results, kinds)
+    found = confusion(((row.path, row.verdict) for row in results), kinds)
     verdicts = [verdict for verdict in terminal.VERDICT_STYLES if any(row[verdict] for row in found.values())]
     table = Table(box=None, header_style="bold", padding=(0, 2))
     table.add_column("   truth")
@@ -69,6 +71,7 @@ def run_demo(out: Path, plan: RunPlan) -> None:
     false = sum(alarms.values()) - caught
     say(f"   {caught} of {counted(n_bad, 'bad tile')} caught, {counted(false, 'false alarm')}")
 
-    write_report(results, report, title=f"mhfd demo: {run}", truth=kinds)
+    told = of_results(results, f"mhfd demo: {run}", time(), root=str(run), truth=kinds)
+    write_report(told, report)
     say(f"4. report with pictures: {report.resolve()}")
     say(f"5. the same live in the browser: {_program()} demo --live")

@@ -54,9 +54,16 @@ def sample(pixels: Pixels, longest_px: int) -> NDArray[Any]:
     return np.concatenate([block[::every, ::every] for _, block in row_blocks(pixels, 64 * every)])
 
 
-def stretched(pixels: NDArray[Any], longest_px: int | None = None) -> Image.Image:
-    """Grey pixels, stretched to 8 bits, and made smaller where a side is longer than `longest_px`."""
-    low, high = np.percentile(pixels, SATURATED)
+def stretched(
+    pixels: NDArray[Any], longest_px: int | None = None, limits: tuple[float, float] | None = None
+) -> Image.Image:
+    """Grey pixels, stretched to 8 bits, and made smaller where a side is longer than `longest_px`.
+
+    Parameters
+    ----------
+    limits : grey levels that become black and white; by default those of these pixels
+    """
+    low, high = np.percentile(pixels, SATURATED) if limits is None else limits
     grey = np.clip((pixels - low) / max(high - low, 1e-12), 0, 1)
     image = Image.fromarray(np.rint(grey * 255).astype(np.uint8))
     if longest_px:

@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from typing import IO, Literal
+from typing import IO, Literal, TextIO
 
+from mhfd.contract import FocusResult
 from mhfd.text import cell, counted, json_text, visible
 from mhfd_client.files.whole import as_text
-from mhfd_client.judge.retakes import TO_DO, Retake
+from mhfd_client.judge.retakes import TO_DO, Retake, reason_of
 from mhfd_client.ledger import Json, Run
 from mhfd_client.naming.position import Position
 from mhfd_client.naming.sbemimage import tile_id, tile_key
@@ -51,7 +52,7 @@ def to_json(entries: Sequence[Retake], run: Run, now: float) -> Json:
         "time": utc(now),
         "run": {"run_id": run.run_id, "folder": run.root},
         "counts": dict(Counter(each.status for each in entries)),
-        "tiles": [_one(each) for each in entries],
+        "tiles": [listed(each) for each in entries],
     }
 
 
@@ -65,7 +66,7 @@ def table(entries: Sequence[Retake]) -> Iterator[str]:
             where = [place_name({**asdict(each.row.position or Position()), "section": None})]
             where += [f"stage {', '.join(f'{um:.1f}' for um in each.stage_um)} um"] if each.stage_um else []
             place = ", ".join(part for part in where if part != "a tile")
-            yield f"  {visible(each.row.name):{width}}  {place + ': ' if place else ''}{each.reason} ({_decided(each)})"
+            yield f"  {visible(each.row.name):{width}}  {place + ': ' if place else ''}{each.reason} ({decided(each)})"
     to_do = sum(each.status in TO_DO for each in entries)
     yield f"{counted(to_do, 'tile')} to take again or to decide about"
 
@@ -77,32 +78,33 @@ def sbemimage_ids(entries: Iterable[Retake]) -> Iterator[str]:
 
 def _write_csv(entries: Iterable[Retake], out: IO[bytes]) -> None:
     with as_text(out) as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for entry in entries:
-            one = _one(entry)
-            where, stage = one["position"] or {}, one["stage_um"] or (None, None, None)
-            values = {
-                **one,
-                **{key: where.get(key) for key in ("section", "grid", "row", "col")},
-                "number": where.get("tile"),
-                **dict(zip(("stage_x_um", "stage_y_um", "stage_z_um"), stage, strict=True)),
-                "remarks": " ".join(remark["code"] for remark in one["remarks"]),
-            }
-            writer.writerow(cell(values[column]) for column in COLUMNS)
+        write_table(map(listed, entries), file)
 
 
-def _one(entry: Retake) -> Json:
-    row, result, decision, newer = entry.row, entry.result, entry.decision, entry.newer
+def write_table(tiles: Iterable[Json], out: TextIO) -> None:
+    """Write tiles as `listed` gives them as CSV."""
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    for one in tiles:
+        where, stage = one["position"] or {}, one["stage_um"] or (None, None, None)
+        values = {
+            **one,
+            **{key: where.get(key) for key in ("section", "grid", "row", "col")},
+            "number": where.get("tile"),
+            **dict(zip(("stage_x_um", "stage_y_um", "stage_z_um"), stage, strict=True)),
+            "remarks": " ".join(remark["code"] for remark in one["remarks"]),
+        }
+        writer.writerow(cell(values[column]) for column in COLUMNS)
+
+
+def listed(entry: Retake) -> Json:
+    """A tile of the list as plain JSON types."""
+    row, decision, newer = entry.row, entry.decision, entry.newer
     return {
+        **listed_result(entry.result, row.position),
         "tile": row.name,
-        "position": asdict(row.position) if row.position else None,
         "stage_um": list(entry.stage_um) if entry.stage_um else None,
-        "verdict": result.verdict,
         "reason": entry.reason,
-        "remarks": [asdict(remark) for remark in result.remarks],
-        "blur_px": result.blur_px,
-        "blur_nm": result.blur_nm,
         "state": entry.status,
         "decision": decision and decision.decision,
         "decided_by": decision and decision.who,
@@ -118,11 +120,38 @@ def _one(entry: Retake) -> Json:
     }
 
 
+def listed_result(result: FocusResult, position: Position | None) -> Json:
+    """The same of a tile that no ledger has: nobody has decided about it."""
+    stage_um = result.acquisition.stage_um
+    return {
+        "tile": result.path,
+        "position": asdict(position) if position else None,
+        "stage_um": list(stage_um) if stage_um else None,
+        "verdict": result.verdict,
+        "reason": reason_of(result),
+        "remarks": [asdict(remark) for remark in result.remarks],
+        "blur_px": result.blur_px,
+        "blur_nm": result.blur_nm,
+        "state": "open",
+        "decision": None,
+        "decided_by": None,
+        "decided_at": None,
+        "note": None,
+        "taken_again": 0,
+        "newer_tile": None,
+        "newer_verdict": None,
+        "newer_at": None,
+        "scored_at": None,
+        "sbemimage_id": None,
+        "sbemimage_tile": None,
+    }
+
+
 def _section(entry: Retake) -> int | None:
     return entry.row.position.section if entry.row.position else None
 
 
-def _decided(entry: Retake) -> str:
+def decided(entry: Retake) -> str:
     """What was decided, by whom and when; or how the tile was closed."""
     if entry.status == "closed" and entry.newer is not None:
         return f"closed {local(utc(entry.newer.scored_at))}"

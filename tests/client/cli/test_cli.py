@@ -191,10 +191,11 @@ def test_html_is_one_file_without_links(run_with_a_bad_file: Path, tmp_path: Pat
     page = tmp_path / "out.html"
     invoke("score", run_with_a_bad_file, "--html", page)
     text = page.read_text(encoding="utf-8")
-    assert text.count("data:image/png;base64,") == 3  # a sharp and a blurred tile with features, a thumbnail
+    # A sharp and a blurred tile with features, the blurred one beside a sharp one, the map on light and on dark.
+    assert text.count("data:image/png;base64,") == 2 + 2 + 2
     assert "<circle" in text
     assert not re.search(r"""(src|href)=["']?(https?:|//|/|file:)""", text)
-    assert "<script" not in text
+    assert "<script src" not in text
 
 
 def test_parameters_reach_the_kernel(run: Path) -> None:

@@ -20,13 +20,16 @@ from hostile import NAMES, TEXTS, row
 from mhfd import find_features
 from mhfd.contract import FocusResult, Remark
 from mhfd.text import visible
-from mhfd_client.views import report
+from mhfd_client.judge import run
+from mhfd_client.views.marks import MARKS
 from mhfd_client.views.picture import data_uri, stretched
-from mhfd_client.views.report import render_report, write_report
+from mhfd_client.views.report import gathering, pictures
+from mhfd_client.views.report.gathering import of_results
+from mhfd_client.views.report.page import render_report, write_report
 from phantoms import as_uint8, texture
 
 PIXELS = as_uint8(texture((96, 96), np.random.default_rng(3)))
-VOID = {"meta", "br", "img"}
+VOID = {"meta", "br", "img", "input"}
 
 
 class Page(HTMLParser):
@@ -38,7 +41,7 @@ class Page(HTMLParser):
         self.classes: set[str] = set()
         self.urls: list[str] = []
         self.policy = ""
-        self.style = ""
+        self.style = self.script = ""
         self.texts: list[str] = []
         self.open: list[str] = []
         self.feed(page)
@@ -65,6 +68,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "style":
             self.style += data
+        if self.open and self.open[-1] == "script":
+            self.script += data
         self.texts.append(data)
 
     def handle_comment(self, data: str) -> None:
@@ -85,17 +90,19 @@ def results_named(path: str, other: str, verdict: str) -> list[FocusResult]:
 
 def page_of(path: str, other: str, title: str, kind: str, verdict: str) -> Page:
     rows = results_named(path, other, verdict)
-    return Page(render_report(rows, title=title, truth={each.path: kind for each in rows}))
+    return Page(render_report(of_results(rows, title, 0.0, truth={each.path: kind for each in rows})))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def pictures() -> object:
-    """Every name is that of a picture; the features are real."""
+def real_pictures() -> object:
+    """Every name is that of a picture, and tells no section; the features are real."""
     with pytest.MonkeyPatch.context() as patch:
         features, uri = find_features(PIXELS), data_uri(stretched(PIXELS))
-        patch.setattr(report, "read_tile", lambda *_: SimpleNamespace(pixels=PIXELS))
-        patch.setattr(report, "find_features", lambda *_, **__: features)
-        patch.setattr(report, "data_uri", lambda *_: uri)  # encoded once: that is most of the time
+        patch.setattr(pictures, "read_tile", lambda *_, **__: SimpleNamespace(pixels=PIXELS))
+        patch.setattr(pictures, "find_features", lambda *_, **__: features)
+        patch.setattr(pictures, "data_uri", lambda *_: uri)  # encoded once: that is most of the time
+        patch.setattr(gathering, "positions_of", lambda paths, _: [None] * len(paths))
+        patch.setattr(run, "sections_of", lambda paths, _: [None] * len(paths))
         yield
 
 
@@ -121,8 +128,10 @@ def test_no_text_adds_an_element_an_attribute_a_class_or_a_url(texts: tuple[str,
     assert page.elements == plain.elements
     assert page.classes == plain.classes
     assert page.open == []
-    assert all(url.startswith("data:image/png;base64,") for url in page.urls)
-    assert len(page.urls) == 3
+    shapes = {f"#v-{key}" for key in MARKS}
+    files = [url for url in page.urls if url not in shapes]
+    assert all(url.startswith("data:image/png;base64,") for url in files)
+    assert len(files) == 2 + 1 + 2  # the features, a bad tile without a sharp one, the map on light and dark
 
 
 @settings(max_examples=30, deadline=None)
@@ -133,14 +142,17 @@ def test_every_text_is_shown_as_it_is(name: str) -> None:
     assert found.count(visible(name)) >= 8 or not name
 
 
-def test_the_policy_of_the_page_lets_nothing_in_but_its_own_style_and_pictures() -> None:
+def test_the_policy_of_the_page_lets_nothing_in_but_its_own_style_script_and_pictures() -> None:
     page = page_of(*PLAIN)
     rules = dict(rule.strip().split(" ", 1) for rule in page.policy.split(";"))
-    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
+    style, script = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (page.style, page.script)
+    )
     assert rules == {
         "default-src": "'none'",
         "img-src": "data:",
-        "style-src": f"'sha256-{digest}'",
+        "style-src": f"'sha256-{style}'",
+        "script-src": f"'sha256-{script}'",
         "base-uri": "'none'",
         "form-action": "'none'",
     }
@@ -148,7 +160,7 @@ def test_the_policy_of_the_page_lets_nothing_in_but_its_own_style_and_pictures()
 
 def test_the_policy_comes_before_anything_that_it_governs() -> None:
     assert [tag for tag, _ in page_of(*PLAIN).elements[:4]] == ["html", "head", "meta", "meta"]
-    text = render_report([row()], title="run")
+    text = render_report(of_results([row()], "run", 0.0))
     assert text.index("Content-Security-Policy") < text.index("<title>") < text.index("<style>")
 
 
@@ -158,26 +170,27 @@ def test_nothing_in_the_page_needs_what_the_policy_forbids() -> None:
     names = {name for _, attributes in page.elements for name in attributes}
     assert "style" not in names
     assert not any(name.startswith("on") for name in names)
-    assert not {"script", "iframe", "object", "embed", "link", "form", "base"} & {tag for tag, _ in page.elements}
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    assert not {"iframe", "object", "embed", "link", "form", "base"} & {tag for tag, _ in page.elements}
 
 
-def test_each_verdict_has_its_colour_in_the_style_sheet() -> None:
+def test_each_verdict_has_its_colours_and_its_shape() -> None:
     page = page_of(*PLAIN)
-    for verdict, colour in report.COLOURS.items():
-        assert f"span.{verdict} {{ background: {colour}; }}" in page.style
-    assert {"in_focus", "astigmatic", "failed", "cannot_tell"} <= page.classes
+    for verdict, mark in MARKS.items():
+        assert all(f"--{verdict}: {colour};" in page.style for colour in mark.colours)
+    assert {f"#v-{verdict}" for verdict in ("in_focus", "astigmatic", "failed", "cannot_tell")} <= set(page.urls)
 
 
 def test_a_remark_stands_beside_the_verdict() -> None:
     remark = Remark(code="constant_rows", message="the last 5 rows are constant")
-    page = render_report([row("a.tif", remarks=(remark,))], title="t")
-    assert "in focus<br>the last 5 rows are constant (constant_rows)</td>" in page
+    page = render_report(of_results([row("a.tif", remarks=(remark,))], "t", 0.0))
+    assert '<td class="long">the last 5 rows are constant (constant_rows)</td></tr>' in page
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_is_utf_8_whatever_the_names(name: str, tmp_path: Path) -> None:
     rows = [replace(row(name), verdict="in_focus"), row(name, message=name)]
-    write_report(rows, tmp_path / "r.html", title=name)
+    write_report(of_results(rows, name, 0.0), tmp_path / "r.html")
     assert visible(name) in "".join(Page((tmp_path / "r.html").read_text(encoding="utf-8")).texts)
 
 

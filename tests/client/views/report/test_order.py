@@ -9,7 +9,8 @@ import numpy as np
 import tifffile
 
 from mhfd.contract import FocusResult, Provenance
-from mhfd_client.views.report import render_report
+from mhfd_client.views.report.gathering import of_results
+from mhfd_client.views.report.page import render_report
 
 ABOUT = Provenance(mhfd="0", params_sha256="0", backend="numpy", device="cpu")
 SHARP, SOFT = (0.2,) * 4, (4.1,) * 4
@@ -32,7 +33,7 @@ def test_a_tile_whose_half_is_lost_comes_before_one_that_is_a_little_blurred(
                 verdict="out_of_focus", blur_px=blur_px, blur_map_px=blur_map_px, worst_block=(2, 0),
             )
         )  # fmt: skip
-    page = render_report(rows, title="run")
-    again = page[page.index("Tiles to take again") : page.index("All tiles")]
+    page = render_report(of_results(rows, "run", 0.0))
+    again = page[page.index("<h2>Take again") : page.index("All tiles")]
     assert re.findall(r"(little|half)\.tif", again)[:1] == ["half"]
     assert "0.4 (4.1)" in page[page.index("All tiles") :]
