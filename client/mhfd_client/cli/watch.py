@@ -145,7 +145,6 @@ def run_watch(
 def _watch(
     folder: Path, config: Config, settings: Settings, view: View, stop: _Stop, *, once: bool, quiet: bool
 ) -> Summary:
-    from mhfd_client.judge.run import keep_references
     from mhfd_client.ledger import LedgerGoneError
     from mhfd_client.pipeline.assembly import open_watch
 
@@ -159,9 +158,7 @@ def _watch(
             ) as pipeline:
                 _tell(f"watching {folder}; scoring on {settings.profile.endpoint}; ledger {settings.ledger}")
                 stop.then(pipeline)
-                summary = pipeline.run()
-                keep_references(pipeline.ledger, pipeline.run_id)
-                return summary
+                return pipeline.run()
         except LedgerGoneError as error:
             if settings.profile.ledger_gone == "end" or stop.asked:
                 raise
