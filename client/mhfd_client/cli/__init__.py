@@ -18,6 +18,7 @@ import click
 from mhfd._version import __version__
 from mhfd.contract import ExitCode, MhfdError, ParamsError
 from mhfd.text import visible
+from mhfd_client.cli.names import Group
 from mhfd_client.cli.options import FileTrouble, Refusal
 
 COMMANDS = {  # name -> module in this package, what `mhfd --help` says
@@ -45,7 +46,7 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
 }
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Loads a command when it is called. Turns our own errors, and those of files, into one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

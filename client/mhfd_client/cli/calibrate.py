@@ -10,6 +10,7 @@ import click
 
 from mhfd.contract import BackendName, ExitCode
 from mhfd.text import counted
+from mhfd_client.cli.names import OneOf
 from mhfd_client.cli.options import FILE, OUT_FILE, STDOUT, config_option, opened_ledger, say
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ REFUSED = ExitCode.FAILED_TILES
 @click.option("--dry-run", is_flag=True, help="Keep nothing.")
 @click.option("--plot", type=OUT_FILE, metavar="FILE.png|svg|pdf", help="Draw the series too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object and nothing else.")
-@click.option("--backend", type=click.Choice(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
+@click.option("--backend", type=OneOf(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
 @click.option(
     "--good", multiple=True, metavar="LIST", help="Tiles that are in focus: a text file, a folder, a pattern."
 )

@@ -12,6 +12,7 @@ import click
 
 from mhfd.contract import ExitCode, FocusParams, Mode, Polarity, Unit
 from mhfd.text import visible
+from mhfd_client.cli.names import OneOf, complete_endpoint
 
 if TYPE_CHECKING:
     from mhfd_client.ledger import Ledger
@@ -114,11 +115,11 @@ def measure_options(command: Command) -> Command:
         option("--n-scales", int, "Number of scales.", d.n_scales),
         option("--min-t", float, "Smallest scale.", d.min_t),
         option("--max-t", float, "Largest scale.", d.max_t),
-        option("--unit", click.Choice(get_args(Unit)), "Unit of the scales.", d.unit),
+        option("--unit", OneOf(get_args(Unit)), "Unit of the scales.", d.unit),
         option("--saturate", float, "Fraction of the pixels clipped at each end.", d.saturate),
         option("--k-noise", float, "Noise threshold in standard deviations.", d.k_noise),
-        option("--polarity", click.Choice(get_args(Polarity)), "Blobs to count.", d.polarity),
-        option("--mode", click.Choice(get_args(Mode)), "'paper' counts noise: for reproduction only.", d.mode),
+        option("--polarity", OneOf(get_args(Polarity)), "Blobs to count.", d.polarity),
+        option("--mode", OneOf(get_args(Mode)), "'paper' counts noise: for reproduction only.", d.mode),
         option("--exclude-top-px", int, "Rows left out at the top.", d.exclude_top_px),
         click.option("--exclude-bottom-px", type=int, help="The same at the bottom.  [default: a data bar, if found]"),
         click.option("--max-host-bytes", type=Bytes(), help="Working memory for one tile.  [default: 2GiB]"),
@@ -129,7 +130,10 @@ def measure_options(command: Command) -> Command:
 
 def endpoint_option(command: Command) -> Command:
     text = "Where tiles are scored: local, a name in the configuration, or a UUID."
-    return click.option("--endpoint", default="local", envvar="MHFD_ENDPOINT", show_default=True, help=text)(command)
+    return click.option(
+        "--endpoint", default="local", envvar="MHFD_ENDPOINT", show_default=True, help=text,
+        shell_complete=complete_endpoint,
+    )(command)  # fmt: skip
 
 
 def opened_ledger(where: str | None, config_file: Path | None, *, readonly: bool) -> Ledger:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mhfd.text import counted
+from mhfd_client.cli.names import Group
 from mhfd_client.cli.options import FOLDER, Command, config_option, opened_ledger, say, with_options
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def _ledger_options(command: Command) -> Command:
     return with_options(command, [where, config_option])
 
 
-@click.group()
+@click.group(cls=Group)
 def reference() -> None:
     """Sharp tiles of earlier runs, kept in the ledger by instrument and setting.
 

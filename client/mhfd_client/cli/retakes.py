@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mhfd.text import counted
+from mhfd_client.cli.names import OneOf
 from mhfd_client.cli.options import OUT_FILE, STDOUT, opened_ledger, out_file, say
 from mhfd_client.cli.tiles import Since, run_options
 
@@ -29,7 +30,7 @@ FORMATS = ("table", "csv", "json")
 @click.option("--note", metavar="TEXT", help="Why.")
 @click.option("--since", type=Since(), help="Only tiles whose result came since a time, or since 2h ago.")
 @click.option("--all", "show_all", is_flag=True, help="Also those accepted, ignored, or closed by a sharp retake.")
-@click.option("--format", "form", type=click.Choice(FORMATS), help="[default: table]")
+@click.option("--format", "form", type=OneOf(FORMATS), help="[default: table]")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--sbemimage", is_flag=True, help="Print SBEMimage's tile ids (grid.tile.slice), one a line.")
 @click.option("--out", type=OUT_FILE, help="File to write.  [default: standard output]")

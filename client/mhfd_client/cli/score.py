@@ -14,6 +14,7 @@ import click
 
 from mhfd.contract import BackendName, ExitCode, FocusParams, FocusResult
 from mhfd.text import counted
+from mhfd_client.cli.names import OneOf
 from mhfd_client.cli.options import (
     OUT_FILE,
     STDOUT,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--pixel-size-nm", type=click.FloatRange(min=0, min_open=True), help="Instead of the files' values.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Refuse larger tiles unread.")
 @click.option("--workers", type=click.IntRange(min=1), help="Tiles scored at once.  [default: one a core]")
-@click.option("--backend", type=click.Choice(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
+@click.option("--backend", type=OneOf(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
 @click.option("--devices", type=Numbers(), help="GPUs to use, like 0,1.  [default: the first]")
 @config_option
 @measure_options

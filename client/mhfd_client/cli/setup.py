@@ -12,6 +12,7 @@ import click
 
 from mhfd.contract import ExitCode
 from mhfd.text import visible
+from mhfd_client.cli.names import Group, complete_profile
 from mhfd_client.cli.options import FILE, config_option, say
 
 T = TypeVar("T")
@@ -101,13 +102,15 @@ def _prompt(question: str, usual: str | None, understand: Callable[[str], T]) ->
     return answer
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Show, check or describe the configuration."""
 
 
 @config.command()
-@click.option("--profile", help="Name of a profile.  [default: MHFD_PROFILE, or the file's]")
+@click.option(
+    "--profile", shell_complete=complete_profile, help="Name of a profile.  [default: MHFD_PROFILE, or the file's]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: key -> value and origin.")
 @config_option
 def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:

@@ -7,14 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from mhfd.contract import ErrorCode, ExitCode
-from mhfd.text import counted
+from mhfd.text import counted, near_name, nearest
+from mhfd_client.cli.names import OneOf
 from mhfd_client.cli.options import (
     FOLDER,
     OUT_FILE,
@@ -140,9 +140,9 @@ def _print(found: Json) -> None:
 
 @click.command()
 @run_options
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True)
+@click.option("--format", "form", type=OneOf(["csv", "jsonl", "parquet"]), default="csv", show_default=True)
 @click.option("--out", type=OUT_FILE, default="-", show_default=True, help="File to write; - is standard output.")
-@click.option("--where", "states", multiple=True, type=click.Choice(get_args(State)), help="Only tiles in this state.")
+@click.option("--where", "states", multiple=True, type=OneOf(get_args(State)), help="Only tiles in this state.")
 @click.option("--since", type=Since(), help="Only results since a time, like 2026-01-31T14:30, or since 2h ago.")
 @max_blur_option
 def export(
@@ -213,15 +213,13 @@ def _refuse_unknown(
     ledger: Ledger, run: Run, chosen: list[Any], codes: tuple[str, ...], paths: tuple[str, ...]
 ) -> None:
     """Refuse names of tiles that are not among those chosen, and codes that nobody has heard of."""
-    from mhfd_client.config.base import nearest
-
     rows = [row for kind in chosen for row in ledger.take(run.run_id, kind, 2**62, order="newest", now=time.time())]
     tiles = {name: PurePath(name).name for row in rows for name in (row.path, row.name)}
     known = {*get_args(ErrorCode), *(row.error_code for row in rows if row.error_code)}
     for path in paths:
         if path not in tiles:
-            near = [name for name, last in tiles.items() if last == path] or get_close_matches(path, tiles, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; `mhfd status --all` lists them"
+            near = next((name for name, last in tiles.items() if last == path), None) or near_name(path, tiles)
+            hint = f"; did you mean {near}?" if near else "; `mhfd status --all` lists them"
             raise click.UsageError(f"{run.root} has no {' or '.join(chosen)} tile {path}{hint}")
     for code in codes:
         if code not in known:

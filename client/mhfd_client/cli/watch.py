@@ -18,6 +18,7 @@ import click
 from mhfd.contract import ExitCode, MhfdError
 from mhfd.text import counted, is_unicode
 from mhfd_client.cli.dashboard import PORT, door_options, page_door, tell_page
+from mhfd_client.cli.names import OneOf, complete_endpoint, complete_profile
 from mhfd_client.cli.options import FOLDER, config_option, max_blur_option, say
 from mhfd_client.files.near import did_you_mean
 from mhfd_client.files.order import Order
@@ -35,14 +36,22 @@ log = logging.getLogger(__name__)
 
 @click.command()
 @click.argument("folder", type=FOLDER, required=False, metavar="[DIR]")
-@click.option("--endpoint", help="Where tiles are scored.  [default: the profile's, else local]")
-@click.option("--profile", help="Which [profiles.NAME] of the configuration.  [default: the configuration's]")
+@click.option(
+    "--endpoint",
+    shell_complete=complete_endpoint,
+    help="Where tiles are scored.  [default: the profile's, else local]",
+)
+@click.option(
+    "--profile",
+    shell_complete=complete_profile,
+    help="Which [profiles.NAME] of the configuration.  [default: the configuration's]",
+)
 @click.option("--ledger", help="File or postgresql:// URL.  [default: the configuration's]")
 @click.option("--once", is_flag=True, help="End when everything in the folder is scored, failed or stalled.")
 @click.option("--wait-for-folder", is_flag=True, help="Wait until the folder exists.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--order", type=click.Choice(get_args(Order)), help="Which tiles go first.  [default: fresh]")
-@click.option("--layout", type=click.Choice(get_args(LayoutName)), help="Layout of the file names.  [default: auto]")
+@click.option("--order", type=OneOf(get_args(Order)), help="Which tiles go first.  [default: fresh]")
+@click.option("--layout", type=OneOf(get_args(LayoutName)), help="Layout of the file names.  [default: auto]")
 @click.option("--pattern", help="With --layout regex: pattern of the file names.")
 @click.option("--listen", metavar="HOST:PORT", help="Where the microscope reports finished tiles.")
 @click.option(
