@@ -9,10 +9,10 @@ import click
 
 from mhfd_client.bench.plan import BACKENDS, FIGURES
 from mhfd_client.cli.names import OneOf
-from mhfd_client.cli.options import FILE, FOLDER
+from mhfd_client.cli.options import FILE, FOLDER, example
 
 
-@click.command()
+@click.command(epilog=example("mhfd bench --quick"))
 @click.option("--figure", "figures", type=OneOf(FIGURES), multiple=True, help="May be repeated.  [default: all]")
 @click.option("--backend", "backends", type=OneOf(BACKENDS), multiple=True, help="May be repeated.  [default: all]")
 @click.option("--repeats", type=click.IntRange(min=2), help="Rounds; the first does not count.  [default: 21]")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
+from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar, cast, get_args
 
 import click
 
@@ -16,6 +17,7 @@ from mhfd_client.cli.names import OneOf, complete_endpoint
 
 if TYPE_CHECKING:
     from mhfd_client.ledger import Ledger
+    from mhfd_client.views.listing import Form, Listing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -96,6 +98,42 @@ def out_file(path: Path) -> Generator[IO[bytes], None, None]:
 def say(text: str, *, err: bool = False) -> None:
     """Print one line; names and messages in it may come from anywhere."""
     click.echo(visible(text), err=err)
+
+
+def example(*commands: str) -> str:
+    """What a command's --help ends with: command lines as they can be typed."""
+    return "\n".join(("\b", "Example:", *(f"  {each}" for each in commands)))
+
+
+def show(listing: Listing, form: Form, out: Path = STDOUT) -> None:
+    """Write a list in one of its forms, on standard output by default."""
+    from mhfd_client.views.listing import write_listing
+
+    if form == "table" and out == STDOUT:  # a console may lack letters, and a file does not
+        for line in listing.lines():
+            say(line)
+        return
+    with out_file(out) as file:
+        write_listing(listing, form, file)
+
+
+def format_option(*forms: str, default: str | None = "table") -> Callable[[Command], Command]:
+    """--format, and --json as its short form; the command gets `form`."""
+
+    def decorated(command: Command) -> Command:
+        @wraps(command)
+        def called(*args: Any, form: str | None, as_json: bool, **given: Any) -> Any:
+            if as_json and form not in (None, "json"):
+                raise click.UsageError(f"--json is --format json, and --format {form} was given: choose one")
+            return command(*args, form="json" if as_json else form or default, **given)
+
+        options = [
+            click.option("--format", "form", type=OneOf(forms), help=f"[default: {default or forms[0]}]"),
+            click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+        ]
+        return cast(Command, with_options(called, options))
+
+    return decorated
 
 
 def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

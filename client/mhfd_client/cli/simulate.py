@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mhfd.text import counted
-from mhfd_client.cli.options import FOLDER, Command, option, say, with_options
+from mhfd_client.cli.options import FOLDER, Command, example, option, say, with_options
 
 
 def _plan_options(command: Command) -> Command:
@@ -27,7 +27,7 @@ def _plan_options(command: Command) -> Command:
     return with_options(command, options)
 
 
-@click.command()
+@click.command(epilog=example("mhfd simulate run --sections 3"))
 @click.argument("out", type=FOLDER)
 @_plan_options
 def simulate(out: Path, **plan: Any) -> None:
@@ -40,7 +40,7 @@ def simulate(out: Path, **plan: Any) -> None:
     say(f"{counted(len(truth), 'tile')} and truth.csv in {out}. Score them: mhfd score {out}")
 
 
-@click.command()
+@click.command(epilog=example("mhfd demo", "mhfd demo --live"))
 @click.option("--out", type=FOLDER, default=Path("mhfd-demo"), show_default=True, help="Folder for tiles and report.")
 @click.option("--live", is_flag=True, help="Write the run into a watched folder instead, and show it on a page.")
 @click.option("--open/--no-open", "browser", default=True, show_default=True, help="With --live: open the page here.")

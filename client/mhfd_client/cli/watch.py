@@ -19,7 +19,7 @@ from mhfd.contract import ExitCode, MhfdError
 from mhfd.text import counted, is_unicode
 from mhfd_client.cli.dashboard import PORT, door_options, page_door, tell_page
 from mhfd_client.cli.names import OneOf, complete_endpoint, complete_profile
-from mhfd_client.cli.options import FOLDER, config_option, max_blur_option, say
+from mhfd_client.cli.options import FOLDER, config_option, example, max_blur_option, say
 from mhfd_client.files.near import did_you_mean
 from mhfd_client.files.order import Order
 from mhfd_client.naming.protocol import LayoutName
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@click.command()
+@click.command(epilog=example("mhfd watch run --once", "mhfd watch run --endpoint dgx --page"))
 @click.argument("folder", type=FOLDER, required=False, metavar="[DIR]")
 @click.option(
     "--endpoint",
