@@ -200,7 +200,7 @@ def _print_rows(console: Console, rows: Sequence[FocusResult], folder: str) -> N
             return
     for row in rows:
         blur, score = blur_in_numbers(row), _number(row.focus_score, ".2f")
-        numbers = [f"blur {blur} px"] * bool(blur) + [f"focus score {score}"] * bool(score)
+        numbers = [f"blur {blur} px"] * bool(blur) + [f"score {score}"] * bool(score)
         console.print(Text(visible(row.path[len(folder) :])), soft_wrap=True)
         console.print(Text("  ").append_text(_verdict(row)).append("".join(f"  {each}" for each in numbers)))
 

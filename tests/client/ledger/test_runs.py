@@ -75,6 +75,7 @@ def test_what_is_flagged_is_the_word_of_the_watch(ledger: Ledger, run: Run, walk
         tile_id = walk(f"{k}.tif", "submitted", pixels=f"p{k}")
         ledger.store([(tile_id, make_scored(f"{k}.tif", f"p{k}", score))], 1000.0 + k)
     assert runs()[0]["flagged"] is None  # nobody has judged it
+    ledger.set_rule(run.run_id, {"max_blur_px": 1.1}, 1000.0)
     Alerts(ledger, run.run_id).start()
     assert runs()[0]["flagged"] == 1
     ledger.set_rule(run.run_id, {"max_blur_px": 3.0}, 2000.0)
