@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mhfd.contract import ExitCode
-from mhfd_client.cli.options import example, format_option, opened_ledger, say, show
+from mhfd_client.cli.options import example, format_option, opened_ledger, print_listing, say
 from mhfd_client.cli.tiles import run_options
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def alerts(
                 say(f"event {event.event_id} is acknowledged{seen_by(event)}")
                 return
         found = _listing(ledger, run, limit=None if show_all else RECENT)
-    show(found, form)
+    print_listing(found, form)
     if form == "table" and not any(found.lines()):
         say(f"nothing has happened to {run.root} yet", err=True)
 
@@ -97,7 +97,7 @@ def _test(config_file: Path | None, form: Form) -> None:
             tried.append({"name": channel.name, "error": error})
             yield tried[-1]
 
-    show(
+    print_listing(
         Listing(
             each_tried(),
             columns=("name", "error"),

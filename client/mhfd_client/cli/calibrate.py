@@ -19,8 +19,8 @@ from mhfd_client.cli.options import (
     example,
     format_option,
     opened_ledger,
+    print_listing,
     say,
-    show,
 )
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _show_kept(ledger: Ledger, form: Form) -> None:
     from mhfd_client.views.calibration import kept_listing
 
     kept = ledger.calibrations()
-    show(kept_listing(kept), form)
+    print_listing(kept_listing(kept), form)
     if not kept:
         say("nothing is kept yet: `mhfd calibrate DIR` keeps what a focal series says", err=True)
 

@@ -105,7 +105,7 @@ def example(*commands: str) -> str:
     return "\n".join(("\b", "Example:", *(f"  {each}" for each in commands)))
 
 
-def show(listing: Listing, form: Form, out: Path = STDOUT) -> None:
+def print_listing(listing: Listing, form: Form, out: Path = STDOUT) -> None:
     """Write a list in one of its forms, on standard output by default."""
     from mhfd_client.views.listing import write_listing
 

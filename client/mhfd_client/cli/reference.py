@@ -16,10 +16,10 @@ from mhfd_client.cli.options import (
     example,
     format_option,
     opened_ledger,
+    print_listing,
     say,
     with_options,
 )
-from mhfd_client.cli.options import show as show_list
 
 if TYPE_CHECKING:
     from mhfd_client.ledger import KeptReference
@@ -51,7 +51,7 @@ def list_(where: str | None, config_file: Path | None, form: Form) -> None:
 
     with opened_ledger(where, config_file, readonly=True) as ledger:
         kept = ledger.references()
-    show_list(Listing(map(_as_json, kept), COLUMNS, lines=lambda: map(_in_words, kept)), form)
+    print_listing(Listing(map(_as_json, kept), COLUMNS, lines=lambda: map(_in_words, kept)), form)
     if not kept:
         say("nothing is kept yet: `mhfd watch` keeps the sharp tiles of a run when it ends", err=True)
 

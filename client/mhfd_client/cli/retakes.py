@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mhfd.text import counted
-from mhfd_client.cli.options import OUT_FILE, STDOUT, example, format_option, opened_ledger, say, show
+from mhfd_client.cli.options import OUT_FILE, STDOUT, example, format_option, opened_ledger, print_listing, say
 from mhfd_client.cli.tiles import Since, run_options
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def _show(entries: list[Retake], run: Run, form: Format, out: Path) -> None:
     from mhfd_client.views.width import terminal_columns
 
     if form == "sbemimage":
-        show(Listing((), (), lines=lambda: sbemimage_ids(entries)), "table", out)
+        print_listing(Listing((), (), lines=lambda: sbemimage_ids(entries)), "table", out)
     else:
-        show(listing(entries, run, time.time(), terminal_columns() if out == STDOUT else None), form, out)
+        print_listing(listing(entries, run, time.time(), terminal_columns() if out == STDOUT else None), form, out)
     if out != STDOUT:
         say(f"{counted(len(entries), 'tile')} in {out}", err=True)
 

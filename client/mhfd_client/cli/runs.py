@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mhfd_client.cli.options import config_option, example, format_option, opened_ledger, say, show
+from mhfd_client.cli.options import config_option, example, format_option, opened_ledger, print_listing, say
 
 if TYPE_CHECKING:
     from mhfd_client.views.listing import Form
@@ -28,6 +28,6 @@ def runs(where: str | None, form: Form, config_file: Path | None) -> None:
 
     with opened_ledger(where, config_file, readonly=True) as ledger:
         found = listing(ledger, time.time())
-        show(found, form)
+        print_listing(found, form)
         if form == "table" and not any(found.lines()):
             say(f"{ledger.name} has no runs yet: `mhfd watch DIR` begins one", err=True)

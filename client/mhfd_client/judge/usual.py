@@ -21,6 +21,9 @@ LEAST_USUAL = 5
 NEAR_TILES = 4
 """Tiles before, and after, that tell whether a blur in one direction lasts."""
 
+LOOKED_AT = 1000
+"""Tiles before it, and after it, that are looked at: in a run that is bad throughout there may be no sharp one."""
+
 
 @dataclass(frozen=True)
 class Usual:
@@ -37,7 +40,7 @@ class Usual:
 
 
 class Alike:
-    """The tiles of a judged run that were taken as one of them was, in order. Only as many as are needed are looked at.
+    """The tiles of a judged run that were taken as one of them was, in order.
 
     Parameters
     ----------
@@ -58,18 +61,18 @@ class Alike:
 
     def near(self) -> tuple[FocusResult, ...]:
         """The results of the tiles next to it."""
-        found = [*islice(self._before(), NEAR_TILES), *islice(self._after(), NEAR_TILES)]
-        return tuple(each.result for each in found)
+        before, after = self._alike(self._before()), self._alike(self._after())
+        return tuple(each.result for each in (*islice(before, NEAR_TILES), *islice(after, NEAR_TILES)))
 
     def sharp_ids(self) -> list[int]:
         """The nearest sharp tile before it, else the nearest after it."""
         return [each.tile_id for each in islice(chain(self._sharp(self._before()), self._sharp(self._after())), 1)]
 
     def _before(self) -> Iterator[Tile]:
-        return self._alike(self._judged[i] for i in range(self._at - 1, -1, -1))
+        return (self._judged[i] for i in range(self._at - 1, max(-1, self._at - 1 - LOOKED_AT), -1))
 
     def _after(self) -> Iterator[Tile]:
-        return self._alike(self._judged[i] for i in range(self._at, len(self._judged)))
+        return (self._judged[i] for i in range(self._at, min(len(self._judged), self._at + LOOKED_AT)))
 
     def _alike(self, tiles: Iterable[Tile]) -> Iterator[Tile]:
         return (
@@ -77,4 +80,6 @@ class Alike:
         )
 
     def _sharp(self, tiles: Iterable[Tile]) -> Iterator[Tile]:
-        return (each for each in tiles if each.result.verdict == "in_focus" and each.result.blur_px is not None)
+        return self._alike(
+            each for each in tiles if each.result.verdict == "in_focus" and each.result.blur_px is not None
+        )

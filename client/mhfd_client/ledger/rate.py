@@ -21,7 +21,7 @@ USUAL_TIMES = 10.0
 
 
 def working_s(times: Sequence[float], now: float, *, busy: bool) -> float:
-    """The time in which results came, in seconds: the intervals between them, of a pause only as much as is usual.
+    """The time in which results came, in seconds: the intervals between them, and of a pause only what is usual.
 
     Parameters
     ----------
@@ -30,9 +30,9 @@ def working_s(times: Sequence[float], now: float, *, busy: bool) -> float:
     """
     if times[0] == times[-1]:  # results that came together tell no rate
         return WINDOW_S
-    gaps = [after - before for before, after in pairwise(times)]
+    gaps = [after - before for before, after in pairwise(times) if after > before]  # a task brings several at once
     usual = median(gaps)
     most = max(PAUSE_S, USUAL_TIMES * usual)
     since = max(0.0, now - times[-1])
     total = sum(gap if gap <= most else usual for gap in gaps)
-    return min(WINDOW_S, max(LEAST_S, total + (since if busy or since <= most else usual)))
+    return min(WINDOW_S, max(LEAST_S, total + (since if busy else min(since, usual))))

@@ -82,6 +82,7 @@ def _watcher(beat: Json | None, at: float | None, now: float) -> Json | None:
     scan_s_ago = beat.get("last_scan_s_ago")
     return {
         "alive": watcher_lives(beat, at, now),
+        "ended": bool(beat.get("ended")),
         "pid": beat.get("pid"),
         "host": beat.get("host"),
         "since": utc(beat.get("started_at")),
@@ -212,6 +213,9 @@ def _with_short_names(status: Json, columns: int) -> Json:
 
 def _watcher_lines(watcher: Json | None, now: str) -> Iterator[Text]:
     if watcher is None or not watcher["alive"]:
+        if watcher is not None and watcher["ended"]:  # as it should
+            yield _text(f"no watcher is running; the last one ended {local(watcher['last_sign_at'])}")
+            return
         seen = f"; the last sign of one was {local(watcher['last_sign_at'])}" if watcher else ""
         yield _text(f"no watcher is running{seen}", "bold yellow")
         return

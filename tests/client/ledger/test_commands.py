@@ -83,12 +83,15 @@ def test_status_says_whether_somebody_watches(ledger: Ledger, run: Run) -> None:
 
 def test_a_watcher_that_ended_is_not_running(ledger: Ledger, run: Run) -> None:
     ledger.heartbeat(run.run_id, {"pid": 7, "host": "scope", "ended": True}, time.time())
-    assert "no watcher is running; the last sign of one was 20" in invoke("status").stdout
+    assert "no watcher is running; the last one ended 20" in invoke("status").stdout
+    assert json.loads(invoke("status", "--json").stdout)["watcher"]["ended"] is True
 
 
 def test_a_watcher_that_is_silent_is_not_running(ledger: Ledger, run: Run) -> None:
     ledger.heartbeat(run.run_id, {"pid": 7, "host": "scope"}, time.time() - 100)
-    assert json.loads(invoke("status", "--json").stdout)["watcher"]["alive"] is False
+    watcher = json.loads(invoke("status", "--json").stdout)["watcher"]
+    assert (watcher["alive"], watcher["ended"]) == (False, False)
+    assert "no watcher is running; the last sign of one was 20" in invoke("status").stdout
 
 
 def test_status_shows_what_the_watcher_wants_known(ledger: Ledger, run: Run) -> None:

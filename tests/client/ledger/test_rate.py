@@ -27,6 +27,7 @@ STEADY = [1000.0 + 2.0 * k for k in range(20)]  # every two seconds, for 38 s
 
 def test_steady_results_take_the_time_since_the_first() -> None:
     assert working_s(STEADY, 1040.0, busy=False) == pytest.approx(40.0)
+    assert working_s(STEADY, 1070.0, busy=False) == pytest.approx(40.0)  # and does not become more
 
 
 def test_a_pause_between_two_bursts_does_not_count() -> None:
@@ -37,6 +38,11 @@ def test_a_pause_between_two_bursts_does_not_count() -> None:
 def test_idle_time_since_the_last_result_does_not_count_unless_there_is_work() -> None:
     assert working_s(STEADY, 1038.0 + 150.0, busy=False) == pytest.approx(38.0 + 2.0)
     assert working_s(STEADY, 1038.0 + 150.0, busy=True) == pytest.approx(38.0 + 150.0)
+
+
+def test_a_task_that_brings_several_results_is_one_interval() -> None:
+    batches = [at for at in (0.0, 16.0, 32.0) for _ in range(50)]
+    assert working_s(batches, 100.0, busy=False) == pytest.approx(32.0 + 16.0)
 
 
 def test_a_microscope_that_takes_a_tile_in_two_minutes_does_not_pause() -> None:
