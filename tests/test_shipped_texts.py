@@ -71,8 +71,10 @@ def test_the_commands_around_a_watch_run(run: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MHFD_CONFIG", str(run / "config.toml"))
     monkeypatch.setenv("MHFD_SETTLE_S", "0.1")
     commands = watched(page)
-    if not any(command.startswith("mhfd watch ") for command in commands):
-        commands = ["mhfd watch run/", *commands]
+    if not any(
+        command.startswith("mhfd init") for command in commands
+    ):  # the page is about a run that there is already
+        commands = ["mhfd init", "mhfd watch run/", *commands]
     for command in commands:
         if command == "mhfd init":
             command += " --folder run --yes"  # nobody is there to be asked

@@ -27,7 +27,7 @@ folder = "x"
     ("typed", "hint"),
     [
         ("statsu", "No such command 'statsu'; did you mean 'status'?"),
-        ("zzz", "No such command 'zzz'; known: init, watch, status, "),
+        ("zzz", "No such command 'zzz'; known: init, watch, "),
         ("reference lst", "No such command 'lst'; did you mean 'list'?"),
         ("score run --nscales 3", "Did you mean --n-scales?"),
         ("score run --polarity drak", "Did you mean 'dark'?"),
