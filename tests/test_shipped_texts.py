@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -56,22 +57,30 @@ def test_the_score_commands_of_the_readme_run(run: Path, line: str) -> None:
 
 def watched(page: str) -> list[str]:
     """The commands around a watch, in the order in which the page gives them."""
-    names = tuple(f"mhfd {name} " for name in ("init", "watch", "status", "export", "retakes", "retry", "replay"))
+    names = (
+        "init", "watch", "runs", "status", "alerts", "export", "retakes", "reference", "calibrate", "retry", "replay",
+    )  # fmt: skip
+    begins = tuple(f"mhfd {name} " for name in names)
     text = "\n".join(re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL))
-    return [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith(names)]
+    return [line.partition("#")[0].strip() for line in text.splitlines() if line.startswith(begins)]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/microscope.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/microscope.md", "docs/terminal.md"])
 def test_the_commands_around_a_watch_run(run: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     monkeypatch.setenv("MHFD_LEDGER", str(run / "ledger.db"))
     monkeypatch.setenv("MHFD_CONFIG", str(run / "config.toml"))
     monkeypatch.setenv("MHFD_SETTLE_S", "0.1")
-    for command in watched(page):
+    commands = watched(page)
+    if not any(
+        command.startswith("mhfd init") for command in commands
+    ):  # the page is about a run that there is already
+        commands = ["mhfd init", "mhfd watch run/", *commands]
+    for command in commands:
         if command == "mhfd init":
             command += " --folder run --yes"  # nobody is there to be asked
         if command.startswith("mhfd watch") and "--dry-run" not in command:
             command += " --once"  # else it would not end
-        done = CliRunner().invoke(main, command.split()[1:])
+        done = CliRunner().invoke(main, shlex.split(command)[1:])
         assert done.exit_code == 0, f"{command}: {done.output}"
 
 

@@ -6,7 +6,6 @@ They cross process and network borders as plain JSON, so each has a `to_dict` an
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import html
 import json
@@ -17,7 +16,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import IntEnum
 from typing import Any, Literal, TypeVar, get_args
 
-from mhfd.text import shown, visible
+from mhfd.text import nearest, shown, visible
 
 T = TypeVar("T")
 
@@ -150,9 +149,7 @@ class TileError(MhfdError):
 def _refuse_unknown_keys(what: str, given: dict[str, Any], known: list[str]) -> None:
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else f"; known keys: {', '.join(known)}"
-            raise ParamsError(f"{what} has no key '{key}'{hint}")
+            raise ParamsError(f"{what} has no key '{key}'; {nearest(str(key), known)}")
 
 
 @dataclass(frozen=True, kw_only=True)

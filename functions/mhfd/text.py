@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate; line and paragraph separators
@@ -67,6 +69,18 @@ def shown(value: object, most: int = 40) -> str:
 def counted(n: int, one: str, many: str | None = None) -> str:
     """A number with its noun: "1 tile", "2 tiles"; `many` is the plural where that is not `one` with an s."""
     return f"{n} {one if n == 1 else many or f'{one}s'}"
+
+
+def near_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant; None where none is similar."""
+    return next(iter(get_close_matches(name, list(known), n=1)), None)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: "did you mean 'x'?", or else all that are known."""
+    known = list(known)
+    near = near_name(name, known)
+    return f"did you mean '{near}'?" if near else f"known: {', '.join(known)}"
 
 
 def _shown(character: str) -> str:

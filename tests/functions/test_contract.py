@@ -195,7 +195,7 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name() -> None:
 
 
 def test_a_parameter_like_none_is_refused_with_all_names() -> None:
-    with pytest.raises(ParamsError, match=r"'zzz'; known keys: n_scales, .*max_gpu_bytes"):
+    with pytest.raises(ParamsError, match=r"'zzz'; known: n_scales, .*max_gpu_bytes"):
         FocusParams.from_dict({"zzz": 3})
 
 

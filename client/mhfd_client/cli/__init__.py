@@ -18,11 +18,13 @@ import click
 from mhfd._version import __version__
 from mhfd.contract import ExitCode, MhfdError, ParamsError
 from mhfd.text import visible
-from mhfd_client.cli.options import FileTrouble, Refusal
+from mhfd_client.cli.names import Group
+from mhfd_client.cli.options import FileTrouble, Refusal, example
 
 COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "init": ("setup", "Ask five questions and write a configuration."),
     "watch": ("watch", "Score a microscope's folder as it fills."),
+    "runs": ("runs", "List the runs of a ledger, and how far they are."),
     "status": ("tiles", "Show the state of a run: scored, waiting, stalled, missing."),
     "alerts": ("alerts", "List what happened to a run, acknowledge it, test the channels."),
     "dashboard": ("dashboard", "Show a run live in the browser."),
@@ -46,7 +48,7 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
 }
 
 
-class _Group(click.Group):
+class _Group(Group):
     """Loads a command when it is called. Turns our own errors, and those of files, into one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -112,7 +114,11 @@ def _readable_output() -> Generator[None, None, None]:
         yield
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=example("mhfd demo", "mhfd score run", "mhfd watch run"),
+)
 @click.version_option(__version__, message="mhfd %(version)s")
 def main() -> None:
     """Focus quality of electron-microscopy tiles.

@@ -11,15 +11,32 @@ import click
 
 from mhfd.contract import BackendName, ExitCode
 from mhfd.text import counted
-from mhfd_client.cli.options import FILE, OUT_FILE, STDOUT, config_option, opened_ledger, say
+from mhfd_client.cli.names import OneOf
+from mhfd_client.cli.options import (
+    FILE,
+    OUT_FILE,
+    STDOUT,
+    config_option,
+    example,
+    format_option,
+    opened_ledger,
+    print_listing,
+    say,
+)
 
 if TYPE_CHECKING:
     from mhfd_client.ledger import Ledger, Run
+    from mhfd_client.views.listing import Form
 
 REFUSED = ExitCode.FAILED_TILES
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "mhfd calibrate series --distances distances.csv --instrument sem1",
+        "mhfd calibrate run --good good.txt --bad bad.txt",
+    )
+)
 @click.argument("paths", nargs=-1, metavar="[DIR|FILE]...")
 @click.option(
     "--distances", type=FILE, help="Table: file, working_distance_um (or _mm).  [default: the files' headers]"
@@ -27,8 +44,8 @@ REFUSED = ExitCode.FAILED_TILES
 @click.option("--instrument", metavar="NAME", help="Keep it under this name.  [default: the profile's]")
 @click.option("--dry-run", is_flag=True, help="Keep nothing.")
 @click.option("--plot", type=OUT_FILE, metavar="FILE.png|svg|pdf", help="Draw the series too.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object and nothing else.")
-@click.option("--backend", type=click.Choice(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
+@format_option("table", "json", "jsonl", "csv")
+@click.option("--backend", type=OneOf(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
 @click.option(
     "--good", multiple=True, metavar="LIST", help="Tiles that are in focus: a text file, a folder, a pattern."
 )
@@ -43,7 +60,7 @@ def calibrate(
     instrument: str | None,
     dry_run: bool,
     plot: Path | None,
-    as_json: bool,
+    form: Form,
     backend: str,
     good: tuple[str, ...],
     bad: tuple[str, ...],
@@ -68,8 +85,11 @@ def calibrate(
         if paths or good or bad or (list_kept and forget is not None):
             raise click.UsageError("--list and --forget stand alone")
         with opened_ledger(where, config_file, readonly=list_kept) as ledger:
-            _show_kept(ledger, as_json=as_json) if list_kept else _forget(ledger, str(forget))
+            _show_kept(ledger, form) if list_kept else _forget(ledger, str(forget))
         return
+    if form not in ("table", "json"):
+        raise click.UsageError(f"--format {form} is for --list: a calibration is one object, --json prints it")
+    as_json = form == "json"
     if good or bad:
         if not (good and bad):
             raise click.UsageError("--good and --bad go together: a threshold needs tiles of both kinds")
@@ -192,23 +212,11 @@ def _threshold(ledger: Ledger, run: Run, good: tuple[str, ...], bad: tuple[str, 
     return ExitCode.OK
 
 
-def _show_kept(ledger: Ledger, *, as_json: bool) -> None:
-    from mhfd_client.judge.calibration import in_words
-    from mhfd_client.views import terminal
-    from mhfd_client.views.status import utc
+def _show_kept(ledger: Ledger, form: Form) -> None:
+    from mhfd_client.views.calibration import kept_listing
 
     kept = ledger.calibrations()
-    if as_json:
-        terminal.print_plain(
-            [
-                {"instrument": each.instrument, "setting": each.setting, "kept_at": utc(each.kept_at),
-                 "calibration": each.calibration}
-                for each in kept
-            ]
-        )  # fmt: skip
-        return
-    for each in kept:
-        say(in_words(each))
+    print_listing(kept_listing(kept), form)
     if not kept:
         say("nothing is kept yet: `mhfd calibrate DIR` keeps what a focal series says", err=True)
 

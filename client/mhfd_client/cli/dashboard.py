@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mhfd_client.cli.options import FILE, FOLDER, Command, config_option, say, with_options
+from mhfd_client.cli.options import FILE, FOLDER, Command, config_option, example, say, with_options
 
 if TYPE_CHECKING:
     from mhfd_client.views.page.opening import Door
@@ -58,7 +58,7 @@ def tell_page(url: str, *, browser: bool) -> None:
         webbrowser.open(url)
 
 
-@click.command()
+@click.command(epilog=example("mhfd dashboard run --open"))
 @click.argument("folder", type=FOLDER, required=False, metavar="[RUN]")
 @click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 is everywhere.")

@@ -13,11 +13,12 @@ from mhfd_client.cli.options import (
     Refusal,
     config_option,
     endpoint_option,
+    example,
     say,
 )
 
 
-@click.command()
+@click.command(epilog=example("mhfd register --dry-run"))
 @click.option(
     "--file", "path", type=FILE, default=Path("functions.json"), show_default=True, help="File of names and UUIDs."
 )
@@ -44,7 +45,7 @@ def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None
     click.echo(report.allowed_functions, nl=False)
 
 
-@click.command()
+@click.command(epilog=example("mhfd doctor --endpoint dgx"))
 @endpoint_option
 @click.option("--deadline-s", type=float, default=300.0, show_default=True, help="Longest wait for an answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of checks and nothing else.")
@@ -68,7 +69,7 @@ def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | 
     sys.exit(ExitCode.UNAVAILABLE if worst(checks) == "FAIL" else ExitCode.OK)
 
 
-@click.command()
+@click.command(epilog=example("mhfd warmup --endpoint dgx"))
 @endpoint_option
 @click.option("--deadline-s", type=float, default=600.0, show_default=True, help="Longest wait.")
 @config_option

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mhfd_client.cli.options import FILE, FOLDER, config_option, opened_ledger, say
+from mhfd_client.cli.options import FILE, FOLDER, config_option, example, opened_ledger, say
 
 if TYPE_CHECKING:
     from mhfd_client.judge.explain import Explanation
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PICTURES = (".png", ".svg", ".html")
 
 
-@click.command()
+@click.command(epilog=example("mhfd explain s0001_r0_c1.tif --picture why.png"))
 @click.argument("tile")
 @click.option("--run", "folder", type=FOLDER, metavar="DIR", help="Folder of its run.  [default: the last opened]")
 @click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
+from typing import IO, TYPE_CHECKING, Any, ClassVar, TypeVar, cast, get_args
 
 import click
 
 from mhfd.contract import ExitCode, FocusParams, Mode, Polarity, Unit
 from mhfd.text import visible
+from mhfd_client.cli.names import OneOf, complete_endpoint
 
 if TYPE_CHECKING:
     from mhfd_client.ledger import Ledger
+    from mhfd_client.views.listing import Form, Listing
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -97,6 +100,42 @@ def say(text: str, *, err: bool = False) -> None:
     click.echo(visible(text), err=err)
 
 
+def example(*commands: str) -> str:
+    """What a command's --help ends with: command lines as they can be typed."""
+    return "\n".join(("\b", "Example:", *(f"  {each}" for each in commands)))
+
+
+def print_listing(listing: Listing, form: Form, out: Path = STDOUT) -> None:
+    """Write a list in one of its forms, on standard output by default."""
+    from mhfd_client.views.listing import write_listing
+
+    if form == "table" and out == STDOUT:  # a console may lack letters, and a file does not
+        for line in listing.lines():
+            say(line)
+        return
+    with out_file(out) as file:
+        write_listing(listing, form, file)
+
+
+def format_option(*forms: str, default: str | None = "table") -> Callable[[Command], Command]:
+    """--format, and --json as its short form; the command gets `form`."""
+
+    def decorated(command: Command) -> Command:
+        @wraps(command)
+        def called(*args: Any, form: str | None, as_json: bool, **given: Any) -> Any:
+            if as_json and form not in (None, "json"):
+                raise click.UsageError(f"--json is --format json, and --format {form} was given: choose one")
+            return command(*args, form="json" if as_json else form or default, **given)
+
+        options = [
+            click.option("--format", "form", type=OneOf(forms), help=f"[default: {default or forms[0]}]"),
+            click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+        ]
+        return cast(Command, with_options(called, options))
+
+    return decorated
+
+
 def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
     for option in reversed(options):  # the decorator nearest to the function is listed last
         command = option(command)
@@ -114,11 +153,11 @@ def measure_options(command: Command) -> Command:
         option("--n-scales", int, "Number of scales.", d.n_scales),
         option("--min-t", float, "Smallest scale.", d.min_t),
         option("--max-t", float, "Largest scale.", d.max_t),
-        option("--unit", click.Choice(get_args(Unit)), "Unit of the scales.", d.unit),
+        option("--unit", OneOf(get_args(Unit)), "Unit of the scales.", d.unit),
         option("--saturate", float, "Fraction of the pixels clipped at each end.", d.saturate),
         option("--k-noise", float, "Noise threshold in standard deviations.", d.k_noise),
-        option("--polarity", click.Choice(get_args(Polarity)), "Blobs to count.", d.polarity),
-        option("--mode", click.Choice(get_args(Mode)), "'paper' counts noise: for reproduction only.", d.mode),
+        option("--polarity", OneOf(get_args(Polarity)), "Blobs to count.", d.polarity),
+        option("--mode", OneOf(get_args(Mode)), "'paper' counts noise: for reproduction only.", d.mode),
         option("--exclude-top-px", int, "Rows left out at the top.", d.exclude_top_px),
         click.option("--exclude-bottom-px", type=int, help="The same at the bottom.  [default: a data bar, if found]"),
         click.option("--max-host-bytes", type=Bytes(), help="Working memory for one tile.  [default: 2GiB]"),
@@ -129,7 +168,10 @@ def measure_options(command: Command) -> Command:
 
 def endpoint_option(command: Command) -> Command:
     text = "Where tiles are scored: local, a name in the configuration, or a UUID."
-    return click.option("--endpoint", default="local", envvar="MHFD_ENDPOINT", show_default=True, help=text)(command)
+    return click.option(
+        "--endpoint", default="local", envvar="MHFD_ENDPOINT", show_default=True, help=text,
+        shell_complete=complete_endpoint,
+    )(command)  # fmt: skip
 
 
 def opened_ledger(where: str | None, config_file: Path | None, *, readonly: bool) -> Ledger:

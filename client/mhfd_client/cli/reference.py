@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mhfd.text import counted
-from mhfd_client.cli.options import FOLDER, Command, config_option, opened_ledger, say, with_options
+from mhfd_client.cli.names import Group
+from mhfd_client.cli.options import (
+    FOLDER,
+    Command,
+    config_option,
+    example,
+    format_option,
+    opened_ledger,
+    print_listing,
+    say,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from mhfd_client.ledger import KeptReference
+    from mhfd_client.views.listing import Form
+
+COLUMNS = ("instrument", "setting", "tiles", "kept_at", "run_id")
 
 
 def _ledger_options(command: Command) -> Command:
@@ -19,7 +33,7 @@ def _ledger_options(command: Command) -> Command:
     return with_options(command, [where, config_option])
 
 
-@click.group()
+@click.group(cls=Group, epilog=example("mhfd reference list", "mhfd reference set sem1 run"))
 def reference() -> None:
     """Sharp tiles of earlier runs, kept in the ledger by instrument and setting.
 
@@ -28,25 +42,21 @@ def reference() -> None:
     """
 
 
-@reference.command("list")
+@reference.command("list", epilog=example("mhfd reference list --format csv"))
 @_ledger_options
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list and nothing else.")
-def list_(where: str | None, config_file: Path | None, as_json: bool) -> None:
+@format_option("table", "json", "jsonl", "csv")
+def list_(where: str | None, config_file: Path | None, form: Form) -> None:
     """List what is kept, the newest first."""
-    from mhfd_client.views import terminal
+    from mhfd_client.views.listing import Listing
 
     with opened_ledger(where, config_file, readonly=True) as ledger:
         kept = ledger.references()
-    if as_json:
-        terminal.print_plain([_as_json(each) for each in kept])
-        return
-    for each in kept:
-        say(_in_words(each))
+    print_listing(Listing(map(_as_json, kept), COLUMNS, lines=lambda: map(_in_words, kept)), form)
     if not kept:
         say("nothing is kept yet: `mhfd watch` keeps the sharp tiles of a run when it ends", err=True)
 
 
-@reference.command()
+@reference.command(epilog=example("mhfd reference show sem1"))
 @click.argument("instrument")
 @_ledger_options
 def show(instrument: str, where: str | None, config_file: Path | None) -> None:
@@ -67,7 +77,7 @@ def show(instrument: str, where: str | None, config_file: Path | None) -> None:
     terminal.print_plain([{**_as_json(each), "reference": each.reference} for each in kept])
 
 
-@reference.command("set")
+@reference.command("set", epilog=example("mhfd reference set sem1 run"))
 @click.argument("instrument")
 @click.argument("folder", type=FOLDER, required=False, metavar="[DIR]")
 @_ledger_options
@@ -88,7 +98,7 @@ def set_(instrument: str, folder: Path | None, where: str | None, config_file: P
         say(_in_words(each))
 
 
-@reference.command()
+@reference.command(epilog=example("mhfd reference forget sem1"))
 @click.argument("instrument")
 @click.option("--setting", help="Only that of this setting, as `list` prints it.")
 @_ledger_options
@@ -108,7 +118,7 @@ def _in_words(kept: KeptReference) -> str:
     return f"{kept.instrument}: {kept.setting}: {counted(kept.tiles, 'tile')}, kept {local(utc(kept.kept_at))}"
 
 
-def _as_json(kept: KeptReference) -> dict[str, object]:
+def _as_json(kept: KeptReference) -> dict[str, Any]:
     from mhfd_client.views.status import utc
 
     return {

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from mhfd.contract import ExitCode
-from mhfd_client.cli.options import FILE, FOLDER, Existing, say
+from mhfd_client.cli.options import FILE, FOLDER, Existing, example, say
 
 
 class Speed(click.ParamType):
@@ -29,7 +29,7 @@ class Speed(click.ParamType):
         return speed
 
 
-@click.command()
+@click.command(epilog=example("mhfd replay run --into copy --speed max"))
 @click.argument("run", type=Existing(file_okay=False))
 @click.option("--into", type=FOLDER, required=True, help="The folder to fill; nothing in it is overwritten.")
 @click.option("--speed", type=Speed(), help="Times the original speed, like 10x; max: no waiting.  [default: 10x]")

@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mhfd.text import counted
-from mhfd_client.cli.options import OUT_FILE, STDOUT, opened_ledger, out_file, say
+from mhfd_client.cli.options import OUT_FILE, STDOUT, example, format_option, opened_ledger, print_listing, say
 from mhfd_client.cli.tiles import Since, run_options
 
 if TYPE_CHECKING:
+    from mhfd_client.judge.retakes import Retake
     from mhfd_client.ledger import Choice, Decision, Ledger, Run
+    from mhfd_client.views.listing import Form
+    from mhfd_client.views.retakes import Format
 
-FORMATS = ("table", "csv", "json")
 
-
-@click.command()
+@click.command(epilog=example("mhfd retakes run --since 2h", "mhfd retakes run --accept s0001_r0_c1.tif --by ana"))
 @run_options
 @click.option("--retake", multiple=True, metavar="TILE", help="It is to be taken again.")
 @click.option("--accept", multiple=True, metavar="TILE", help="It is good enough.")
@@ -29,8 +30,7 @@ FORMATS = ("table", "csv", "json")
 @click.option("--note", metavar="TEXT", help="Why.")
 @click.option("--since", type=Since(), help="Only tiles whose result came since a time, or since 2h ago.")
 @click.option("--all", "show_all", is_flag=True, help="Also those accepted, ignored, or closed by a sharp retake.")
-@click.option("--format", "form", type=click.Choice(FORMATS), help="[default: table]")
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@format_option("table", "json", "jsonl", "csv", default=None)
 @click.option("--sbemimage", is_flag=True, help="Print SBEMimage's tile ids (grid.tile.slice), one a line.")
 @click.option("--out", type=OUT_FILE, help="File to write.  [default: standard output]")
 def retakes(
@@ -45,8 +45,7 @@ def retakes(
     note: str | None,
     since: float | None,
     show_all: bool,
-    form: Any,
-    as_json: bool,
+    form: Form | None,
     sbemimage: bool,
     out: Path | None,
 ) -> None:
@@ -59,9 +58,8 @@ def retakes(
     Exit code: 0; 2 a tile that the run does not have, and nothing was changed; 69 the ledger is out of reach, 75 the
     file cannot be written, 78 there is no such run.
     """
-    chosen = "json" if as_json else "sbemimage" if sbemimage else form
-    if sum((as_json, sbemimage, form is not None)) > 1:
-        raise click.UsageError("--format, --json and --sbemimage exclude each other: choose one")
+    if sbemimage and form is not None:
+        raise click.UsageError(f"--sbemimage is a form of its own, and {form} was asked for: choose one")
     given: dict[Choice, tuple[str, ...]] = {"retake": retake, "accept": accept, "ignore": ignore, "open": undecided}
     deciding = any(given.values())
     if not deciding and (who is not None or note is not None):
@@ -70,28 +68,32 @@ def retakes(
         run = ledger.find_run(None if folder is None else str(folder))
         if deciding:
             _decide(ledger, run, given, who or _account(), note)
-            if chosen is None and out is None:
+            if form is None and not sbemimage and out is None:
                 return
-        _list(ledger, run, chosen or "table", out or STDOUT, since=since, show_all=show_all)
+        entries = _entries(ledger, run, since=since, show_all=show_all)
+    _show(entries, run, "sbemimage" if sbemimage else form or "table", out or STDOUT)
 
 
-def _list(ledger: Ledger, run: Run, form: Any, out: Path, *, since: float | None, show_all: bool) -> None:
+def _entries(ledger: Ledger, run: Run, *, since: float | None, show_all: bool) -> list[Retake]:
     from mhfd_client.judge.retakes import TO_DO, retake_list
     from mhfd_client.judge.standing import standing
-    from mhfd_client.views.retakes import lines, write_retakes
 
-    now = time.time()
-    entries = [
+    return [
         each
-        for each in retake_list(ledger, run.run_id, standing(ledger, run.run_id, now))
+        for each in retake_list(ledger, run.run_id, standing(ledger, run.run_id, time.time()))
         if (show_all or each.status in TO_DO) and (since is None or each.came_at >= since)
     ]
-    if out == STDOUT and form in ("table", "sbemimage"):
-        for line in lines(entries, form):
-            say(line)
-        return
-    with out_file(out) as file:
-        write_retakes(entries, run, now, form, file)
+
+
+def _show(entries: list[Retake], run: Run, form: Format, out: Path) -> None:
+    from mhfd_client.views.listing import Listing
+    from mhfd_client.views.retakes import listing, sbemimage_ids
+    from mhfd_client.views.width import terminal_columns
+
+    if form == "sbemimage":
+        print_listing(Listing((), (), lines=lambda: sbemimage_ids(entries)), "table", out)
+    else:
+        print_listing(listing(entries, run, time.time(), terminal_columns() if out == STDOUT else None), form, out)
     if out != STDOUT:
         say(f"{counted(len(entries), 'tile')} in {out}", err=True)
 

@@ -15,12 +15,15 @@ import click
 
 from mhfd.contract import BackendName, ExitCode, FocusParams, FocusResult
 from mhfd.text import counted
+from mhfd_client.cli.names import OneOf
 from mhfd_client.cli.options import (
     OUT_FILE,
     STDOUT,
     Numbers,
     config_option,
     endpoint_option,
+    example,
+    format_option,
     max_blur_option,
     measure_options,
     opened_ledger,
@@ -31,12 +34,15 @@ from mhfd_client.cli.options import (
 if TYPE_CHECKING:
     from mhfd.judge import VerdictRule
     from mhfd_client.judge.run import Standard
+    from mhfd_client.views.listing import Form
 
 
-@click.command()
+@click.command(
+    epilog=example("mhfd score run --csv scores.csv --html report.html", 'mhfd score "run/*_r0_*.tif" --format jsonl')
+)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @endpoint_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of results (schema 1) and nothing else.")
+@format_option("table", "json", "jsonl", "csv")
 @click.option("--csv", "csv_file", type=OUT_FILE, help="Write a table to this file too; - is standard output.")
 @click.option("--html", "html_file", type=OUT_FILE, help="Write a report with pictures too; - is standard output.")
 @click.option("--all", "show_all", is_flag=True, help="List every tile on a terminal, not only those to look at.")
@@ -47,14 +53,14 @@ if TYPE_CHECKING:
 @click.option("--pixel-size-nm", type=click.FloatRange(min=0, min_open=True), help="Instead of the files' values.")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Refuse larger tiles unread.")
 @click.option("--workers", type=click.IntRange(min=1), help="Tiles scored at once.  [default: one a core]")
-@click.option("--backend", type=click.Choice(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
+@click.option("--backend", type=OneOf(get_args(BackendName)), default="auto", show_default=True, help="Kernel.")
 @click.option("--devices", type=Numbers(), help="GPUs to use, like 0,1.  [default: the first]")
 @config_option
 @measure_options
 def score(
     paths: tuple[str, ...],
     endpoint: str,
-    as_json: bool,
+    form: Form,
     csv_file: Path | None,
     html_file: Path | None,
     show_all: bool,
@@ -78,7 +84,7 @@ def score(
     endpoint, or nothing kept of --instrument, 130 interrupted (what is done is printed).
     """
     params = FocusParams.from_dict(measure)
-    _refuse_mixed_output(as_json=as_json, csv_file=csv_file, html_file=html_file)
+    _refuse_mixed_output(form, csv_file, html_file)
     if where is not None and instrument is None:
         raise click.UsageError("--ledger is where the tiles of --instrument are kept: name that too")
     from mhfd_client.files.find import Search
@@ -127,8 +133,9 @@ def score(
         # Files first: a closed pipe ends the command when it prints.
         _write_files(results, csv_file, html_file, title=" ".join(paths), root=root, params=params, rule=standard.rule)
     finally:
-        if as_json:
-            terminal.print_json(results)
+        if form != "table":
+            with out_file(STDOUT) as out:
+                terminal.write_results(results, form, out)
         elif STDOUT not in (csv_file, html_file):
             terminal.print_table(results, show_all=show_all)
     if interrupted:
@@ -193,8 +200,8 @@ def _with_hints(results: Sequence[FocusResult], missing: Mapping[str, str]) -> l
     ]
 
 
-def _refuse_mixed_output(*, as_json: bool, csv_file: Path | None, html_file: Path | None) -> None:
-    wanted = {"--json": as_json, "--csv -": csv_file == STDOUT, "--html -": html_file == STDOUT}
+def _refuse_mixed_output(form: Form, csv_file: Path | None, html_file: Path | None) -> None:
+    wanted = {f"--format {form}": form != "table", "--csv -": csv_file == STDOUT, "--html -": html_file == STDOUT}
     to_stdout = [flag for flag, given in wanted.items() if given]
     if len(to_stdout) > 1:
         raise click.UsageError(f"{' and '.join(to_stdout)} would mix on standard output: name a file for all but one")

@@ -12,12 +12,13 @@ import click
 
 from mhfd.contract import ExitCode
 from mhfd.text import visible
-from mhfd_client.cli.options import FILE, config_option, say
+from mhfd_client.cli.names import Group, complete_profile
+from mhfd_client.cli.options import FILE, config_option, example, say
 
 T = TypeVar("T")
 
 
-@click.command()
+@click.command(epilog=example("mhfd init --folder run --yes"))
 @click.option("--folder", help="Folder that the microscope writes to.")
 @click.option("--layout", help="Layout of the file names; or 'regex PATTERN'.  [default: as detected]")
 @click.option("--endpoint", help="local, a UUID, or NAME=UUID.  [default: local]")
@@ -101,13 +102,15 @@ def _prompt(question: str, usual: str | None, understand: Callable[[str], T]) ->
     return answer
 
 
-@click.group()
+@click.group(cls=Group, epilog=example("mhfd config show", "mhfd config validate"))
 def config() -> None:
     """Show, check or describe the configuration."""
 
 
-@config.command()
-@click.option("--profile", help="Name of a profile.  [default: MHFD_PROFILE, or the file's]")
+@config.command(epilog=example("mhfd config show --profile merlin"))
+@click.option(
+    "--profile", shell_complete=complete_profile, help="Name of a profile.  [default: MHFD_PROFILE, or the file's]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: key -> value and origin.")
 @config_option
 def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
@@ -132,7 +135,7 @@ def show(profile: str | None, as_json: bool, config_file: Path | None) -> None:
         say(f"{each.key:{width}}  {value}  ({each.origin})")
 
 
-@config.command()
+@config.command(epilog=example("mhfd config validate"))
 @click.argument("file", type=FILE, required=False)
 def validate(file: Path | None) -> None:
     """Print "ok", or what is wrong, line by line, in FILE, by default your configuration, and in the environment.
@@ -158,7 +161,7 @@ def validate(file: Path | None) -> None:
     sys.exit(ExitCode.OK)
 
 
-@config.command()
+@config.command(epilog=example("mhfd config schema"))
 def schema() -> None:
     """Print the file's JSON Schema. Editors use it to complete and check TOML."""
     import json

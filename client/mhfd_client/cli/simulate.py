@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mhfd.text import counted
-from mhfd_client.cli.options import FOLDER, Command, option, say, with_options
+from mhfd_client.cli.options import FOLDER, Command, example, option, say, with_options
 
 
 def _plan_options(command: Command) -> Command:
@@ -27,7 +27,7 @@ def _plan_options(command: Command) -> Command:
     return with_options(command, options)
 
 
-@click.command()
+@click.command(epilog=example("mhfd simulate run --sections 3"))
 @click.argument("out", type=FOLDER)
 @click.option("--series", type=int, metavar="N", help="Instead, N frames of one place at several working distances.")
 @click.option("--step-um", type=float, help="With --series: from frame to frame.  [default: 1.5]")
@@ -55,7 +55,7 @@ def simulate(out: Path, series: int | None, step_um: float | None, **plan: Any) 
     say(f"{counted(len(truth), 'tile')} and truth.csv in {out}. Score them: mhfd score {out}")
 
 
-@click.command()
+@click.command(epilog=example("mhfd demo", "mhfd demo --live"))
 @click.option("--out", type=FOLDER, default=Path("mhfd-demo"), show_default=True, help="Folder for tiles and report.")
 @click.option("--live", is_flag=True, help="Write the run into a watched folder instead, and show it on a page.")
 @click.option("--open/--no-open", "browser", default=True, show_default=True, help="With --live: open the page here.")

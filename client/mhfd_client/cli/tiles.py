@@ -7,14 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from mhfd.contract import ErrorCode, ExitCode
-from mhfd.text import counted
+from mhfd.text import counted, near_name, nearest
 from mhfd_client.cli.options import (
     FOLDER,
     OUT_FILE,
@@ -22,16 +21,18 @@ from mhfd_client.cli.options import (
     Command,
     Existing,
     config_option,
+    example,
+    format_option,
     max_blur_option,
     opened_ledger,
     out_file,
     say,
     with_options,
 )
-from mhfd_client.ledger.model import State
 
 if TYPE_CHECKING:
     from mhfd_client.ledger import Json, Ledger, Run
+    from mhfd_client.views.listing import Form
 
 FOLLOW_S = 2.0
 UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -66,13 +67,13 @@ def _run(ledger: Ledger, folder: Path | None) -> Run:
     return ledger.find_run(None if folder is None else str(folder))
 
 
-@click.command()
+@click.command(epilog=example("mhfd status run", "mhfd status run --follow"))
 @run_options
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object and nothing else.")
+@format_option("table", "json", "jsonl")
 @click.option("--follow", "--watch", is_flag=True, help="Repeat until Ctrl-C.")
 @click.option("--all", "show_all", is_flag=True, help="List every tile in trouble, not 20 of each kind.")
 def status(
-    folder: Path | None, where: str | None, config_file: Path | None, as_json: bool, follow: bool, show_all: bool
+    folder: Path | None, where: str | None, config_file: Path | None, form: Form, follow: bool, show_all: bool
 ) -> None:
     """Show the state of the run in folder DIR, by default of the run opened last, with the tiles to look at.
 
@@ -90,14 +91,14 @@ def status(
             return read_status(ledger, run, time.time(), None if show_all else 20, standings=standings)
 
         if follow:
-            _follow(now, as_json=as_json)
-        elif as_json:
+            _follow(now, form)
+        elif form != "table":
             terminal.print_plain(now())
         else:
             _print(now())
 
 
-def _follow(now: Callable[[], Json], *, as_json: bool) -> None:
+def _follow(now: Callable[[], Json], form: Form) -> None:
     """On a terminal, update one picture; else print one after another."""
     from rich.console import Console
     from rich.live import Live
@@ -106,14 +107,14 @@ def _follow(now: Callable[[], Json], *, as_json: bool) -> None:
 
     console = Console()
     try:
-        if as_json or not console.is_terminal:
+        if form != "table" or not console.is_terminal:
             for found in _again(now):
-                terminal.print_plain(found) if as_json else _print(found)
+                _print(found) if form == "table" else terminal.print_plain(found)
                 sys.stdout.flush()
             return
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
             for found in _again(now):
-                live.update(_picture(found), refresh=True)
+                live.update(_picture(found, console.width), refresh=True)
     except KeyboardInterrupt:
         sys.exit(ExitCode.OK)
 
@@ -124,12 +125,12 @@ def _again(now: Callable[[], Json]) -> Iterator[Json]:
         time.sleep(FOLLOW_S)
 
 
-def _picture(found: Json) -> Any:
+def _picture(found: Json, columns: int | None = None) -> Any:
     from rich.text import Text
 
     from mhfd_client.views.status import lines
 
-    return Text("\n").join(lines(found))
+    return Text("\n").join(lines(found, columns))
 
 
 def _print(found: Json) -> None:
@@ -138,11 +139,21 @@ def _print(found: Json) -> None:
     Console().print(_picture(found), soft_wrap=True, highlight=False)
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "mhfd export run --out scores.csv", 'mhfd export run --where verdict=out_of_focus --where "blur_px>1.5"'
+    )
+)
 @run_options
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "parquet"]), default="csv", show_default=True)
+@format_option("csv", "json", "jsonl", "parquet", "table", default="csv")
 @click.option("--out", type=OUT_FILE, default="-", show_default=True, help="File to write; - is standard output.")
-@click.option("--where", "states", multiple=True, type=click.Choice(get_args(State)), help="Only tiles in this state.")
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="STATE|CONDITION",
+    help="Only tiles like failed, verdict=out_of_focus,astigmatic or blur_px>1.5; may be repeated: all must hold.",
+)
 @click.option("--since", type=Since(), help="Only results since a time, like 2026-01-31T14:30, or since 2h ago.")
 @max_blur_option
 def export(
@@ -151,34 +162,63 @@ def export(
     config_file: Path | None,
     form: Any,
     out: Path,
-    states: tuple[Any, ...],
+    conditions: tuple[str, ...],
     since: float | None,
     max_blur_px: float | None,
 ) -> None:
     """Write the results of the run in folder DIR as a table with verdicts, by default of all tiles that have one.
 
-    "jsonl" is one result a line, as `mhfd score --json` prints them. Exit code: 0; 69 the ledger is out of reach, 75
-    the file cannot be written, 78 there is no ledger, or no such run.
+    "json" and "jsonl" are results as `mhfd score` prints them, an array and one a line; "table" is for people. A
+    condition is on any column of the CSV: = != and names, several with commas, or = != < <= > >= and a number or time.
+    Verdicts are those of now. Exit code: 0; 2 a condition that cannot hold, 69 the ledger is out of reach, 75 the file
+    cannot be written, 78 there is no ledger, or no such run.
     """
     from mhfd_client.judge.run import standard_of
     from mhfd_client.views.export import HAVE_RESULTS
     from mhfd_client.views.export import export as write
+    from mhfd_client.views.where import Where
 
-    lacking = sorted(set(states) - set(HAVE_RESULTS))
-    if form == "jsonl" and lacking:
-        raise click.UsageError(f"jsonl holds results, and tiles that are {lacking[0]} have none; use --format csv")
+    fits = Where.parse(conditions)
+    lacking = sorted(set(fits.states) - set(HAVE_RESULTS))
+    if form in ("json", "jsonl", "table") and lacking:
+        raise click.UsageError(f"{form} holds results, and tiles that are {lacking[0]} have none; use --format csv")
     if form == "parquet" and out == STDOUT and sys.stdout.isatty():
         raise click.UsageError("parquet is binary, not for a terminal: name a file with --out, or use --format csv")
     with opened_ledger(where, config_file, readonly=True) as ledger:
         run = _run(ledger, folder)
-        with out_file(out) as file:
-            standard = standard_of(ledger, run.run_id, max_blur_px=max_blur_px)
-            n = write(ledger, run, file, form, states=states or HAVE_RESULTS, since=since, standard=standard)
+        standard = standard_of(ledger, run.run_id, max_blur_px=max_blur_px)
+        chosen: dict[str, Any] = {
+            "states": fits.states,
+            "since": since,
+            "standard": standard,
+            "fits": fits if conditions else None,
+        }
+        if form == "table":
+            n = _export_table(ledger, run, out, **chosen)
+        else:
+            with out_file(out) as file:
+                n = write(ledger, run, file, form, **chosen)
     if out != STDOUT:
         say(f"{counted(n, 'tile')} in {out}", err=True)
 
 
-@click.command()
+def _export_table(ledger: Ledger, run: Run, out: Path, **given: Any) -> int:
+    from mhfd.contract import FocusResult
+    from mhfd_client.files.whole import as_text
+    from mhfd_client.views.export import chosen
+    from mhfd_client.views.terminal import print_table
+
+    rows, _ = chosen(ledger, run, **given)
+    results = [FocusResult.from_dict(result) for _, result in rows if result is not None]
+    if out == STDOUT:
+        print_table(results, show_all=True)
+    else:
+        with out_file(out) as file, as_text(file) as text:
+            print_table(results, show_all=True, file=text)
+    return len(results)
+
+
+@click.command(epilog=example("mhfd retry run --failed"))
 @run_options
 @click.option("--failed", is_flag=True, help="Score failed tiles again.")
 @click.option("--stalled", is_flag=True, help="Score stalled files although they look unfinished.")
@@ -213,22 +253,20 @@ def _refuse_unknown(
     ledger: Ledger, run: Run, chosen: list[Any], codes: tuple[str, ...], paths: tuple[str, ...]
 ) -> None:
     """Refuse names of tiles that are not among those chosen, and codes that nobody has heard of."""
-    from mhfd_client.config.base import nearest
-
     rows = [row for kind in chosen for row in ledger.take(run.run_id, kind, 2**62, order="newest", now=time.time())]
     tiles = {name: PurePath(name).name for row in rows for name in (row.path, row.name)}
     known = {*get_args(ErrorCode), *(row.error_code for row in rows if row.error_code)}
     for path in paths:
         if path not in tiles:
-            near = [name for name, last in tiles.items() if last == path] or get_close_matches(path, tiles, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; `mhfd status --all` lists them"
+            near = next((name for name, last in tiles.items() if last == path), None) or near_name(path, tiles)
+            hint = f"; did you mean {near}?" if near else "; `mhfd status --all` lists them"
             raise click.UsageError(f"{run.root} has no {' or '.join(chosen)} tile {path}{hint}")
     for code in codes:
         if code not in known:
             raise click.UsageError(f"no failure has the code {code}; {nearest(code, known)}")
 
 
-@click.command()
+@click.command(epilog=example("mhfd recover spool --run run"))
 @click.argument("spools", nargs=-1, required=True, type=Existing(), metavar="SPOOL...")
 @click.option("--run", "folder", type=FOLDER, metavar="DIR", help="Folder of the run.  [default: the run opened last]")
 @click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]")

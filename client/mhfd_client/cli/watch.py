@@ -18,7 +18,8 @@ import click
 from mhfd.contract import ExitCode, MhfdError
 from mhfd.text import counted, is_unicode
 from mhfd_client.cli.dashboard import PORT, door_options, page_door, tell_page
-from mhfd_client.cli.options import FOLDER, config_option, max_blur_option, say
+from mhfd_client.cli.names import OneOf, complete_endpoint, complete_profile
+from mhfd_client.cli.options import FOLDER, config_option, example, max_blur_option, say
 from mhfd_client.files.near import did_you_mean
 from mhfd_client.files.order import Order
 from mhfd_client.naming.protocol import LayoutName
@@ -33,16 +34,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@click.command()
+@click.command(epilog=example("mhfd watch run --once", "mhfd watch run --endpoint dgx --page"))
 @click.argument("folder", type=FOLDER, required=False, metavar="[DIR]")
-@click.option("--endpoint", help="Where tiles are scored.  [default: the profile's, else local]")
-@click.option("--profile", help="Which [profiles.NAME] of the configuration.  [default: the configuration's]")
+@click.option(
+    "--endpoint",
+    shell_complete=complete_endpoint,
+    help="Where tiles are scored.  [default: the profile's, else local]",
+)
+@click.option(
+    "--profile",
+    shell_complete=complete_profile,
+    help="Which [profiles.NAME] of the configuration.  [default: the configuration's]",
+)
 @click.option("--ledger", help="File or postgresql:// URL.  [default: the configuration's]")
 @click.option("--once", is_flag=True, help="End when everything in the folder is scored, failed or stalled.")
 @click.option("--wait-for-folder", is_flag=True, help="Wait until the folder exists.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--order", type=click.Choice(get_args(Order)), help="Which tiles go first.  [default: fresh]")
-@click.option("--layout", type=click.Choice(get_args(LayoutName)), help="Layout of the file names.  [default: auto]")
+@click.option("--order", type=OneOf(get_args(Order)), help="Which tiles go first.  [default: fresh]")
+@click.option("--layout", type=OneOf(get_args(LayoutName)), help="Layout of the file names.  [default: auto]")
 @click.option("--pattern", help="With --layout regex: pattern of the file names.")
 @click.option("--listen", metavar="HOST:PORT", help="Where the microscope reports finished tiles.")
 @click.option(
@@ -145,7 +154,6 @@ def run_watch(
 def _watch(
     folder: Path, config: Config, settings: Settings, view: View, stop: _Stop, *, once: bool, quiet: bool
 ) -> Summary:
-    from mhfd_client.judge.run import keep_references
     from mhfd_client.ledger import LedgerGoneError
     from mhfd_client.pipeline.assembly import open_watch
 
@@ -159,9 +167,7 @@ def _watch(
             ) as pipeline:
                 _tell(f"watching {folder}; scoring on {settings.profile.endpoint}; ledger {settings.ledger}")
                 stop.then(pipeline)
-                summary = pipeline.run()
-                keep_references(pipeline.ledger, pipeline.run_id)
-                return summary
+                return pipeline.run()
         except LedgerGoneError as error:
             if settings.profile.ledger_gone == "end" or stop.asked:
                 raise

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -67,13 +66,6 @@ def model_in(annotation: Any) -> type[Frozen] | None:
     if arguments := get_args(annotation):
         return next((found for each in arguments if (found := model_in(each))), None)
     return annotation if isinstance(annotation, type) and issubclass(annotation, Frozen) else None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The nearest name that is known, or else all."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
 
 
 def default_path() -> Path:

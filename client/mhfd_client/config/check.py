@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from mhfd.contract import MhfdError
-from mhfd_client.config.base import ConfigError, Problem, nearest
+from mhfd.text import nearest
+from mhfd_client.config.base import ConfigError, Problem
 from mhfd_client.config.load import line_of, read_text
 from mhfd_client.config.model import Config
 from mhfd_client.config.profile import Profile

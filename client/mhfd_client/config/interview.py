@@ -11,7 +11,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
-from mhfd_client.config.base import checked_ledger, default_ledger, nearest
+from mhfd.text import nearest
+from mhfd_client.config.base import checked_ledger, default_ledger
 from mhfd_client.config.endpoint import DataMapping, TransferEntry
 from mhfd_client.config.load import problems
 from mhfd_client.config.profile import Profile

@@ -11,7 +11,8 @@ from typing import Any, get_origin
 
 from pydantic import ValidationError
 
-from mhfd_client.config.base import ConfigError, Frozen, Problem, default_path, model_in, nearest
+from mhfd.text import nearest
+from mhfd_client.config.base import ConfigError, Frozen, Problem, default_path, model_in
 from mhfd_client.config.endpoint import GlobusEndpoint, LocalEndpoint
 from mhfd_client.config.model import Config
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from mhfd.text import nearest
 from mhfd_client.config.alerts import NotifyEntry
 from mhfd_client.config.base import (
     ConfigError,
@@ -18,7 +19,6 @@ from mhfd_client.config.base import (
     checked_ledger,
     default_ledger,
     default_path,
-    nearest,
 )
 from mhfd_client.config.endpoint import GlobusEndpoint, LocalEndpoint
 from mhfd_client.config.profile import Profile

@@ -10,7 +10,8 @@ from typing import Any, get_origin
 
 from pydantic import ValidationError
 
-from mhfd_client.config.base import ConfigError, model_in, nearest
+from mhfd.text import nearest
+from mhfd_client.config.base import ConfigError, model_in
 from mhfd_client.config.load import problems
 from mhfd_client.config.model import Config, find_ledger
 from mhfd_client.config.profile import Profile

@@ -20,8 +20,9 @@ from mhfd.judge import Reference, references_of
 from mhfd.judge.trend import Share, Trend, counts, followed
 from mhfd_client.config import AlertSettings
 from mhfd_client.judge.events import Entry, EventBook
-from mhfd_client.judge.run import SCORED, Tile, judge_run, judged_keys, standard_of, tile_of
+from mhfd_client.judge.run import SCORED, Tile, judge_run, judged_keys, keep, standard_of, tile_of
 from mhfd_client.judge.standing import renew_word
+from mhfd_client.judge.usual import Alike
 from mhfd_client.judge.words import TO_LOOK_AT, blur_in_words, size_in_words
 from mhfd_client.ledger import Json, Ledger, Said, TileRow
 from mhfd_client.naming.position import Position
@@ -45,10 +46,12 @@ class Alert:
     detail : how blurred it is, and where
     message : of a failed tile
     position : None where the name tells none
-    usual : "0.3 px (1 nm)": the median blur of the run's sharp tiles; "" where that is not known
+    limit : "threshold 1.1 px": the blur beyond which a tile is flagged; "" where no blur is known
+    usual : "0.3 px (1 nm)": the median blur of the sharp tiles before it; "" where that is not known
     reference : what it was compared with
     numbers : blur_px, blur_nm, usual_px, where they are known
     at : when this was found, Unix seconds
+    retaken : other pixels than those of which something was said before
     standing : an earlier process has said so already
     """
 
@@ -59,42 +62,62 @@ class Alert:
     detail: str = ""
     message: str | None = None
     position: Position | None = None
+    limit: str = ""
     usual: str = ""
     reference: str | None = None
     numbers: Json = field(default_factory=dict)
     at: float = 0.0
+    retaken: bool = False
     standing: bool = False
 
     def __str__(self) -> str:
-        verdict = self.verdict.replace("_", " ")
-        prefix = "still " if self.standing else ""
+        """What, which tile, where it is, and why: "out of focus: a.tif (section 3, row 0, col 1: blur 2.9 px, ...)"."""
+        where = str(self.position) if self.position else ""
         if self.verdict == "failed":
-            return f"{prefix}failed: {self.path}: {self.message}"
-        if self.was == "failed" and self.verdict == "cannot_tell":  # too few tiles yet to compare it with
-            return f"now scored: {self.path} (was failed)"
-        told = [f"was {self.was.replace('_', ' ')}"] if self.was is not None else []
-        told += [self.detail] if self.detail else []
-        told += [f"usual here {self.usual}"] if self.usual and self.detail else []
-        told += [f"focus score {self.focus_score:.3g}"] if self.focus_score is not None else []
-        told += [f"compared with {self.reference}"] if self.reference else []
-        return f"{prefix or ('now ' if self.was is not None else '')}{verdict}: {self.path} ({', '.join(told)})"
+            return f"{self._what}: {self.path}{f' ({where})' if where else ''}: {self.message}"
+        why = ", ".join(self._why())
+        return f"{self._what}: {self.path} ({where}{': ' if where and why else ''}{why})"
 
     @property
-    def clock(self) -> str:
-        """When this was found, local time."""
-        return time.strftime("%H:%M:%S", time.localtime(self.at))
+    def _is_only_scored(self) -> bool:
+        """True for a tile that failed before, and that there are too few tiles yet to compare with."""
+        return self.was == "failed" and self.verdict == "cannot_tell"
+
+    @property
+    def _what(self) -> str:
+        verdict = "scored" if self._is_only_scored else self.verdict.replace("_", " ")
+        return f"{'still ' if self.standing else 'now ' if self.was is not None else ''}{verdict}"
+
+    def _why(self) -> Iterator[str]:
+        if self.retaken:
+            yield "taken again"
+        if self.was is not None:
+            yield f"was {self.was.replace('_', ' ')}"
+        if self._is_only_scored:
+            return
+        if self.detail:
+            yield self.detail
+            if self.limit:
+                yield self.limit
+            if self.usual:
+                yield f"usual here {self.usual}"
+        if self.focus_score is not None:
+            yield f"focus score {self.focus_score:.3g}"
+        if self.reference:
+            yield f"compared with {self.reference}"
 
     @property
     def line(self) -> str:
-        """The sentence with time and place: for messages, which are read elsewhere, and later."""
-        return f"{self.clock} {self}{f' at {self.position}' if self.position else ''}"
+        """The sentence with the time, local, at which this was found."""
+        return f"{time.strftime('%H:%M:%S', time.localtime(self.at))} {self}"
 
     def as_json(self) -> Json:
         """For the log, as plain JSON types."""
         return {
             "name": self.path, "verdict": self.verdict, "was": self.was, "detail": self.detail, "usual": self.usual,
-            "reference": self.reference, "focus_score": self.focus_score, "message": self.message,
-            "position": asdict(self.position) if self.position else None, "standing": self.standing,
+            "limit": self.limit, "reference": self.reference, "focus_score": self.focus_score, "message": self.message,
+            "position": asdict(self.position) if self.position else None, "retaken": self.retaken,
+            "standing": self.standing,
             **self.numbers,
         }  # fmt: skip
 
@@ -155,7 +178,6 @@ class Alerts:
         self._count = self._added = 0  # scored tiles when the run was last judged as a whole, and those since
         self._near: deque[Tile] = deque(maxlen=NEAR)
         self._references: list[Reference] = []  # the run's own
-        self._usual_px: float | None = None
         self._trend, self._share = Trend(), Share(self._book.rules.k, self._book.rules.n)
         self._lock = threading.Lock()
         self._recall()
@@ -167,7 +189,8 @@ class Alerts:
     def start(self) -> list[Alert]:
         """What an earlier process said that still holds, what it did not come to say, and what has changed since."""
         with self._lock:
-            standing = [self._again(name, word) for name, word in self._said.items()]
+            rows = {row.tile_id: row for row in self._ledger.get([word.tile_id for word in self._said.values()])}
+            standing = [self._again(name, word, rows.get(word.tile_id)) for name, word in self._said.items()]
             found = self._judge_all() if self._has_results() else []
             changed = {alert.path for alert in found}
             return [*(alert for alert in standing if alert.path not in changed), *found]
@@ -189,6 +212,10 @@ class Alerts:
         with self._lock:
             return self._judge_all()
 
+    def keep(self) -> None:
+        """Keep the sharp tiles of the run for later ones, as it was judged last."""
+        keep(self._ledger, self._run_id, self._standard.instrument, self._references)
+
     # --- What was said ----------------------------------------------------------------------------------------------
 
     def _recall(self) -> None:
@@ -204,13 +231,13 @@ class Alerts:
         if len(self._said) > SAID:
             self._said.popitem(last=False)
 
-    def _again(self, name: str, word: _Word) -> Alert:
+    def _again(self, name: str, word: _Word, row: TileRow | None) -> Alert:
         """What was said, once more."""
         kept = word.details
         return Alert(
             name, word.verdict, focus_score=kept.get("focus_score"), detail=str(kept.get("detail", "")),
-            message=kept.get("message"), usual=str(kept.get("usual", "")), reference=kept.get("reference"),
-            at=self._clock(), standing=True,
+            message=kept.get("message"), position=row.position if row else None, limit=str(kept.get("limit", "")),
+            usual=str(kept.get("usual", "")), reference=kept.get("reference"), at=self._clock(), standing=True,
         )  # fmt: skip
 
     def _remember(self, found: Sequence[_Found]) -> list[Alert]:
@@ -270,53 +297,58 @@ class Alerts:
         near = [*self._near, *(tile for tile in map(tile_of, self._ledger.get(fresh)) if tile)]
         judged = self._standard.judge(near, self._references)
         new = [tile for tile in judged if tile.tile_id not in before]
-        alerts = self._remember(self._compare(new))
+        alerts = self._remember(self._compare(new, judged))
         self._added = added
         self._near.extend(near[len(self._near) :])
-        self._follow(new, self._trend, self._share)
+        self._follow(new, judged, self._trend, self._share)
         return alerts
 
     def _judge_all(self) -> list[Alert]:
         tiles = judge_run(self._ledger, self._run_id, self._standard)
-        self._usual_px = _usual_px(tiles)
-        alerts = self._remember(self._compare(tiles))
+        alerts = self._remember(self._compare(tiles, tiles))
         self._count, self._added = len(tiles), 0
         self._near = deque(tiles[-NEAR:], maxlen=NEAR)
         self._references = references_of([tile.result for tile in tiles], name="this run") if tiles else []
         renew_word(self._ledger, self._run_id, tiles)
         self._store_numbers(tiles)
-        self._follow(tiles, Trend(), replace(self._share, last=(), many=False))
+        self._follow(tiles, tiles, Trend(), replace(self._share, last=(), many=False))
         return alerts
 
-    def _compare(self, tiles: Iterable[Tile]) -> list[_Found]:
-        """What is to be said of tiles beyond what was said."""
-        return list(self._compared(tiles))
+    def _compare(self, tiles: Iterable[Tile], judged: Sequence[Tile]) -> list[_Found]:
+        """What is to be said of tiles beyond what was said.
 
-    def _compared(self, tiles: Iterable[Tile]) -> Iterator[_Found]:
+        Parameters
+        ----------
+        judged : these and those around them, in the order in which they were taken
+        """
+        return list(self._compared(tiles, judged))
+
+    def _compared(self, tiles: Iterable[Tile], judged: Sequence[Tile]) -> Iterator[_Found]:
         for tile in tiles:
             row, before = tile.result, self._said.get(tile.name)
             verdict: Verdict = row.verdict or "cannot_tell"
             was = before.verdict if before is not None and before.verdict != verdict else None
             is_news = before is None or was is not None or before.tile_sha256 != tile.tile_sha256  # or taken again
             if (verdict in TO_LOOK_AT and is_news) or was is not None:
-                yield self._told(tile, verdict, was)
+                retaken = before is not None and before.tile_sha256 not in (None, tile.tile_sha256)
+                yield self._told(tile, verdict, was, Alike(tile, judged).usual().blur_px, retaken=retaken)
 
-    def _told(self, tile: Tile, verdict: Verdict, was: Verdict | None) -> _Found:
-        row, usual = tile.result, self._usual(tile.result.pixel_size_nm)
+    def _told(
+        self, tile: Tile, verdict: Verdict, was: Verdict | None, usual_px: float | None, *, retaken: bool
+    ) -> _Found:
+        row, usual = tile.result, _size(usual_px, tile.result.pixel_size_nm)
+        limit = f"threshold {self._standard.rule.max_blur_px:.2g} px" if row.blur_px is not None else ""
         (stored,) = self._ledger.get([tile.tile_id])
         alert = Alert(
-            tile.name, verdict, was, row.focus_score, blur_in_words(row),
-            position=stored.position, usual=usual, reference=row.reference, at=self._clock(),
-            numbers={"blur_px": row.blur_px, "blur_nm": row.blur_nm, "usual_px": self._usual_px},
+            tile.name, verdict, was, row.focus_score, blur_in_words(row), position=stored.position, limit=limit,
+            usual=usual, reference=row.reference, at=self._clock(), retaken=retaken,
+            numbers={"blur_px": row.blur_px, "blur_nm": row.blur_nm, "usual_px": usual_px},
         )  # fmt: skip
         details = {
             **judged_keys(row), "name": tile.name, "was": was,
-            "detail": alert.detail, "usual": usual, "focus_score": row.focus_score,
+            "detail": alert.detail, "limit": limit, "usual": usual, "focus_score": row.focus_score,
         }  # fmt: skip
         return _Found(alert, tile.tile_id, tile.tile_sha256, details)
-
-    def _usual(self, pixel_size_nm: float | None) -> str:
-        return "" if self._usual_px is None else size_in_words(self._usual_px, pixel_size_nm)
 
     # --- How the run goes -------------------------------------------------------------------------------------------
 
@@ -328,42 +360,44 @@ class Alerts:
             "counts": {**by_verdict, **({"failed": failed} if failed else {})},
             "results": len(tiles) + failed,
             "max_blur_px": self._standard.rule.max_blur_px,
-            "usual_px": self._usual_px,
         }
         self._ledger.set_verdicts(self._run_id, found, self._clock())
 
-    def _follow(self, tiles: Sequence[Tile], trend: Trend, share: Share) -> None:
-        """Take these tiles into the trend, and let its events begin and end."""
+    def _follow(self, tiles: Sequence[Tile], judged: Sequence[Tile], trend: Trend, share: Share) -> None:
+        """Take these tiles into the trend, and let its events begin and end.
+
+        Parameters
+        ----------
+        judged : as of `_compare`
+        """
         trend, share = followed((tile.result for tile in tiles), trend, share)
         counted = [tile for tile in tiles if counts(tile.result)]
         if trend.worse:
-            self._book.begin("worsening", self._worse_in_words(counted), level_px2=round(trend.level, 3))
+            self._book.begin("worsening", _worse_in_words(counted, judged), level_px2=round(trend.level, 3))
         else:
-            self._book.end("worsening", f"focus is back: {self._last_in_words(counted)}")
+            self._book.end("worsening", f"focus is back: {_last_in_words(counted, judged)}")
         if share.many and not trend.worse:
             self._book.begin("many", f"{share.bad} of the last {len(share.last)} tiles are out of focus")
         elif not share.many:
             self._book.end("many", f"{share.bad} of the last {len(share.last)} tiles are out of focus")
         self._trend, self._share = trend, share
 
-    def _worse_in_words(self, tiles: Sequence[Tile]) -> str:
-        last = f"; the last is {tiles[-1].name}" if tiles else ""
-        return f"focus is getting worse: {self._last_in_words(tiles)}{last}"
 
-    def _last_in_words(self, tiles: Sequence[Tile]) -> str:
-        """The blur of the last tiles, and what is usual."""
-        last = [tile.result.blur_px or 0.0 for tile in tiles[-LAST:]]
-        if not last:
-            return "no tile has been judged"
-        size = tiles[-1].result.pixel_size_nm
-        told = f"blur {size_in_words(median(last), size)} in the last {len(last)} tiles"
-        usual = self._usual(size)
-        return f"{told}, usual here {usual}" if usual else told
+def _worse_in_words(tiles: Sequence[Tile], judged: Sequence[Tile]) -> str:
+    last = f"; the last is {tiles[-1].name}" if tiles else ""
+    return f"focus is getting worse: {_last_in_words(tiles, judged)}{last}"
 
 
-def _usual_px(tiles: Iterable[Tile]) -> float | None:
-    """Median blur of the tiles in focus."""
-    sharp = [
-        each.result.blur_px for each in tiles if each.result.verdict == "in_focus" and each.result.blur_px is not None
-    ]
-    return median(sharp) if sharp else None
+def _last_in_words(tiles: Sequence[Tile], judged: Sequence[Tile]) -> str:
+    """The blur of the last tiles, and what was usual before them."""
+    last = tiles[-LAST:]
+    if not last:
+        return "no tile has been judged"
+    size = last[-1].result.pixel_size_nm
+    told = f"blur {_size(median(each.result.blur_px or 0.0 for each in last), size)} in the last {len(last)} tiles"
+    usual = _size(Alike(last[0], judged).usual().blur_px, size)
+    return f"{told}, usual here {usual}" if usual else told
+
+
+def _size(px: float | None, pixel_size_nm: float | None) -> str:
+    return "" if px is None else size_in_words(px, pixel_size_nm)

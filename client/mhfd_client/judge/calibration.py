@@ -91,11 +91,11 @@ def _interval(given: Mapping[str, Any], key: str) -> Interval:
 
 def kept_calibrations(ledger: Ledger, instrument: str) -> tuple[Calibration, ...]:
     """Those of an instrument that this version can read, the newest first."""
-    found = map(_readable, ledger.calibrations(instrument))
+    found = map(readable, ledger.calibrations(instrument))
     return tuple(each for each in found if each is not None)
 
 
-def _readable(kept: KeptCalibration) -> Calibration | None:
+def readable(kept: KeptCalibration) -> Calibration | None:
     try:
         return Calibration.from_dict(kept.calibration)
     except ParamsError:
@@ -356,7 +356,7 @@ def keep(ledger: Ledger, instrument: str, calibration: Calibration) -> KeptCalib
 
 def in_words(kept: KeptCalibration) -> str:
     """A kept calibration, for people."""
-    found = _readable(kept)
+    found = readable(kept)
     if found is None:
         return f"{kept.instrument}: {kept.setting}: of a version of mhfd that this one cannot read"
     frames = found.details.get("frames")

@@ -8,28 +8,17 @@ A scored tile is judged with its whole run, by the function that everything else
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, islice
-from statistics import median
 
 from mhfd import score
 from mhfd.contract import ErrorCode, FocusResult, TileError, page_path, split_page
 from mhfd.extras import install_hint
-from mhfd.judge import VerdictRule, references_of, setting_of
+from mhfd.judge import VerdictRule, references_of
 from mhfd_client.judge.run import JUDGED, Standard, Tile, judge_results, judge_run, judged_keys, standard_of, tile_of
+from mhfd_client.judge.usual import Alike
 from mhfd_client.judge.words import DOUBTS, blur_in_full, part_in_words, part_px
 from mhfd_client.ledger import Decision, Json, Ledger, Run, State, TileRow
-
-USUAL_TILES = 50
-"""Sharp tiles before a tile that tell what is usual there."""
-
-LEAST_USUAL = 5
-"""Where fewer come before it, those after it count too."""
-
-NEAR_TILES = 4
-"""Tiles before, and after, that tell whether a blur in one direction lasts."""
 
 PAST_SECTIONS = 5
 LOOKED_AT = 100
@@ -195,14 +184,14 @@ def explain(ledger: Ledger, run: Run, row: TileRow, judged: Sequence[Tile] | Non
     if tile is None:
         return replace(found, history=found.history[:PAST_SECTIONS])
     tile = by_id.get(tile.tile_id) or _judged_apart(tile, judged, standard)
-    alike = _Alike(tile, judged)
+    alike = Alike(tile, judged)
     usual = alike.usual()
     good = (each for each in found.history if each.verdict == "in_focus")
     return replace(
         found,
         result=tile.result,
-        usual_px=median(usual) if usual else None,
-        usual_tiles=len(usual),
+        usual_px=usual.blur_px,
+        usual_tiles=usual.tiles,
         near=alike.near(),
         history=found.history[:PAST_SECTIONS],
         beside=next(good, None) or next((_past(each, by_id) for each in ledger.get(alike.sharp_ids())), None),
@@ -242,7 +231,7 @@ def explain_among(
     """
     path, page = split_page(tile.name)
     error = tile.result.error
-    alike = _Alike(tile, judged)
+    alike = Alike(tile, judged)
     usual = alike.usual()
     by_id = {each.tile_id: each for each in judged}
     sharp = next((each for each in same_place if each.result.verdict == "in_focus"), None)
@@ -255,8 +244,8 @@ def explain_among(
         folder=folder,
         result=tile.result,
         rule=rule,
-        usual_px=median(usual) if usual else None,
-        usual_tiles=len(usual),
+        usual_px=usual.blur_px,
+        usual_tiles=usual.tiles,
         near=alike.near(),
         trouble=trouble_of(error.code, error.message, in_run=False) if error else None,
         history=tuple(map(_past_of, same_place[:PAST_SECTIONS])),
@@ -267,49 +256,6 @@ def explain_among(
 def _past_of(tile: Tile) -> Past:
     path, page = split_page(tile.name)
     return Past(tile.name, path, page, tile.section, tile.result.verdict, tile.result.blur_px)
-
-
-class _Alike:
-    """The tiles of a judged run that were taken as one of them was, in order.
-
-    Parameters
-    ----------
-    judged : in the order in which they were taken
-    """
-
-    def __init__(self, tile: Tile, judged: Sequence[Tile]) -> None:
-        self._tile, self._judged = tile, judged
-        self._at = bisect_left(judged, tile.taken, key=lambda each: each.taken)
-        self._setting = setting_of(tile.result)
-
-    def usual(self) -> list[float]:
-        """The blur of the sharp tiles before it; at a run's begin of the first ones after it."""
-        found = [each.result.blur_px or 0.0 for each in islice(self._sharp(self._before()), USUAL_TILES)]
-        lacking = max(0, LEAST_USUAL - len(found))
-        return found + [each.result.blur_px or 0.0 for each in islice(self._sharp(self._after()), lacking)]
-
-    def near(self) -> tuple[FocusResult, ...]:
-        """The results of the tiles next to it."""
-        found = [*islice(self._before(), NEAR_TILES), *islice(self._after(), NEAR_TILES)]
-        return tuple(each.result for each in found)
-
-    def sharp_ids(self) -> list[int]:
-        """The nearest sharp tile before it, else the nearest after it."""
-        return [each.tile_id for each in islice(chain(self._sharp(self._before()), self._sharp(self._after())), 1)]
-
-    def _before(self) -> Iterator[Tile]:
-        return self._alike(self._judged[i] for i in range(self._at - 1, -1, -1))
-
-    def _after(self) -> Iterator[Tile]:
-        return self._alike(self._judged[i] for i in range(self._at, len(self._judged)))
-
-    def _alike(self, tiles: Iterable[Tile]) -> Iterator[Tile]:
-        return (
-            each for each in tiles if each.tile_id != self._tile.tile_id and setting_of(each.result) == self._setting
-        )
-
-    def _sharp(self, tiles: Iterable[Tile]) -> Iterator[Tile]:
-        return (each for each in tiles if each.result.verdict == "in_focus" and each.result.blur_px is not None)
 
 
 def _judged_apart(tile: Tile, judged: Sequence[Tile], standard: Standard) -> Tile:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path, PurePath
 
 from mhfd.contract import split_page
+from mhfd.text import near_name
 from mhfd_client.files.names import to_relative
 from mhfd_client.ledger import Ledger, LedgerError, Run, TileRow
 
@@ -45,7 +45,7 @@ def nearest_tile(ledger: Ledger, tile: str, run: Run | None = None) -> str | Non
     last = PurePath(wanted).name
     names = sorted(ledger.names(run.run_id), key=lambda name: _likeness(name, wanted), reverse=True)[:COMPARED]
     same = [name for name in names if PurePath(name).name == last]
-    return next(iter(same or get_close_matches(wanted, names, n=1)), None)
+    return same[0] if same else near_name(wanted, names)
 
 
 def _names(tile: str, root: str) -> Iterator[str]:

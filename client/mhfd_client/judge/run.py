@@ -243,15 +243,23 @@ def keep_references(
     anyway : replace what is kept in any case
     """
     standard = standard_of(ledger, run_id)
-    name = instrument or standard.instrument
     tiles = judge_run(ledger, run_id, standard)
-    known = {each.setting: each for each in ledger.references(name)}
+    references = references_of([tile.result for tile in tiles], name="this run")
+    return keep(ledger, run_id, instrument or standard.instrument, references, anyway=anyway)
+
+
+def keep(
+    ledger: Ledger, run_id: int, instrument: str, references: Iterable[Reference], *, anyway: bool = False
+) -> list[KeptReference]:
+    """Keep these references of a run, as `keep_references` does; those kept."""
+    known = {each.setting: each for each in ledger.references(instrument)}
     kept = []
-    for reference in references_of([tile.result for tile in tiles], name=f"run {run_id}"):
+    for reference in references:
         setting = str(reference.setting)
         before = _reference(known[setting]) if setting in known else None
         if anyway or before is None or known[setting].run_id == run_id or not reference.is_blurrier_than(before):
-            entry = KeptReference(name, setting, reference.tiles, time.time(), run_id, reference.to_dict())
+            numbers = replace(reference, name=f"run {run_id}").to_dict()
+            entry = KeptReference(instrument, setting, reference.tiles, time.time(), run_id, numbers)
             ledger.keep_reference(entry)
             kept.append(entry)
     return kept

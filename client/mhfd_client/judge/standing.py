@@ -100,17 +100,26 @@ def standing_of(ledger: Ledger, run_id: int, tiles: Sequence[Tile]) -> Standing:
     return _with_failed(ledger, run_id, Standing(Counter(verdicts.values()), flagged, verdicts, "judged"))
 
 
+def counts_of_watch(ledger: Ledger, summary: Summary, now: float) -> Mapping[Verdict, int] | None:
+    """The scored tiles of a run by verdict, as its watch said last; None where that does not hold, or not for all.
+
+    However many tiles the run has, this costs next to nothing.
+    """
+    note = ledger.verdicts(summary.run_id)
+    if note is None or not _holds(ledger, summary, *note, now):
+        return None
+    return {_verdict(verdict): int(n) for verdict, n in note[0].get("counts", {}).items()}
+
+
 def word_of_watch(ledger: Ledger, summary: Summary, now: float) -> Standing | None:
     """What the watch of a run said last; None where that does not hold, or not for all results."""
     run_id = summary.run_id
-    note = ledger.verdicts(run_id)
-    if note is None or not _holds(ledger, summary, *note, now):
+    if (counts := counts_of_watch(ledger, summary, now)) is None:
         return None
     told = {each.tile_id: each for each in ledger.said(run_id)}
     rows = {row.tile_id: row for row in ledger.get([i for i, each in told.items() if each.verdict in TO_LOOK_AT])}
     flagged = {i: Flagged(row, as_told(row, told[i])) for i, row in rows.items() if _is_of(told[i], row)}
     verdicts: dict[int, Verdict] = {i: _verdict(each.verdict) for i, each in told.items()}
-    counts = {_verdict(verdict): int(n) for verdict, n in note[0].get("counts", {}).items()}
     return _with_failed(ledger, run_id, Standing(counts, flagged, verdicts, "watch"))
 
 

@@ -120,7 +120,12 @@ class Missing:
 
 @dataclass(frozen=True)
 class Run:
-    """One folder, scored with one set of parameters."""
+    """One folder, scored with one set of parameters.
+
+    Attributes
+    ----------
+    created_at, opened_at : when a watch took it up first, and last; Unix seconds
+    """
 
     run_id: int
     root: str
@@ -129,6 +134,7 @@ class Run:
     layout: str
     endpoint: str
     created_at: float
+    opened_at: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,7 +212,7 @@ class Summary:
     identical : tiles with the same pixels as an earlier one of another name
     waiting_since : when the tile that has waited longest was seen
     last_scored_at : when the last result came
-    recent, window_s : results of the last `window_s` seconds: a few minutes, or since the first of them
+    recent, window_s : the last results, of five minutes at most, and in how much time they came, without pauses
     heartbeat, heartbeat_at : the pipeline's last sign of life
     left_out : folders and files that the watch could not take; the watch knows this, the ledger does not
     """
@@ -226,6 +232,16 @@ class Summary:
     heartbeat_at: float | None
     identical: int = 0
     left_out: int = 0
+
+    @property
+    def per_minute(self) -> float:
+        """Results a minute while there is work, of the last five minutes; 0.0 where none came in these."""
+        return self.recent / self.window_s * 60
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until all that is to do is done at this rate; None without a rate, or where there is nothing."""
+        return self.to_do / self.per_minute * 60 if self.to_do and self.recent else None
 
     @property
     def to_do(self) -> int:

@@ -9,14 +9,11 @@ from typing import Any
 
 from mhfd_client.ledger.core import POSITION, TILE_ROWS, Core, listed, parted, position_of, tile_row
 from mhfd_client.ledger.model import Queue, State, Summary, TileRow
+from mhfd_client.ledger.rate import RESULTS, WINDOW_S, working_s
 from mhfd_client.naming.position import Position
 
 ROWS_AT_ONCE = 1000
 NAMES_AT_ONCE = 1000
-WINDOW_S = 300.0
-LEAST_WINDOW_S = 10.0
-"""Of two batches of results within a shorter time nothing could be said of their rate."""
-
 _PLACE = f"{', '.join(POSITION)}, page"
 _PLACED = (
     "run_id = ? AND superseded_by IS NULL AND section IS NOT NULL "
@@ -33,13 +30,8 @@ class Reading(Core):
         """The rows of these ids that exist, by id."""
         return self._tiles("t.tile_id IN @ids ORDER BY t.tile_id", listed(tile_ids))
 
-    def summary(self, run_id: int, now: float | None = None, window_s: float = WINDOW_S) -> Summary:
-        """A run in numbers; fast for a run of any length.
-
-        Parameters
-        ----------
-        window_s : time over which results are counted, or since the first of them
-        """
+    def summary(self, run_id: int, now: float | None = None) -> Summary:
+        """A run in numbers; fast for a run of any length."""
         now = time.time() if now is None else now
         counts: Counter[State] = Counter()
         gone = superseded = stalled = 0
@@ -55,9 +47,8 @@ class Reading(Core):
                 stalled += n if is_stalled else 0
         last = self._ask("SELECT scored_at FROM result WHERE run_id = ? ORDER BY scored_at DESC LIMIT 1", run_id)
         heartbeat, heartbeat_at = self._noted(run_id, "heartbeat") or (None, None)
-        recent, first_at = self._recent(run_id, now - window_s)
-        if last and first_at is not None and first_at < last[0][0]:  # results that came together tell no rate
-            window_s = min(window_s, max(LEAST_WINDOW_S, now - first_at))
+        waiting_since = self._waiting_since(run_id)
+        recent = self._recent(run_id, now)
         return Summary(
             run_id=run_id,
             counts=counts,
@@ -66,10 +57,10 @@ class Reading(Core):
             stalled=stalled,
             sending=self.sending_count(run_id),
             missing=self._count("SELECT COUNT(*) FROM missing WHERE run_id = ?", run_id),
-            waiting_since=self._waiting_since(run_id),
+            waiting_since=waiting_since,
             last_scored_at=last[0][0] if last else None,
-            recent=recent,
-            window_s=window_s,
+            recent=len(recent),
+            window_s=working_s(recent, now, busy=waiting_since is not None) if recent else WINDOW_S,
             heartbeat=heartbeat,
             heartbeat_at=heartbeat_at,
             identical=self._count(
@@ -78,12 +69,13 @@ class Reading(Core):
             ),
         )
 
-    def _recent(self, run_id: int, since: float) -> tuple[int, float | None]:
-        """The number of results from a time on, and when the first of them came."""
-        ((count, first_at),) = self._ask(
-            "SELECT COUNT(*), MIN(scored_at) FROM result WHERE run_id = ? AND scored_at >= ?", run_id, since
-        )
-        return count, first_at
+    def _recent(self, run_id: int, now: float) -> list[float]:
+        """When the results came that tell the present rate, the oldest first."""
+        found = self._ask(
+            "SELECT scored_at FROM result WHERE run_id = ? AND scored_at >= ? ORDER BY scored_at DESC LIMIT ?",
+            run_id, now - WINDOW_S, RESULTS,
+        )  # fmt: skip
+        return [at for (at,) in reversed(found)]
 
     def _waiting_since(self, run_id: int) -> float | None:
         oldest = [

@@ -15,7 +15,7 @@ from mhfd_client.ledger.core import POSITION, Core, dumps, numbers_of, position_
 from mhfd_client.ledger.database import Record
 from mhfd_client.ledger.model import Json, LedgerBusyError, LedgerError, Missing, Run
 
-_RUNS = "SELECT run_id, root, params, params_sha256, layout, endpoint, created_at FROM run"
+_RUNS = "SELECT run_id, root, params, params_sha256, layout, endpoint, created_at, opened_at FROM run"
 
 
 class Runs(Core):

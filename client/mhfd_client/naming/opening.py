@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import get_args
 
+from mhfd.text import nearest
 from mhfd_client.files.names import is_image_name
 from mhfd_client.naming.auto import MICROSCOPES, AutoLayout
 from mhfd_client.naming.pattern import EXAMPLE, RegexLayout
@@ -44,10 +44,7 @@ def open_layout(name: str, *, root: Path | None = None, pattern: str | None = No
         found = detect(root) if root is not None else "plain"
         return AutoLayout() if found == "plain" else NAMES[found]()
     if name not in NAMES:
-        known = get_args(LayoutName)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
-        raise LayoutError(f"there is no layout '{name}'; {hint}")
+        raise LayoutError(f"there is no layout '{name}'; {nearest(name, get_args(LayoutName))}")
     return NAMES[name]()
 
 

@@ -7,11 +7,11 @@ matched.
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 from pathlib import Path
 
+from mhfd.text import nearest
 from mhfd_client.naming.parts import number
 from mhfd_client.naming.position import Position
 from mhfd_client.naming.protocol import LayoutError
@@ -66,9 +66,8 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         ) from error
     for group in compiled.groupindex:
         if group not in GROUPS:
-            near = difflib.get_close_matches(group, GROUPS, n=1)
-            hint = f"did you mean (?P<{near[0]}>...)?" if near else f"known groups: {', '.join(GROUPS)}."
-            raise LayoutError(f"the layout's pattern has a group named {group!r}; {hint} An example: {EXAMPLE}")
+            hint = nearest(group, GROUPS)
+            raise LayoutError(f"the layout's pattern has a group named {group!r}; {hint} (an example: {EXAMPLE})")
     if not compiled.groupindex:
         raise LayoutError(
             f"the layout's pattern {pattern!r} has none of the named groups {', '.join(GROUPS)}. An example: {EXAMPLE}"

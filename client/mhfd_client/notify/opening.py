@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from mhfd.text import nearest
 from mhfd_client.config import Config, ConfigError, NotifyEntry
-from mhfd_client.config.base import nearest
 from mhfd_client.notify.desktop import Desktop
 from mhfd_client.notify.mail import Mail
 from mhfd_client.notify.protocol import Channel

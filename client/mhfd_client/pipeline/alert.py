@@ -82,9 +82,10 @@ class AlertStep:
         return LOOK_S
 
     def finish(self) -> None:
-        """At the end of the run: all is judged once more."""
+        """At the end of the run: all is judged once more, and sharp tiles are kept for later runs."""
         self._judge()
         self._say(self._alerts.settle())
+        self._alerts.keep()
 
     # --- Tiles ------------------------------------------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class AlertStep:
     def _say(self, alerts: Iterable[Alert]) -> None:
         for alert in alerts:
             log.warning("%s", alert, extra={"on_screen": True, "fields": {"tile": alert.as_json()}})
-            self._tell(f"{alert}, {alert.clock}" if not alert.standing else str(alert))
+            self._tell(alert.line)
 
     # --- The run ----------------------------------------------------------------------------------------------------
 

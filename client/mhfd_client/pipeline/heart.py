@@ -7,7 +7,7 @@ import platform
 import time
 from collections.abc import Callable
 
-from mhfd_client.ledger import Json, LedgerBusyError, LedgerGoneError
+from mhfd_client.ledger import Json, LedgerBusyError, LedgerError, LedgerGoneError
 from mhfd_client.pipeline.context import Context
 
 HEARTBEAT_S = 5.0
@@ -48,6 +48,7 @@ class Heart:
             "started_at": self._started_at,
             "ended": ended,
             **self._look(),
+            **self._pace(),
             "notices": [{"text": notice.text, "since": notice.since} for notice in board.notices()],
         }
         try:
@@ -58,3 +59,11 @@ class Heart:
             board.put("heartbeat", f"the ledger cannot be written: {error}")
         else:
             board.clear("heartbeat")
+
+    def _pace(self) -> Json:
+        """What is to do, and how fast it is done; nothing where the ledger cannot be read, which the beat will tell."""
+        try:
+            summary = self._context.ledger.summary(self._context.run.run_id)
+        except LedgerError:
+            return {}
+        return {"to_do": summary.to_do, "per_minute": round(summary.per_minute, 2), "eta_s": summary.eta_s}

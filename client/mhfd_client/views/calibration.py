@@ -9,10 +9,13 @@ from pathlib import Path
 from mhfd.contract import ParamsError
 from mhfd.judge.focal import Interval
 from mhfd_client.files.whole import written
-from mhfd_client.judge.calibration import FocalSeries
+from mhfd_client.judge.calibration import FocalSeries, in_words
 from mhfd_client.judge.threshold import Point, Threshold
+from mhfd_client.ledger import Json, KeptCalibration
 from mhfd_client.views.figures.focal import draw_series
 from mhfd_client.views.figures.style import COLUMN_MM, Kind, canvas, check_matplotlib, saved, styled
+from mhfd_client.views.listing import Listing
+from mhfd_client.views.status import utc
 
 AXES = ("along the rows", "at 45 degrees", "down the columns", "at 135 degrees")
 SUFFIXES: dict[str, Kind] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
@@ -75,6 +78,37 @@ def _some(curve: Sequence[Point], chosen: Point | None) -> list[Point]:
     every = math.ceil(len(curve) / LINES)
     some = [*curve[::every], curve[-1], *([chosen] if chosen else [])]
     return sorted(set(some), key=lambda point: point.max_blur_px)
+
+
+def kept_listing(kept: Sequence[KeptCalibration]) -> Listing:
+    """What is kept, the newest first."""
+    return Listing(
+        rows=map(_kept, kept),
+        columns=("instrument", "setting", "kept_at", "px_per_um", "px_per_um_low", "px_per_um_high", "frames"),
+        lines=lambda: map(in_words, kept),
+        cells=_cells,
+    )
+
+
+def _kept(each: KeptCalibration) -> Json:
+    return {
+        "instrument": each.instrument,
+        "setting": each.setting,
+        "kept_at": utc(each.kept_at),
+        "calibration": each.calibration,
+    }
+
+
+def _cells(one: Json) -> Json:
+    """By column; without numbers where another version of mhfd wrote them."""
+    value, low, high = one["calibration"].get("px_per_um") or (None, None, None)
+    return {
+        **one,
+        "px_per_um": value,
+        "px_per_um_low": low,
+        "px_per_um_high": high,
+        "frames": one["calibration"].get("frames"),
+    }
 
 
 def check_plot(path: Path) -> None:

@@ -1,8 +1,7 @@
-"""Results as CSV, JSON lines or Parquet: a stream, whatever the size of the run; verdicts are made while reading."""
+"""Results as CSV, JSON, JSON lines or Parquet: a stream, whatever the size of the run; verdicts are made on reading."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from itertools import islice
@@ -10,15 +9,15 @@ from typing import IO, Any, Literal
 
 from mhfd.contract import ExitCode, MhfdError
 from mhfd.extras import install_hint
-from mhfd.text import cell, json_text
-from mhfd_client.files.whole import as_text
 from mhfd_client.judge.retakes import Retake, retake_list
 from mhfd_client.judge.run import Standard, Tile, judge_run, judged_keys
 from mhfd_client.judge.standing import standing_of
 from mhfd_client.ledger import Json, Ledger, Run, State, TileRow
 from mhfd_client.naming.position import Position
+from mhfd_client.views.listing import write_csv, write_json, write_jsonl
 
-Format = Literal["csv", "jsonl", "parquet"]
+Format = Literal["csv", "json", "jsonl", "parquet"]
+Fits = Callable[[Mapping[str, Any]], bool]  # a row by column -> whether it is wanted
 Judged = tuple[TileRow, Json | None]  # the result with its verdict, as `FocusResult.to_dict()` has it
 
 HAVE_RESULTS: tuple[State, ...] = ("scored", "failed")
@@ -54,21 +53,46 @@ def export(
     states: Collection[State] = HAVE_RESULTS,
     since: float | None = None,
     standard: Standard | None = None,
+    fits: Fits | None = None,
 ) -> int:
-    """Write the tiles of a run, each in its newest generation; their number.
+    """Write the tiles of a run that `chosen` gives; their number. Without a result a tile has no line in JSON."""
+    wanted = form in ("csv", "parquet")
+    rows, decided = chosen(
+        ledger, run, states=states, since=since, standard=standard, fits=fits, with_decisions=wanted
+    )  # fmt: skip
+    counted = _Counted(rows)
+    _WRITERS[form](counted, out, decided)
+    return counted.n
+
+
+def chosen(
+    ledger: Ledger,
+    run: Run,
+    *,
+    states: Collection[State] = HAVE_RESULTS,
+    since: float | None = None,
+    standard: Standard | None = None,
+    fits: Fits | None = None,
+    with_decisions: bool = False,
+) -> tuple[Iterator[Judged], Mapping[int, Retake]]:
+    """The tiles of a run, each in its newest generation, judged; and what is known of those to take again, by number.
 
     Parameters
     ----------
-    standard : how the run is judged, if not as its watch does
-    states : only tiles in one of these; without a result they have no measures, and no line in "jsonl"
+    states : only tiles in one of these; without a result they have no measures
     since : only results from this time on (Unix seconds), in the order in which they came
+    standard : how the run is judged, if not as its watch does
+    fits : only tiles of which this is true, by the columns of the table, as they are judged now
+    with_decisions : look up which tiles are to be taken again; without `fits` not everybody needs that
     """
     tiles = judge_run(ledger, run.run_id, standard)
     rows = _with_verdicts(ledger.rows(run.run_id, states=states, since=since), tiles)
-    decided = retake_list(ledger, run.run_id, standing_of(ledger, run.run_id, tiles)) if form != "jsonl" else []
-    counted = _Counted(rows)
-    _WRITERS[form](counted, out, {each.row.tile_id: each for each in decided})
-    return counted.n
+    needed = with_decisions or fits is not None
+    entries = retake_list(ledger, run.run_id, standing_of(ledger, run.run_id, tiles)) if needed else []
+    decided = {each.row.tile_id: each for each in entries}
+    if fits is not None:
+        rows = ((row, result) for row, result in rows if fits(flat(row, result, decided.get(row.tile_id))))
+    return rows, decided
 
 
 def judged_rows(
@@ -132,18 +156,15 @@ def flat(row: TileRow, result: Json | None, entry: Retake | None = None) -> dict
 
 
 def _write_csv(rows: Iterable[Judged], out: IO[bytes], decided: Mapping[int, Retake]) -> None:
-    with as_text(out) as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for row, result in rows:
-            writer.writerow(map(cell, flat(row, result, decided.get(row.tile_id)).values()))
+    write_csv(tuple(COLUMNS), (flat(row, result, decided.get(row.tile_id)) for row, result in rows), out)
 
 
 def _write_jsonl(rows: Iterable[Judged], out: IO[bytes], _decided: Mapping[int, Retake]) -> None:
-    with as_text(out) as file:
-        for _, result in rows:
-            if result is not None:
-                file.write(json_text(result) + "\n")
+    write_jsonl((result for _, result in rows if result is not None), out)
+
+
+def _write_json(rows: Iterable[Judged], out: IO[bytes], _decided: Mapping[int, Retake]) -> None:
+    write_json((result for _, result in rows if result is not None), out)
 
 
 def _write_parquet(rows: Iterable[Judged], out: IO[bytes], decided: Mapping[int, Retake]) -> None:
@@ -166,6 +187,7 @@ def _write_parquet(rows: Iterable[Judged], out: IO[bytes], decided: Mapping[int,
 
 _WRITERS: dict[Format, Callable[[Iterable[Judged], IO[bytes], Mapping[int, Retake]], None]] = {
     "csv": _write_csv,
+    "json": _write_json,
     "jsonl": _write_jsonl,
     "parquet": _write_parquet,
 }

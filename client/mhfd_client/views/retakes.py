@@ -1,72 +1,68 @@
-"""The list of tiles to take again: as lines, CSV, JSON, or SBEMimage's own ids."""
+"""The list of tiles to take again: as a table, JSON, CSV, or SBEMimage's own ids."""
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from typing import IO, Literal, TextIO
+from typing import Literal
 
 from mhfd.contract import FocusResult
-from mhfd.text import cell, counted, json_text, visible
-from mhfd_client.files.whole import as_text
+from mhfd.text import counted, visible
 from mhfd_client.judge.retakes import TO_DO, Retake, reason_of
 from mhfd_client.ledger import Json, Run
 from mhfd_client.naming.position import Position
 from mhfd_client.naming.sbemimage import tile_id, tile_key
+from mhfd_client.views.listing import PLACE, Listing, placed
 from mhfd_client.views.status import local, place_name, utc
+from mhfd_client.views.width import padded, width_of
 
-Format = Literal["table", "csv", "json", "sbemimage"]
+Format = Literal["table", "json", "jsonl", "csv", "sbemimage"]
 
 SCHEMA = 1
 COLUMNS = (
-    "tile", "section", "grid", "row", "col", "number", "stage_x_um", "stage_y_um", "stage_z_um", "verdict", "reason",
-    "remarks", "blur_px", "blur_nm", "state", "decision", "decided_by", "decided_at", "note", "taken_again",
-    "newer_tile", "newer_verdict", "newer_at", "scored_at", "sbemimage_id", "sbemimage_tile",
+    "path", *PLACE, "stage_x_um", "stage_y_um", "stage_z_um", "verdict", "reason", "remarks", "blur_px", "blur_nm",
+    "state", "decision", "decided_by", "decided_at", "note", "taken_again", "newer_tile", "newer_verdict", "newer_at",
+    "scored_at", "sbemimage_id", "sbemimage_tile",
 )  # fmt: skip
 
 
-def write_retakes(entries: Sequence[Retake], run: Run, now: float, form: Format, out: IO[bytes]) -> None:
-    """Write the list in one of the formats; names in it may come from anywhere."""
-    if form == "csv":
-        _write_csv(entries, out)
-        return
-    with as_text(out) as file:
-        if form == "json":
-            file.write(json_text(to_json(entries, run, now)) + "\n")
-        else:
-            file.writelines(f"{visible(line)}\n" for line in lines(entries, form))
+def listing(entries: Sequence[Retake], run: Run, now: float, columns: int | None = None) -> Listing:
+    """The list in all its forms; names in it may come from anywhere.
+
+    Parameters
+    ----------
+    columns : of the terminal; None where there is none
+    """
+    return Listing(
+        rows=map(listed, entries),
+        columns=COLUMNS,
+        lines=lambda: table(entries, columns),
+        whole=lambda tiles: {
+            "schema": SCHEMA,
+            "time": utc(now),
+            "run": {"run_id": run.run_id, "folder": run.root},
+            "counts": dict(Counter(each.status for each in entries)),
+            "tiles": tiles,
+        },
+        cells=cells,
+    )
 
 
-def lines(entries: Sequence[Retake], form: Literal["table", "sbemimage"]) -> Iterator[str]:
-    """The list as lines of text."""
-    return table(entries) if form == "table" else sbemimage_ids(entries)
-
-
-def to_json(entries: Sequence[Retake], run: Run, now: float) -> Json:
-    """As plain JSON types; docs/retakes.md lists the keys. Times are ISO 8601, UTC."""
-    return {
-        "schema": SCHEMA,
-        "time": utc(now),
-        "run": {"run_id": run.run_id, "folder": run.root},
-        "counts": dict(Counter(each.status for each in entries)),
-        "tiles": [listed(each) for each in entries],
-    }
-
-
-def table(entries: Sequence[Retake]) -> Iterator[str]:
-    """Lines for people, by section."""
+def table(entries: Sequence[Retake], columns: int | None = None) -> Iterator[str]:
+    """Lines for people, by section. Names stand below each other where a terminal is wide enough for that."""
     for section, group in groupby(entries, key=_section):
         tiles = list(group)
         yield f"section {'unknown' if section is None else section}: {counted(len(tiles), 'tile')}"
-        width = max(len(visible(each.row.name)) for each in tiles)
+        widest = max(width_of(visible(each.row.name)) for each in tiles)
+        width = widest if columns is None or widest <= columns // 2 else 0
         for each in tiles:
             where = [place_name({**asdict(each.row.position or Position()), "section": None})]
             where += [f"stage {', '.join(f'{um:.1f}' for um in each.stage_um)} um"] if each.stage_um else []
             place = ", ".join(part for part in where if part != "a tile")
-            yield f"  {visible(each.row.name):{width}}  {place + ': ' if place else ''}{each.reason} ({decided(each)})"
+            told = f"{place + ': ' if place else ''}{each.reason} ({decided(each)})"
+            yield f"  {padded(visible(each.row.name), width)}  {told}"
     to_do = sum(each.status in TO_DO for each in entries)
     yield f"{counted(to_do, 'tile')} to take again or to decide about"
 
@@ -76,25 +72,16 @@ def sbemimage_ids(entries: Iterable[Retake]) -> Iterator[str]:
     return (found for each in entries if (found := tile_id(each.row.path)) is not None)
 
 
-def _write_csv(entries: Iterable[Retake], out: IO[bytes]) -> None:
-    with as_text(out) as file:
-        write_table(map(listed, entries), file)
-
-
-def write_table(tiles: Iterable[Json], out: TextIO) -> None:
-    """Write tiles as `listed` gives them as CSV."""
-    writer = csv.writer(out)
-    writer.writerow(COLUMNS)
-    for one in tiles:
-        where, stage = one["position"] or {}, one["stage_um"] or (None, None, None)
-        values = {
-            **one,
-            **{key: where.get(key) for key in ("section", "grid", "row", "col")},
-            "number": where.get("tile"),
-            **dict(zip(("stage_x_um", "stage_y_um", "stage_z_um"), stage, strict=True)),
-            "remarks": " ".join(remark["code"] for remark in one["remarks"]),
-        }
-        writer.writerow(cell(values[column]) for column in COLUMNS)
+def cells(one: Json) -> Json:
+    """A tile as `listed` gives it, by column; `path` and `tile` as `mhfd export` has them."""
+    stage = one["stage_um"] or (None, None, None)
+    return {
+        **one,
+        **placed(one["position"]),
+        "path": one["tile"],
+        **dict(zip(("stage_x_um", "stage_y_um", "stage_z_um"), stage, strict=True)),
+        "remarks": " ".join(remark["code"] for remark in one["remarks"]),
+    }
 
 
 def listed(entry: Retake) -> Json:

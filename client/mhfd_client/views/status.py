@@ -13,11 +13,14 @@ from mhfd_client.judge.standing import JUDGED_AT_MOST, Standing, Standings, watc
 from mhfd_client.judge.words import blur_in_words
 from mhfd_client.ledger import Event, Json, Ledger, Missing, Run, State, TileRow
 from mhfd_client.naming.position import Position
+from mhfd_client.views.width import shortened
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 SCHEMA = 1
+BESIDE = 3
+"""Columns beside a tile's name in a list: two blanks before it, a colon behind it."""
 
 
 def read_status(
@@ -59,7 +62,10 @@ def read_status(
         "verdicts": None if standing is None else dict(standing.counts),
         "verdicts_by": None if standing is None else standing.source,
         "to_look_at": None if standing is None else len(to_look_at),
-        "per_minute": round(found.recent / found.window_s * 60, 2),
+        "per_minute": round(found.per_minute, 2),
+        "rate_results": found.recent,
+        "rate_s": round(found.window_s, 1) if found.recent else None,
+        "eta_s": None if found.eta_s is None else round(found.eta_s),
         "waiting_since": utc(found.waiting_since),
         "last_scored_at": utc(found.last_scored_at),
         "tiles_to_look_at": [_looked_at(each) for each in to_look_at[:limit]],
@@ -76,6 +82,7 @@ def _watcher(beat: Json | None, at: float | None, now: float) -> Json | None:
     scan_s_ago = beat.get("last_scan_s_ago")
     return {
         "alive": watcher_lives(beat, at, now),
+        "ended": bool(beat.get("ended")),
         "pid": beat.get("pid"),
         "host": beat.get("host"),
         "since": utc(beat.get("started_at")),
@@ -138,8 +145,15 @@ def _missing(each: Missing) -> Json:
     return {"tile": each.name, "position": where, "why": each.why, "since": utc(each.since)}
 
 
-def lines(status: Json) -> Iterator[Text]:
-    """The status for people, in local time."""
+def lines(status: Json, columns: int | None = None) -> Iterator[Text]:
+    """The status for people, in local time.
+
+    Parameters
+    ----------
+    columns : of a picture that is drawn again and again: longer names are cut in the middle. None: they are whole
+    """
+    if columns is not None:
+        status = _with_short_names(status, columns)
     run, counts = status["run"], status["counts"]
     yield _text(f"{run['folder']}, scored on {run['endpoint']}", "bold")
     yield from _watcher_lines(status["watcher"], status["time"])
@@ -154,12 +168,11 @@ def lines(status: Json) -> Iterator[Text]:
     if status["identical_frames"]:
         tiles = counted(status["identical_frames"], "tile has", "tiles have")
         yield _text(f"{tiles} exactly the pixels of an earlier one; `mhfd export` says which", "yellow")
-    if status["per_minute"]:
-        yield _text(
-            f"{status['per_minute']:g} {'tile' if status['per_minute'] == 1 else 'tiles'} a minute in the last minutes"
-        )
+    if status["rate_results"]:
+        yield _text(rate_in_words(status["per_minute"], status["rate_results"], status["rate_s"]))
     if status["to_do"]:
-        yield _text(f"{status['to_do']} to be done; the oldest was seen {local(status['waiting_since'])}")
+        eta = "" if status["eta_s"] is None else f"; about {duration(status['eta_s'])} left at this rate"
+        yield _text(f"{status['to_do']} to be done{eta}; the oldest was seen {local(status['waiting_since'])}")
     elif status["last_scored_at"]:
         yield _text(f"nothing to be done; the last result came {local(status['last_scored_at'])}")
     yield from _verdict_lines(status)
@@ -168,8 +181,41 @@ def lines(status: Json) -> Iterator[Text]:
     yield from _list("failed", status, lambda each: f"{each['message']} ({each['code']})")
 
 
+def rate_in_words(per_minute: float, results: int, seconds: float) -> str:
+    """The rate and what it is of: "191 tiles a minute (the last 80 results, in 25 s of work)"."""
+    rate = _two_digits(per_minute)
+    of = "the last result" if results == 1 else f"the last {results} results"
+    return f"{rate} {'tile' if rate == '1' else 'tiles'} a minute ({of}, in {duration(seconds)} of work)"
+
+
+def duration(seconds: float) -> str:
+    """A time in one unit, to two digits: "25 s", "4 min", "1.5 h", "12 d"."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{_two_digits(seconds / size)} {unit}"
+    return f"{_two_digits(seconds)} s"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}".removesuffix(".0")
+
+
+def _with_short_names(status: Json, columns: int) -> Json:
+    """With names that take at most a line."""
+
+    def short(each: Json) -> Json:
+        return {**each, "tile": each["tile"] and shortened(visible(each["tile"]), columns - BESIDE)}
+
+    lists = ("tiles_to_look_at", "stalled_tiles", "failed_tiles", "missing_tiles")
+    run = {**status["run"], "folder": shortened(visible(status["run"]["folder"]), columns)}
+    return {**status, "run": run, **{name: [short(each) for each in status[name]] for name in lists}}
+
+
 def _watcher_lines(watcher: Json | None, now: str) -> Iterator[Text]:
     if watcher is None or not watcher["alive"]:
+        if watcher is not None and watcher["ended"]:  # as it should
+            yield _text(f"no watcher is running; the last one ended {local(watcher['last_sign_at'])}")
+            return
         seen = f"; the last sign of one was {local(watcher['last_sign_at'])}" if watcher else ""
         yield _text(f"no watcher is running{seen}", "bold yellow")
         return

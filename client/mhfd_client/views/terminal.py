@@ -5,12 +5,11 @@ Names of files and messages come from outside: each is made `visible` where it i
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -20,9 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mhfd.contract import FocusResult, Verdict, split_page
-from mhfd.text import cell, counted, json_text, visible
-from mhfd_client.files.whole import as_text
+from mhfd.text import counted, json_text, visible
 from mhfd_client.judge.words import blur_in_numbers
+from mhfd_client.views import listing
+from mhfd_client.views.width import width_of
 
 if TYPE_CHECKING:
     from mhfd_client.doctor import Check
@@ -86,37 +86,51 @@ def print_check(check: Check) -> None:
         console.print(Text(f"     {visible(check.remedy)}", "dim"), soft_wrap=True)
 
 
-def print_json(results: Sequence[FocusResult]) -> None:
-    print_plain([row.to_dict() for row in results])
+def write_results(results: Sequence[FocusResult], form: listing.Form, out: IO[bytes]) -> None:
+    """Write results for programs: a JSON array, JSON lines, or `write_csv`."""
+    if form == "csv":
+        write_csv(results, out)
+    elif form == "jsonl":
+        listing.write_jsonl((row.to_dict() for row in results), out)
+    else:
+        listing.write_json((row.to_dict() for row in results), out)
 
 
 def write_csv(results: Sequence[FocusResult], out: IO[bytes]) -> None:
     """Write one line per tile: the scalar measures, the error's code and message, the codes of the remarks."""
-    with as_text(out) as file:
-        writer = csv.writer(file)
-        writer.writerow((*CSV_COLUMNS, "error_code", "error_message", "remarks", *LATER_COLUMNS))
-        for row in results:
-            error = (row.error.code, row.error.message) if row.error else ("", "")
-            remarks = " ".join(remark.code for remark in row.remarks)
-            values = [getattr(row, name) for name in CSV_COLUMNS]
-            writer.writerow(map(cell, (*values, *error, remarks, *(getattr(row, name) for name in LATER_COLUMNS))))
+    columns = (*CSV_COLUMNS, "error_code", "error_message", "remarks", *LATER_COLUMNS)
+    listing.write_csv(columns, map(_cells, results), out)
 
 
-def print_table(results: Sequence[FocusResult], *, show_all: bool) -> None:
-    """Print a table. On a terminal a long one is cut to the tiles that need attention."""
-    console = Console()
+def _cells(row: FocusResult) -> Mapping[str, object]:
+    return {
+        **{name: getattr(row, name) for name in (*CSV_COLUMNS, *LATER_COLUMNS)},
+        "error_code": row.error and row.error.code,
+        "error_message": row.error and row.error.message,
+        "remarks": " ".join(remark.code for remark in row.remarks),
+    }
+
+
+def print_table(results: Sequence[FocusResult], *, show_all: bool, file: IO[str] | None = None) -> None:
+    """Print a table. On a terminal a long one is cut to the tiles that need attention.
+
+    Parameters
+    ----------
+    file : instead of standard output
+    """
+    console = Console(file=file)
     rows = list(results)
     if console.is_terminal:
         if not show_all and len(rows) > ROWS_ON_A_TERMINAL:
             rows = [row for row in rows if row.verdict != "in_focus"][:ROWS_ON_A_TERMINAL]
     else:
-        widest = max((len(visible(row.path)) for row in rows), default=0)
-        console = Console(width=widest + 100)  # a pipe has no width: never wrap
+        widest = max((width_of(visible(row.path)) for row in rows), default=0)
+        console = Console(file=file, width=widest + 100)  # a pipe has no width: never wrap
     folder = common_folder([row.path for row in rows])
     if rows:
         if folder:
             console.print(Text(f"in {visible(folder)}", "dim"), soft_wrap=True)
-        console.print(_table(rows, folder, narrow=console.width < 110))
+        _print_rows(console, rows, folder)
         failures = [(row.path, row.error.code, row.error.message) for row in rows if row.error]
         for line in _sentences("failed", failures, folder):
             console.print(Text(visible(line), VERDICT_STYLES["failed"]), soft_wrap=True)
@@ -166,31 +180,46 @@ def common_folder(paths: Sequence[str]) -> str:
     return first[: max(first.rfind(separator, 0, n_same) for separator in (os.sep, "/")) + 1]
 
 
-def _table(rows: Sequence[FocusResult], folder: str, *, narrow: bool) -> Table:
-    columns = [
-        ("focus score", "focus_score", ".2f"),
-        ("features/Mpx", "features_per_mpx", ".0f"),
-        ("scale px", "characteristic_scale_px", ".1f"),
-        ("noise", "noise", ".3f"),
-        ("content", "content", ".0%"),
-        ("anisotropy", "anisotropy", ".2f"),
-    ]
-    if narrow:
-        columns = columns[:2]
+MEASURES = (
+    ("focus score", "focus_score", ".2f"),
+    ("features/Mpx", "features_per_mpx", ".0f"),
+    ("scale px", "characteristic_scale_px", ".1f"),
+    ("noise", "noise", ".3f"),
+    ("content", "content", ".0%"),
+    ("anisotropy", "anisotropy", ".2f"),
+)
+"""Columns of the table: heading, key of a result, format."""
+
+
+def _print_rows(console: Console, rows: Sequence[FocusResult], folder: str) -> None:
+    """As many columns as fit beside whole names; where none do, each name has a line of its own."""
+    for n in (len(MEASURES), 2, 0):
+        table = _table(rows, folder, MEASURES[:n])
+        if console.measure(table, options=console.options.update(max_width=10**6)).maximum <= console.width:
+            console.print(table)
+            return
+    for row in rows:
+        blur, score = blur_in_numbers(row), _number(row.focus_score, ".2f")
+        numbers = [f"blur {blur} px"] * bool(blur) + [f"score {score}"] * bool(score)
+        console.print(Text(visible(row.path[len(folder) :])), soft_wrap=True)
+        console.print(Text("  ").append_text(_verdict(row)).append("".join(f"  {each}" for each in numbers)))
+
+
+def _verdict(row: FocusResult) -> Text:
+    verdict = row.verdict or "cannot_tell"
+    return Text(verdict, style=VERDICT_STYLES[verdict])
+
+
+def _table(rows: Sequence[FocusResult], folder: str, measures: Sequence[tuple[str, str, str]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("tile", overflow="fold")
+    table.add_column("tile", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("blur px", justify="right", no_wrap=True)
-    for heading, _, _ in columns:
+    for heading, _, _ in measures:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        verdict = Text(row.verdict or "cannot_tell", style=VERDICT_STYLES[row.verdict or "cannot_tell"])
-        table.add_row(
-            Text(visible(row.path[len(folder) :])),
-            verdict,
-            blur_in_numbers(row),
-            *(_number(getattr(row, name), spec) for _, name, spec in columns),
-        )
+        numbers = (_number(getattr(row, name), spec) for _, name, spec in measures)
+        table.add_row(Text(visible(row.path[len(folder) :])), _verdict(row), blur_in_numbers(row), *numbers)
     return table
 
 

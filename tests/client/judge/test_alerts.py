@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,12 @@ from mhfd._version import __version__
 from mhfd.contract import FocusParams, FocusResult, Provenance
 from mhfd_client.judge import alerts
 from mhfd_client.judge.alerts import Alert, Alerts
+from mhfd_client.judge.explain import explain
+from mhfd_client.judge.find import find_tile
 from mhfd_client.judge.identical import with_identical_frames
-from mhfd_client.judge.run import standard_of
+from mhfd_client.judge.run import keep_references, standard_of
 from mhfd_client.ledger import Ledger, LedgerFullError, Run, SeenFile, TileRow, open_ledger
+from mhfd_client.naming.position import Position
 from mhfd_client.views.export import export, judged_rows
 from spectra import row as row_of
 from spectra import spectrum
@@ -50,12 +54,12 @@ class Watch:
         self.alerts = Alerts(ledger, run.run_id)
         self.time = 0
 
-    def add(self, results: Iterable[FocusResult]) -> list[Alert]:
+    def add(self, results: Iterable[FocusResult], position: Position | None = None) -> list[Alert]:
         """Take the files up and store their results, taken again where they are known."""
         stored: list[tuple[TileRow, FocusResult]] = []
         for each in results:
             self.time += 1
-            self.ledger.see(self.run.run_id, [(SeenFile(each.path, 10, self.time), None)], float(self.time))
+            self.ledger.see(self.run.run_id, [(SeenFile(each.path, 10, self.time), position)], float(self.time))
             (row,) = self.ledger.take(self.run.run_id, "seen", 9, now=0)
             if each.status == "scored":
                 self.ledger.finish(row.tile_id, [(str(each.provenance.tile_sha256), (4, 4))], float(self.time))
@@ -255,7 +259,7 @@ def test_a_tile_taken_again_after_a_restart_gets_the_all_clear(watch: Watch) -> 
     watch.add([result("run/bad.tif", 2.0)])
     start_again(watch)
     (told,) = watch.add([result("run/bad.tif", 10.0, pixels="sharp")])
-    assert str(told).startswith("now in focus: run/bad.tif (was out of focus")
+    assert str(told).startswith("now in focus: run/bad.tif (taken again, was out of focus")
     assert start_again(watch) == []
 
 
@@ -339,7 +343,51 @@ def test_an_alert_says_how_blurred_a_tile_is(watch: Watch) -> None:
     size = r"blur (2.9|3.0|3.1) px \(1[123] nm\)"
     usual = r"usual here 0\.\d px \([012] nm\)"
     reference = r"compared with \d+ tiles of this run"
-    assert re.fullmatch(rf"out of focus: run/bad.tif \({size}, {usual}, focus score 5, {reference}\)", str(told))
+    why = rf"{size}, threshold 1.1 px, {usual}, focus score 5, {reference}"
+    assert re.fullmatch(rf"out of focus: run/bad.tif \({why}\)", str(told))
+
+
+def test_an_alert_begins_with_the_time_and_says_the_place(watch: Watch) -> None:
+    watch.add(in_focus(12))
+    watch.alerts = Alerts(watch.ledger, watch.run.run_id, clock=lambda: 1e9)
+    here = Position(section=3, row=0, col=1)
+    (told,) = watch.add([of_blur("run/bad.tif", 3.0)], here)
+    clock = time.strftime("%H:%M:%S", time.localtime(1e9))
+    assert told.line.startswith(f"{clock} out of focus: run/bad.tif (section 3, row 0, col 1: blur ")
+    (failed,) = watch.add([result("run/t.tif", None)], here)
+    assert str(failed) == "failed: run/t.tif (section 3, row 0, col 1): it is damaged"
+    assert start_again(watch) == [f"still {told}", f"still {failed}"]
+
+
+def test_what_is_usual_is_that_of_the_last_sharp_tiles_before_a_tile(watch: Watch) -> None:
+    """As `mhfd explain` says it."""
+    watch.add(of_blur(f"run/a{k:03}.tif", 0.0) for k in range(60))
+    watch.add(of_blur(f"run/b{k:03}.tif", 0.6) for k in range(60))
+    told = watch.add([of_blur("run/c.tif", 3.0)])[-1]
+    (run, row) = find_tile(watch.ledger, "run/c.tif") or pytest.fail("it is there")
+    usual_px = explain(watch.ledger, run, row).usual_px
+    assert told.numbers["usual_px"] == usual_px
+    assert usual_px == pytest.approx(0.6, abs=0.2)  # not the half of it, as of the whole run
+    assert f"usual here {usual_px:.1f} px" in str(told)
+
+
+def test_a_correction_says_that_the_tile_was_taken_again(watch: Watch) -> None:
+    watch.add(in_focus(12))
+    watch.add([of_blur("run/bad.tif", 3.0)])
+    (told,) = watch.add([of_blur("run/bad.tif", 0.0, seed=5)])
+    assert re.match(r"now in focus: run/bad.tif \(taken again, was out of focus, blur 0\.\d px ", str(told))
+
+
+def test_the_last_judgement_is_what_is_kept_for_later_runs(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.add(in_focus(20))
+    watch.alerts.settle()
+    monkeypatch.setattr(alerts, "judge_run", lambda *_: pytest.fail("it was judged again"))
+    watch.alerts.keep()
+    (kept,) = watch.ledger.references("default")
+    keep_references(watch.ledger, watch.run.run_id, "other")
+    (anew,) = watch.ledger.references("other")
+    assert (kept.tiles, kept.reference) == (anew.tiles, anew.reference)
+    assert kept.reference["name"] == f"run {watch.run.run_id}"
 
 
 def test_an_alert_says_where(watch: Watch) -> None:

@@ -17,9 +17,10 @@ import tifffile
 from mhfd.contract import ErrorCode, FocusParams, FocusResult
 from mhfd.judge import VerdictRule
 from mhfd.text import json_text
-from mhfd_client.judge.explain import LEAST_USUAL, PAST_SECTIONS, USUAL_TILES, Explanation, explain, explain_file
+from mhfd_client.judge.explain import PAST_SECTIONS, Explanation, explain, explain_file
 from mhfd_client.judge.find import find_tile, nearest_tile
 from mhfd_client.judge.run import judge_run, judged_keys
+from mhfd_client.judge.usual import LEAST_USUAL, USUAL_TILES
 from mhfd_client.ledger import Decision, Ledger, LedgerError, Run, SeenFile, open_ledger
 from mhfd_client.naming.position import Position
 from mhfd_client.views.explain import blur_table, lines

@@ -14,14 +14,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from mhfd.contract import FocusResult
+from mhfd._version import __version__
+from mhfd.contract import FocusResult, Provenance
 from mhfd.judge import judge
 from mhfd_client.cli import main
 from mhfd_client.ledger import Ledger, Missing, Run, open_ledger
 from mhfd_client.naming.position import Position
+from mhfd_client.views.where import Where
+from spectra import row as row_of
+from spectra import spectrum
 
 pytestmark = pytest.mark.usefixtures("no_configuration")
 
@@ -78,12 +83,15 @@ def test_status_says_whether_somebody_watches(ledger: Ledger, run: Run) -> None:
 
 def test_a_watcher_that_ended_is_not_running(ledger: Ledger, run: Run) -> None:
     ledger.heartbeat(run.run_id, {"pid": 7, "host": "scope", "ended": True}, time.time())
-    assert "no watcher is running; the last sign of one was 20" in invoke("status").stdout
+    assert "no watcher is running; the last one ended 20" in invoke("status").stdout
+    assert json.loads(invoke("status", "--json").stdout)["watcher"]["ended"] is True
 
 
 def test_a_watcher_that_is_silent_is_not_running(ledger: Ledger, run: Run) -> None:
     ledger.heartbeat(run.run_id, {"pid": 7, "host": "scope"}, time.time() - 100)
-    assert json.loads(invoke("status", "--json").stdout)["watcher"]["alive"] is False
+    watcher = json.loads(invoke("status", "--json").stdout)["watcher"]
+    assert (watcher["alive"], watcher["ended"]) == (False, False)
+    assert "no watcher is running; the last sign of one was 20" in invoke("status").stdout
 
 
 def test_status_shows_what_the_watcher_wants_known(ledger: Ledger, run: Run) -> None:
@@ -191,8 +199,95 @@ def test_tiles_without_a_result_are_exported_on_demand(seven: list[FocusResult],
     assert [(row["path"], row["state"], row["verdict"]) for row in rows] == [("late.tif", "ready", "")]
 
 
-def test_json_lines_of_tiles_without_results_are_refused(run: Run) -> None:
-    assert invoke("export", "--format", "jsonl", "--where", "seen").exit_code == 2
+@pytest.mark.parametrize("form", ["jsonl", "json", "table"])
+def test_forms_that_hold_results_refuse_tiles_without(run: Run, form: str) -> None:
+    assert invoke("export", "--format", form, "--where", "seen").exit_code == 2
+
+
+BAD = "verdict=out_of_focus"  # the last of `seven`
+
+
+@pytest.mark.parametrize(
+    ("conditions", "tiles"),
+    [
+        ([BAD], [6]),
+        (["verdict=in_focus,out_of_focus"], [*range(7)]),
+        (["verdict!=in_focus"], [6]),
+        (["focus_score>9.2"], [3, 4, 5]),
+        (["focus_score >= 9.2", "focus_score<9.4"], [2, 3]),
+        (["scored", "focus_score=9.1"], [1]),
+        (["state=failed"], []),
+        (["failed", "scored"], [*range(7)]),
+        (["path=s1/2.tif,s1/4.tif"], [2, 4]),
+        (["scored_at>=1970-01-01T00:16:45+00:00"], [5, 6]),
+        (["decision=open"], [6]),
+        (["decision!=open"], [*range(6)]),
+        (["blur_px>0"], []),  # not known: there is no spectrum
+    ],
+)
+def test_rows_that_fit_all_conditions_are_exported(
+    seven: list[FocusResult], conditions: list[str], tiles: list[int]
+) -> None:
+    given = [part for each in conditions for part in ("--where", each)]
+    rows = csv.DictReader(io.StringIO(invoke("export", *given).stdout))
+    assert [row["path"] for row in rows] == [f"s1/{k}.tif" for k in tiles]
+
+
+def test_every_form_has_the_rows_that_fit(seven: list[FocusResult], tmp_path: Path) -> None:
+    bad = seven[6]
+    for form in ("json", "jsonl"):
+        (row,) = [json.loads(invoke("export", "--format", form, "--where", BAD).stdout)]
+        assert FocusResult.from_dict(row[0] if form == "json" else row) == bad
+    assert json.loads(invoke("export", "--json", "--where", "failed").stdout) == []
+    table = invoke("export", "--format", "table", "--where", BAD).stdout
+    assert "6.tif" in table and "5.tif" not in table
+    assert invoke("export", "--format", "table", "--out", tmp_path / "t.txt").stderr.startswith("7 tiles in ")
+    assert "5.tif" in (tmp_path / "t.txt").read_text()
+    parquet = pytest.importorskip("pyarrow.parquet")
+    invoke("export", "--format", "parquet", "--out", tmp_path / "t.parquet", "--where", BAD)
+    assert [row["path"] for row in parquet.read_table(tmp_path / "t.parquet").to_pylist()] == [bad.path]
+
+
+def test_a_condition_goes_by_the_threshold_that_is_asked_for(ledger: Ledger, run: Run, walk: Walk) -> None:
+    rng = np.random.default_rng(1)
+    for k in range(13):
+        tile_id = walk(f"{k:02}.tif", "submitted", pixels=f"p{k}")
+        about = Provenance(
+            mhfd=__version__, params_sha256=run.params_sha256, backend="numpy", device="cpu", tile_sha256=f"p{k}"
+        )
+        ledger.store([(tile_id, row_of(spectrum(rng, 1.6 if k == 12 else 0.0), f"{k:02}.tif", provenance=about))], 1e3)
+
+    def flagged(*more: str) -> list[str]:
+        return [row["path"] for row in csv.DictReader(io.StringIO(invoke("export", "--where", BAD, *more).stdout))]
+
+    assert (flagged(), flagged("--max-blur-px", "3")) == (["12.tif"], [])
+    assert flagged("--where", "blur_px>1.2", "--where", "blur_px<2") == ["12.tif"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "hint"),
+    [
+        ("verdct=in_focus", "there is no column 'verdct'; did you mean 'verdict'?"),
+        ("verdict=blurred", "there is no verdict 'blurred'; known: in_focus, out_of_focus, "),
+        ("verdict=out_of_focs", "did you mean 'out_of_focus'?"),
+        ("scord", "did you mean 'scored'?"),
+        ("verdict>in_focus", "verdict is no number: use = or !="),
+        ("blur_px>1,2", "blur_px takes one number or time"),
+        ("blur_px>much", "blur_px is compared with a number, not with 'much'"),
+        ("scored_at>yesterday", "scored_at is compared with a time like "),
+    ],
+)
+def test_a_condition_that_cannot_hold_is_refused_with_what_there_is(run: Run, condition: str, hint: str) -> None:
+    done = invoke("export", "--where", condition)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert hint in done.stderr
+
+
+def test_a_remark_is_one_of_the_codes() -> None:
+    fits = Where.parse(["remarks=lossy"])
+    assert fits({"remarks": "border lossy"})
+    assert not fits({"remarks": "border"})
+    assert not Where.parse(["remarks!=lossy"])({"remarks": "border lossy"})
 
 
 def test_results_since_a_time(seven: list[FocusResult]) -> None:

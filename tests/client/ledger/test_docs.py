@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mhfd_client.ledger import Ledger, Run
+from mhfd_client.views.runs import listing
 from mhfd_client.views.status import read_status
 
 from .conftest import Ask
@@ -70,6 +71,12 @@ def test_each_column_is_described(where: str, ask: Ask) -> None:
         described = re.search(rf"{heading}.*?(\n\n|$)", part, flags=re.DOTALL)
         assert described is not None, table
         assert f"`{column}`" in described[0], f"{table}.{column}"
+
+
+def test_each_key_of_the_runs_is_described(full: Ledger) -> None:
+    (found,) = listing(full, time.time()).rows
+    section = PAGE.partition("## `mhfd runs`")[2].partition("\n## ")[0]
+    assert [key for key in found if f"`{key}`" not in section] == []
 
 
 def test_each_key_of_the_status_is_described(full: Ledger, run: Run) -> None:

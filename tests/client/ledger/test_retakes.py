@@ -134,7 +134,7 @@ def test_the_table_is_by_section(bad: list[str]) -> None:
 def test_the_csv_has_the_same_values(bad: list[str], tmp_path: Path) -> None:
     assert invoke("retakes", "--format", "csv", "--out", tmp_path / "list.csv").stderr.startswith("2 tiles in ")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "list.csv").read_text())))
-    assert [(each["tile"], each["section"], each["row"], each["col"]) for each in rows] == [
+    assert [(each["path"], each["section"], each["row"], each["col"]) for each in rows] == [
         (bad[0], "1", "1", "0"),
         (bad[1], "2", "0", "0"),
     ]
@@ -444,7 +444,7 @@ def test_each_key_is_described(bad: list[str], ledger: Ledger, run: Run) -> None
     ):
         text = (DOCS / page).read_text(encoding="utf-8")
         assert [key for key in keys if f"`{key}`" not in text] == []
-    of_place = {"section", "grid", "row", "col", "number", "stage_x_um", "stage_y_um", "stage_z_um"}
+    of_place = {"path", "section", "grid", "row", "col", "stage_x_um", "stage_y_um", "stage_z_um"}
     assert set(header) == (told["tiles"][0].keys() - {"position", "stage_um"}) | of_place
 
 

@@ -561,7 +561,7 @@ def test_the_summary_counts_each_row_once(ledger: Ledger, run: Run, walk: Walk) 
     walk("f.tif", "scored", pixels="q")
     see(ledger, run, "f.tif", mtime=2, now=90.0)
     ledger.heartbeat(run.run_id, {"pid": 7}, 405.0)
-    found = ledger.summary(run.run_id, now=500.0, window_s=150.0)
+    found = ledger.summary(run.run_id, now=650.0)
     assert {state: n for state, n in found.counts.items() if n} == {"seen": 2, "ready": 1, "scored": 1, "failed": 1}
     assert (found.gone, found.superseded, found.stalled, found.sending, found.to_do) == (1, 1, 1, 1, 2)
     assert (found.waiting_since, found.last_scored_at, found.recent) == (90.0, 400.0, 1)

@@ -66,7 +66,7 @@ def test_a_folder_without_end_is_not_searched_to_the_end(tmp_path: Path) -> None
     assert detect(tmp_path) == "plain"
 
 
-@pytest.mark.parametrize(("name", "hint"), [("sbem", "did you mean"), ("xyz", "there are: auto"), ("Atlas", "'atlas'")])
+@pytest.mark.parametrize(("name", "hint"), [("sbem", "did you mean"), ("xyz", "known: auto"), ("Atlas", "'atlas'")])
 def test_an_unknown_layout_is_refused_with_the_known_ones(name: str, hint: str) -> None:
     with pytest.raises(LayoutError, match=hint):
         open_layout(name)

@@ -53,8 +53,8 @@ def test_a_path_too_long_to_match_is_a_tile_without_a_place() -> None:
         (r"(?P<row>\d+", "not a regular expression: missing \\)"),
         (r"(?P<row>a{99999999999999999999})", "not a regular expression"),
         (r"\d+", "none of the named groups"),
-        (r"(?P<sektion>\d+)", r"did you mean \(\?P<section>"),
-        (r"(?P<zzz>\d+)", "known groups"),
+        (r"(?P<sektion>\d+)", r"did you mean 'section'"),
+        (r"(?P<zzz>\d+)", "known: "),
         (r"(?P<row>\d+)" + "x" * 1000, "longer than"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -212,12 +213,12 @@ def test_a_watch_that_is_killed_and_started_again_tells_each_tile_once(watched: 
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    first = [line.split()[3] for line in watched.lines if line.startswith("out of focus: ")]
+    first = [line.split()[4] for line in watched.lines if re.match(r"..:..:.. out of focus: ", line)]
     assert sorted(first) == sorted(watched.bad)
     done = watched.start("--once").wait(END_S)
     assert (done, sorted(told_tiles(http, "out of focus"))) == (0, sorted(watched.bad))
     again = [line for line in watched.lines if "out of focus: " in line]
-    assert [line.startswith("still out of focus: ") for line in again] == [True, True]
+    assert [re.match(r"..:..:.. still out of focus: ", line) is not None for line in again] == [True, True]
     standing = [each["tile"] for each in watched.logged() if "tile" in each]
     assert sorted((each["name"], each["standing"]) for each in standing) == sorted(
         (name, standing) for name in watched.bad for standing in (False, True)
@@ -233,7 +234,10 @@ def test_a_retaken_tile_is_corrected_after_a_restart_where_the_first_word_was_to
     tifffile.imwrite(watched.folder / again, tifffile.imread(tiles / again))
     assert watched.start("--once").wait(END_S) == 0
     assert told_tiles(http, "now in focus") == [again]
-    assert any(line.startswith(f"now in focus: {again} (was out of focus") for line in watched.lines)
+    told = (
+        rf"..:..:.. now in focus: {re.escape(again)} \(section \d+, row \d+, col \d+: taken again, was out of focus, "
+    )
+    assert any(re.match(told, line) for line in watched.lines)
 
 
 def test_a_dead_channel_neither_delays_nor_ends_a_watch_and_its_messages_come_later(

@@ -104,9 +104,10 @@ def test_a_negative_number_in_csv_is_a_number() -> None:
 @settings(max_examples=40, deadline=None)
 @given(TEXTS)
 def test_json_on_the_screen_is_ascii_and_valid(name: str) -> None:
-    out = printed(lambda: terminal.print_json(hostile_rows(name)))
-    assert out.isascii()
-    assert json.dumps([each["path"] for each in json.loads(out)], ensure_ascii=False).encode()
+    out = io.BytesIO()
+    terminal.write_results(hostile_rows(name), "json", out)
+    assert out.getvalue().isascii()
+    assert json.dumps([each["path"] for each in json.loads(out.getvalue())], ensure_ascii=False).encode()
 
 
 @settings(max_examples=40, deadline=None)
@@ -141,6 +142,9 @@ def filled(status: Json, text: str) -> Json:
         "stalled": 1,
         "missing": 1,
         "per_minute": 1.0,
+        "rate_results": 5,
+        "rate_s": 300.0,
+        "eta_s": 60,
         "stalled_tiles": [{"tile": text or "x", "reason": text, "changed_at": AT}],
         "missing_tiles": [{"tile": text or "x", "position": None, "why": text, "since": AT}],
         "failed_tiles": [{"tile": text or "x", "code": text, "message": text, "at": AT}],

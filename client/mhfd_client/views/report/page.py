@@ -23,6 +23,7 @@ from mhfd_client.files.whole import write_whole
 from mhfd_client.judge.words import blur_in_numbers, blur_in_words
 from mhfd_client.ledger import Missing
 from mhfd_client.naming.position import Position
+from mhfd_client.views.listing import write_csv
 from mhfd_client.views.marks import INKS, MARKS
 from mhfd_client.views.page.facts import label
 from mhfd_client.views.report.axis import axis_of
@@ -31,7 +32,7 @@ from mhfd_client.views.report.chart import FOOT_PX, HEIGHT_PX, KINDS, TOP_PX, dr
 from mhfd_client.views.report.map import draw_map
 from mhfd_client.views.report.model import Entry, Report, confusion, is_flagged
 from mhfd_client.views.report.pictures import counted, pair
-from mhfd_client.views.retakes import write_table
+from mhfd_client.views.retakes import COLUMNS, cells
 from mhfd_client.views.status import place_name
 
 ROWS_AT_MOST = 5000
@@ -148,6 +149,6 @@ def _missing(missing: Sequence[Missing]) -> list[tuple[str, list[str]]]:
 
 def _csv(report: Report) -> Markup:
     """In lines: the cells are made visible, each by itself."""
-    out = io.StringIO()
-    write_table(report.copied, out)
-    return Markup.escape(out.getvalue())
+    out = io.BytesIO()
+    write_csv(COLUMNS, map(cells, report.copied), out)
+    return Markup.escape(out.getvalue().decode())
