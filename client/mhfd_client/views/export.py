@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import islice
 from typing import IO, Any, Literal
@@ -65,10 +65,17 @@ def export(
     """
     tiles = judge_run(ledger, run.run_id, standard)
     rows = _with_verdicts(ledger.rows(run.run_id, states=states, since=since), tiles)
-    decided = retake_list(ledger, run.run_id, standing_of(ledger, run.run_id, tiles)) if form != "jsonl" else []
     counted = _Counted(rows)
-    _WRITERS[form](counted, out, {each.row.tile_id: each for each in decided})
+    _WRITERS[form](counted, out, _decided(ledger, run, tiles) if form != "jsonl" else {})
     return counted.n
+
+
+def table_rows(ledger: Ledger, run: Run, standard: Standard | None = None) -> Iterator[dict[str, Any]]:
+    """The tiles that have a result, by column, as "csv" and "parquet" hold them."""
+    tiles = judge_run(ledger, run.run_id, standard)
+    decided = _decided(ledger, run, tiles)
+    for row, result in _with_verdicts(ledger.rows(run.run_id, states=HAVE_RESULTS), tiles):
+        yield flat(row, result, decided.get(row.tile_id))
 
 
 def judged_rows(
@@ -76,6 +83,11 @@ def judged_rows(
 ) -> Iterator[Judged]:
     """Each row with its result, the verdict filled in; None where there is no result yet."""
     return _with_verdicts(rows, judge_run(ledger, run.run_id, standard))
+
+
+def _decided(ledger: Ledger, run: Run, tiles: Sequence[Tile]) -> dict[int, Retake]:
+    """The entries of the list of tiles to take again, by tile."""
+    return {each.row.tile_id: each for each in retake_list(ledger, run.run_id, standing_of(ledger, run.run_id, tiles))}
 
 
 def _with_verdicts(rows: Iterable[TileRow], tiles: Iterable[Tile]) -> Iterator[Judged]:
