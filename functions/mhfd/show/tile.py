@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SHOWN_PX = 2048
 """Longest side of the pixels that are drawn; of a larger tile every n-th."""
 
+WHOLE_PX = 512
+"""A tile up to this side is drawn with more than one dot a pixel."""
+
 DIRECTIONS = ("along the rows", "45°", "down the columns", "135°")
 FEATURE = "#f4632a"
 TICKS = (0.05, 0.1, 0.2, 0.4)
@@ -123,7 +126,8 @@ def _draw_tile(axes: Axes, pixels: Pixels, params: FocusParams, features: Featur
     grey = thinned(pixels, every)
     low, high = np.quantile(grey, (params.saturate, 1 - params.saturate))
     # A pixel's middle is at its whole number, so the picture begins half a pixel before the first.
-    axes.imshow(grey, "gray", vmin=low, vmax=high, extent=(-0.5, cols - 0.5, rows - 0.5, -0.5))
+    smooth = "nearest" if max(grey.shape) <= WHOLE_PX else "antialiased"  # blur is judged on pixels as they are
+    axes.imshow(grey, "gray", vmin=low, vmax=high, extent=(-0.5, cols - 0.5, rows - 0.5, -0.5), interpolation=smooth)
     widths = 2 * features.radii_px
     axes.add_collection(
         EllipseCollection(
