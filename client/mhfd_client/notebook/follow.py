@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from mhfd.contract import MhfdError
 from mhfd.extras import needed
 from mhfd_client.judge.run import standard_of
 from mhfd_client.judge.standing import Standings
@@ -35,8 +36,12 @@ def follow(run: Where = None, ledger: Where = None, *, seconds: float | None = N
     ------
     LedgerError
         There is no such run or ledger. Once the cell is there, a ledger that is away is only told of.
+    MhfdError
+        This is no notebook.
     """
     display = needed("IPython.display", "notebook", "a live cell")
+    if needed("IPython", "notebook", "a live cell").get_ipython() is None:
+        raise MhfdError("follow shows a cell of a notebook, and this is none; in a terminal: mhfd status --follow")
     with opened(run, ledger) as (found, which), Recent(found, which.run_id) as recent:
         look = _Look(found, which, recent)
         end_s = None if seconds is None else time.monotonic() + seconds

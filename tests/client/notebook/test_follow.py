@@ -7,15 +7,12 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from IPython.core.displaypub import DisplayPublisher
-from IPython.core.interactiveshell import InteractiveShell
 
+from mhfd.contract import MhfdError
 from mhfd_client import notebook
 from mhfd_client.judge.run import judge_run
 from mhfd_client.ledger import LedgerError
@@ -24,39 +21,10 @@ from mhfd_client.notebook.recent import Recent
 from mhfd_client.views.status import read_status
 from page_run import Filling
 
+from .conftest import Shown
+
 Where = tuple[Path, Path]
 LONG_S = 60.0
-
-
-class Shown(DisplayPublisher):
-    """What a front end is told."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.told: list[dict[str, Any]] = []
-        self.then: Callable[[], None] = lambda: None
-        self.at = 2  # the publication after which `then` is called
-
-    def publish(self, data: Any, metadata: Any = None, source: Any = None, **more: Any) -> None:
-        self.told.append({"html": data["text/html"], **more})
-        if len(self.told) == self.at:
-            self.then()
-
-    @property
-    def last(self) -> str:
-        return str(self.told[-1]["html"])
-
-
-@pytest.fixture
-def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
-    """IPython as a kernel has it, but for the wire."""
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    shell = InteractiveShell.instance(display_pub_class=Shown)
-    shell.history_manager.enabled = False  # type: ignore[union-attr]
-    publisher = shell.display_pub
-    assert isinstance(publisher, Shown)
-    yield publisher
-    InteractiveShell.clear_instance()
 
 
 def text(html: str) -> str:
@@ -172,3 +140,8 @@ def test_hostile_names_are_only_text(filling: Filling) -> None:
         assert "\x1b" not in html
         assert "\u202e" not in html
     assert "D:" not in run_html(status, tiles, 1.1)
+
+
+def test_outside_a_notebook_it_says_what_to_use(filling: Filling, where: Where) -> None:
+    with pytest.raises(MhfdError, match="mhfd status --follow"):
+        notebook.follow(*where, seconds=0)
