@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from mhfd.contract import FocusResult, Verdict
-from mhfd.show.marks import MARKS, counts_html, mark_html, style_sheet
+from mhfd.show.marks import counts_html, mark_html, mark_path, style_sheet
 from mhfd.show.table import name_html
 from mhfd.text import counted, visible
 from mhfd_client.judge.run import Tile
-from mhfd_client.judge.words import told_px
 from mhfd_client.ledger import Json
 from mhfd_client.views.status import local, place_name
 
@@ -38,10 +36,10 @@ def trouble_html(message: str) -> str:
 
 
 def strip_svg(tiles: Sequence[Tile], limit_px: float) -> str:
-    """Blur by tile, each with the mark of its verdict; a line where tiles begin to be out of focus."""
+    """Blur by tile, as the threshold compares it, each with the mark of its verdict; the threshold as a line."""
     if not tiles:
         return ""
-    most_px = max(1.2 * limit_px, *(told_px(tile.result) or 0.0 for tile in tiles))
+    most_px = max(1.2 * limit_px, *(tile.result.flag_px or 0.0 for tile in tiles))
     bottom, step = HEIGHT - TOP, (WIDTH - LEFT - TOP) / max(1, len(tiles))
 
     def height(blur_px: float) -> str:
@@ -54,9 +52,13 @@ def strip_svg(tiles: Sequence[Tile], limit_px: float) -> str:
         )
 
     marks = "".join(
-        f'<text x="{LEFT + (i + 0.5) * step:.1f}" y="{height(told_px(tile.result) or 0.0)}" text-anchor="middle" '
-        f'dominant-baseline="central" font-size="11" class="mhfd-{_verdict(tile.result)}">'
-        f"<title>{plain(tile.name)}</title>{MARKS[_verdict(tile.result)].glyph}</text>"
+        f'<g transform="translate({LEFT + (i + 0.5) * step:.1f} {height(tile.result.flag_px or 0.0)})">'
+        + mark_path(
+            tile.result.verdict or "cannot_tell",
+            f"<title>{plain(tile.name)}</title>",
+            transform="scale(.7) translate(-8 -8)",  # about the middle of its box
+        )
+        + "</g>"
         for i, tile in enumerate(tiles)
     )
     return (
@@ -65,17 +67,13 @@ def strip_svg(tiles: Sequence[Tile], limit_px: float) -> str:
         f'<path d="M{LEFT} {bottom}H{WIDTH - TOP}" stroke="currentColor" opacity=".4"/>'
         f'<path d="M{LEFT} {height(limit_px)}H{WIDTH - TOP}" stroke="currentColor" stroke-dasharray="4 4"/>'
         f"{label(0.0)}{label(limit_px)}{marks}</svg>"
-        f"<p>blur in px of the last {counted(len(tiles), 'tile')}; dashed: the threshold</p>"
+        f"<p>blur in px, as the threshold (dashed) compares it, of the last {counted(len(tiles), 'tile')}</p>"
     )
 
 
 def plain(text: str) -> str:
     """A text from outside, to be read and not obeyed."""
     return escape(visible(text))
-
-
-def _verdict(result: FocusResult) -> Verdict:
-    return result.verdict or "cannot_tell"
 
 
 def _lines(status: Json) -> Iterator[str]:

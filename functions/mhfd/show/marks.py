@@ -16,24 +16,27 @@ class Mark:
 
     Attributes
     ----------
-    glyph : in text
+    shape : a path of SVG in a box of 16 x 16
     marker : in matplotlib
     light, dark : its colour on light and on dark ground
     """
 
-    glyph: str
+    shape: str
     marker: str
     light: str
     dark: str
 
 
+SLANTED = "slanted ellipse"
+"""A marker that matplotlib has no letter for."""
+
 MARKS: Mapping[Verdict, Mark] = {
-    "in_focus": Mark("●", "o", "#3583c4", "#4e94ce"),
-    "out_of_focus": Mark("▲", "^", "#c8400a", "#f4632a"),
-    "astigmatic": Mark("⬮", "d", "#4f1d78", "#d8bcfa"),
-    "no_content": Mark("▬", "_", "#7d7b76", "#928e87"),
-    "cannot_tell": Mark("◆", "D", "#f0c419", "#ffe27a"),
-    "failed": Mark("✕", "x", "#15181c", "#f0f2f4"),
+    "in_focus": Mark("M8 3.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 1 1 0-9z", "o", "#3583c4", "#4e94ce"),
+    "out_of_focus": Mark("M8 1.5 15 14H1z", "^", "#c8400a", "#f4632a"),
+    "astigmatic": Mark("M2.5 13.5A7.78 3.9 -45 1 1 13.5 2.5 7.78 3.9 -45 1 1 2.5 13.5z", SLANTED, "#4f1d78", "#d8bcfa"),
+    "no_content": Mark("M2 6.75h12v2.5H2z", "_", "#7d7b76", "#928e87"),
+    "cannot_tell": Mark("M8 1.5 14.5 8 8 14.5 1.5 8z", "D", "#f0c419", "#ffe27a"),
+    "failed": Mark("M3 3l10 10M13 3 3 13", "x", "#15181c", "#f0f2f4"),
 }
 
 NO_VERDICT = Mark("", ".", "#555c66", "#a2aab4")
@@ -59,17 +62,29 @@ def told(verdicts: Iterable[Verdict | None]) -> list[tuple[Verdict, int]]:
 
 def style_sheet() -> str:
     """The colours of the marks in HTML, for light and dark themes; without it they keep their shapes."""
-    light = "".join(f".mhfd-{verdict}{{color:{mark.light};fill:{mark.light}}}" for verdict, mark in MARKS.items())
+    light = "".join(f".mhfd-{verdict}{{{_paint(verdict, mark.light)}}}" for verdict, mark in MARKS.items())
     dark = "".join(
-        f"{','.join(f'{theme} .mhfd-{verdict}' for theme in _DARK)}{{color:{mark.dark};fill:{mark.dark}}}"
+        f"{','.join(f'{theme} .mhfd-{verdict}' for theme in _DARK)}{{{_paint(verdict, mark.dark)}}}"
         for verdict, mark in MARKS.items()
     )
-    return f"<style>{light}.mhfd-cannot_tell{{-webkit-text-stroke:.6px {EDGE}}}{dark}</style>"
+    return f"<style>{light}.mhfd-cannot_tell{{stroke:{EDGE}}}{dark}</style>"
+
+
+def _paint(verdict: Verdict, colour: str) -> str:
+    return f"fill:none;stroke:{colour};stroke-width:2.6" if verdict == "failed" else f"fill:{colour}"
 
 
 def mark_html(verdict: Verdict | None) -> str:
     """The mark as an element; nothing without a verdict."""
-    return f'<span class="mhfd-{verdict}" aria-hidden="true">{MARKS[verdict].glyph}</span>' if verdict else ""
+    if verdict is None:
+        return ""
+    return f'<svg width="12" height="12" viewBox="0 0 16 16" aria-hidden="true">{mark_path(verdict)}</svg>'
+
+
+def mark_path(verdict: Verdict, inside: str = "", **attributes: str) -> str:
+    """The mark as a path of SVG in a box of 16 x 16."""
+    more = "".join(f' {name}="{value}"' for name, value in attributes.items())
+    return f'<path class="mhfd-{verdict}" d="{MARKS[verdict].shape}"{more}>{inside}</path>'
 
 
 def counts_html(n: int, counts: Iterable[tuple[Verdict, int]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from mhfd.contract import TO_LOOK_AT, FocusResult
@@ -71,8 +71,8 @@ class Results(list[FocusResult]):
         found = super().__getitem__(index)
         return Results(found) if isinstance(found, list) else found
 
-    def __add__(self, other: Iterable[FocusResult], /) -> Results:  # type: ignore[override]  # as of `list`
-        return Results(super().__add__(list(other))) if isinstance(other, list) else NotImplemented
+    def __add__(self, other: list[FocusResult], /) -> Results:  # type: ignore[override]  # `list` adds other lists too
+        return Results(super().__add__(other))
 
     def copy(self) -> Results:
         return Results(self)

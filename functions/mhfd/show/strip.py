@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from mhfd.contract import FocusResult, Verdict
 from mhfd.extras import needed
-from mhfd.show.marks import EDGE, MARKS, NO_VERDICT, told, word
+from mhfd.show.marks import EDGE, MARKS, NO_VERDICT, SLANTED, told, word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.path import Path
 
     from mhfd.show.figure import Drawn
 
@@ -55,7 +56,7 @@ def _draw(axes: Axes, verdict: Verdict | None, points: Sequence[Point], label: s
         [number for number, _ in points],
         [value or 0.0 for _, value in points],
         s=28,
-        marker=mark.marker,
+        marker=_slanted() if mark.marker == SLANTED else mark.marker,
         c=mark.light,
         linewidths=1.8 if mark.marker in LINES else 0.6,
         label=label,
@@ -64,3 +65,11 @@ def _draw(axes: Axes, verdict: Verdict | None, points: Sequence[Point], label: s
     )
     if verdict == "cannot_tell":
         drawn.set_edgecolor(EDGE)
+
+
+def _slanted() -> Path:
+    """An ellipse that rises to the right."""
+    from matplotlib.path import Path
+    from matplotlib.transforms import Affine2D
+
+    return Path.unit_circle().transformed(Affine2D().scale(1, 0.5).rotate_deg(45))

@@ -117,13 +117,14 @@ def test_the_last_tiles_are_judged_as_the_run_is(filling: Filling) -> None:
         assert recent.look()[-1].tile_id == new
 
 
-def test_the_strip_has_a_mark_a_tile_and_more_blur_is_higher(filling: Filling) -> None:
+def test_the_strip_has_a_mark_a_tile_and_only_flagged_tiles_are_above_the_threshold(filling: Filling) -> None:
     tiles = judge_run(filling.ledger, filling.run.run_id)
     drawn = strip_svg(tiles, 1.1)
-    marks = re.findall(r'y="([\d.]+)"[^>]*class="mhfd-(\w+)"><title>([^<]*)</title>', drawn)
+    marks = re.findall(r'translate\([\d.]+ ([\d.]+)\)"><path class="mhfd-(\w+)"[^>]*><title>([^<]*)</title>', drawn)
     assert [name for _, _, name in marks] == [tile.name for tile in tiles]
-    bad = next(float(y) for y, verdict, _ in marks if verdict == "out_of_focus")
-    assert all(bad < float(y) for y, verdict, _ in marks if verdict == "in_focus")
+    (threshold,) = re.findall(r'd="M\d+ ([\d.]+)H\d+" stroke="currentColor" stroke-dasharray', drawn)
+    for y, verdict, _ in marks:
+        assert (float(y) < float(threshold)) == (verdict == "out_of_focus")
     assert strip_svg([], 1.1) == ""
 
 

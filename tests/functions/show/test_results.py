@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mhfd
+import mhfd_client
 from mhfd.contract import FocusResult, Provenance, Remark, Verdict
 from mhfd.show.columns import RESULT_COLUMNS, flat_result
+from mhfd.show.marks import MARKS, mark_html
 from mhfd.show.table import MOST_ROWS, results_html
 from mhfd_client import Client
 from mhfd_client.views.export import COLUMNS
@@ -109,7 +113,7 @@ class Elements(HTMLParser):
         self.tags.append(tag)
 
 
-OURS = {"style", "p", "table", "thead", "tbody", "tr", "th", "td", "span", "bdi", "code"}
+OURS = {"style", "p", "table", "thead", "tbody", "tr", "th", "td", "svg", "path", "bdi", "code"}
 
 
 def test_a_hostile_name_is_only_text() -> None:
@@ -123,8 +127,10 @@ def test_a_hostile_name_is_only_text() -> None:
 def test_the_table_says_each_verdict_by_shape_and_word() -> None:
     text = results_html(THREE)
     assert "3 tiles: " in text
-    assert "▲</span> 1 out of focus" in text
-    assert "▲</span> out of focus</td>" in text
+    triangle = f"{mark_html('out_of_focus')} "
+    assert MARKS["out_of_focus"].shape in triangle
+    assert f"{triangle}1 out of focus" in text
+    assert f"{triangle}out of focus</td>" in text
     assert "gone.tif: no such file" in text
 
 
@@ -177,3 +183,12 @@ def test_results_are_imported_without_numpy_or_pandas() -> None:
 def test_scoring_loads_no_matplotlib(name: str) -> None:
     program = f"import sys, mhfd; mhfd.{name}; sys.exit('matplotlib' in sys.modules or 'pandas' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_marks_are_those_of_the_live_page() -> None:
+    static = Path(mhfd_client.__file__).parent / "views" / "page" / "static"
+    shapes, colours = (static / "marks.js").read_text(encoding="utf-8"), (static / "page.css").read_text("utf-8")
+    for verdict, mark in MARKS.items():
+        assert f"{verdict}: '{mark.shape}'" in shapes
+        light, dark = re.findall(rf"--{verdict}: (#\w+);", colours)[:2]
+        assert (mark.light, mark.dark) == (light, dark)
