@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 STAMP   = $(VENV)/installed
 DEMO   ?= .venv-demo
 
-.PHONY: demo test fuzz soak loopback services lint types check wheel clean
+.PHONY: demo test fuzz soak loopback notebooks services lint types check wheel clean
 
 demo: $(DEMO)/installed  ## simulate a run, score it, show verdicts against the truth, write demo/report.html
 	$(DEMO)/bin/mhfd demo --out demo --tile-px 256
@@ -22,6 +22,9 @@ soak: $(STAMP) services  ## watch 10^4 tiles while everything is killed, 20 time
 
 loopback: $(STAMP) services  ## Globus Compute's services on this machine, to try `--endpoint loopback`
 	PYTHONPATH=tests $(BIN)/python -m loopback
+
+notebooks: $(STAMP) services  ## execute the notebooks of examples/, and keep what comes out
+	KEEP_NOTEBOOKS=1 $(BIN)/python -m pytest tests/examples tests/loopback/test_commands.py -k "notebook"
 
 services:  # installed where possible; elsewhere the tests that need them are skipped
 	@tests/install_services

@@ -24,8 +24,8 @@ def drawn(path: str) -> Image.Image:
     crop = Image.fromarray(grey[top : top + SIDE_PX, left : left + SIDE_PX])
     canvas = crop.resize((ZOOM * SIDE_PX, ZOOM * SIDE_PX), Image.Resampling.BICUBIC).convert("RGB")
     draw = ImageDraw.Draw(canvas)
-    for row, col, t in zip(features.rows, features.cols, features.scales_px, strict=True):
-        y, x, radius = (row - top + 0.5) * ZOOM, (col - left + 0.5) * ZOOM, 2**0.5 * t * ZOOM
+    for row, col, radius_px in zip(features.rows, features.cols, features.radii_px, strict=True):
+        y, x, radius = (row - top + 0.5) * ZOOM, (col - left + 0.5) * ZOOM, radius_px * ZOOM
         if 0 <= x < canvas.width and 0 <= y < canvas.height:
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=(0, 214, 120))
     return canvas

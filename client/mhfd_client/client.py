@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from mhfd.contract import FocusParams, FocusResult, ParamsError
+from mhfd.show.results import Results
 from mhfd_client.compute.opening import open_compute
 from mhfd_client.compute.protocol import Compute, EndpointUnavailableError, Json, Status
 from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, load_config
@@ -89,7 +90,7 @@ class Client:
 
     # --- Scoring --------------------------------------------------------------------------------------------------
 
-    def score(self, sources: Source | Iterable[Source], params: Params = None) -> list[FocusResult]:
+    def score(self, sources: Source | Iterable[Source], params: Params = None) -> Results:
         """Score tiles; the rows in order, with verdicts. A file with several pages has a row a page.
 
         Ctrl-C cancels tiles not yet sent and returns at once; the client remains usable.
@@ -110,7 +111,7 @@ class Client:
         tiles = [tile for source in _several(sources) for tile in tiles_of(source, checked)]
         self._running().put(tiles)
         try:
-            return judge_results([tile.future.result() for tile in tiles])
+            return Results(judge_results([tile.future.result() for tile in tiles]))
         finally:
             for tile in tiles:  # after an exception or Ctrl-C; no effect on finished tiles
                 tile.future.cancel()

@@ -4,8 +4,8 @@
     >>> result = mhfd.score("s0001_r0_c1.tif")      # or a NumPy array
     >>> result.focus_score, result.features
 
-`score` and `find_features` take one tile, `score_many` and `iter_scores` many, `best_focus` a focal series. Importing
-this package is quick: NumPy is loaded by the first call.
+`score`, `find_features` and `plot` take one tile, `score_many` and `iter_scores` many, `best_focus` a focal series.
+Importing this package is quick: NumPy is loaded by the first call.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mhfd.focus import BestFocus, best_focus
     from mhfd.kernel.measures import FeatureList
     from mhfd.scoring import find_features, iter_scores, score, score_many
+    from mhfd.show.results import Results
+    from mhfd.show.tile import plot
 
 __all__ = [
     "BackendError",
@@ -28,11 +30,13 @@ __all__ = [
     "FocusResult",
     "MhfdError",
     "ParamsError",
+    "Results",
     "TileError",
     "__version__",
     "best_focus",
     "find_features",
     "iter_scores",
+    "plot",
     "score",
     "score_many",
 ]
@@ -52,4 +56,12 @@ def __getattr__(name: str) -> Any:
         from mhfd import focus
 
         return getattr(focus, name)
+    if name == "Results":
+        from mhfd.show.results import Results
+
+        return Results
+    if name == "plot":
+        from mhfd.show.tile import plot
+
+        return plot
     raise AttributeError(f"module 'mhfd' has no attribute {name!r}")

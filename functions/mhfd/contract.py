@@ -92,6 +92,9 @@ Doubt = Literal[
     "unreadable_spectrum",  # of a newer version, or damaged
 ]
 
+TO_LOOK_AT: tuple[Verdict, ...] = ("out_of_focus", "astigmatic", "failed")
+"""Verdicts on tiles that a person should look at, and perhaps take again."""
+
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".jpg", ".jpeg"})
 """Suffixes, in lower case, of the files in a folder that are tiles."""
 

@@ -1,13 +1,40 @@
-"""How to add one of mhfd's extras to this installation. Standard library only."""
+"""What needs one of mhfd's extras, and how to add it to this installation. Standard library only."""
 
 from __future__ import annotations
 
 import json
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+from mhfd.contract import ExitCode, MhfdError
+
+
+class MissingExtraError(MhfdError, ImportError):
+    """A package is missing that an extra of mhfd brings; the message says how to install it."""
+
+    exit_code = ExitCode.CONFIG
+
+
+def needed(module: str, extra: str, what: str) -> Any:
+    """A module that an extra brings.
+
+    Parameters
+    ----------
+    what : it is needed for, to begin a sentence with: "a plot"
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(f"{what} needs {error.name}: {install_hint(extra)}") from error
 
 
 @cache

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import nbclient
 import nbformat
 import pytest
 from click.testing import CliRunner, Result
@@ -18,12 +17,13 @@ from loopback.endpoint import Endpoint
 from mhfd import registry
 from mhfd_client.cli import main
 from mhfd_client.simulate import RunPlan, simulate_run
+from notebooks import EXAMPLES, bare_environment, execute, kernel_of, texts
 
 if TYPE_CHECKING:
     from loopback.stack import Loopback
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOK = ROOT / "examples" / "score_with_uuid.ipynb"
+NOTEBOOK = EXAMPLES / "score_with_uuid.ipynb"
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -143,7 +143,9 @@ def test_the_bare_cell_is_that_of_the_page_and_needs_nothing_of_mhfd() -> None:
     page = (ROOT / "docs" / "endpoints.md").read_text(encoding="utf-8")
     documented = page.split("<!-- bare -->\n```python\n")[1].split("```")[0]
     bare = next(i for i, cell in enumerate(cells) if "submit_to_registered_function" in cell.source)
-    assert cells[bare].source.startswith(documented.replace('["/scratch/em/run/s0001_r0_c0.tif"]', "tiles[:2]").strip())
+    assert cells[bare].source.startswith(
+        documented.replace('["/scratch/em/run/s0001_r0_c0.tif"]', '[*tiles, "/not/there.tif"]').strip()
+    )
     imported = [
         line for cell in cells[: bare + 1] for line in cell.source.splitlines() if line.startswith(("from", "import"))
     ]
@@ -151,18 +153,25 @@ def test_the_bare_cell_is_that_of_the_page_and_needs_nothing_of_mhfd() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_notebook_runs_on_a_shipped_endpoint(
-    configured: Path, shipped: Endpoint, monkeypatch: pytest.MonkeyPatch
+def test_the_notebook_runs_on_a_shipped_endpoint_with_nothing_but_the_sdk(
+    configured: Path, shipped: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its allow-list refuses all but JSON, which the notebook's bare way once overlooked."""
-    monkeypatch.setenv("MHFD_ENDPOINT_UUID", shipped.id)
-    monkeypatch.setenv("MHFD_ENDPOINT", "here")
-    monkeypatch.setenv("MHFD_FUNCTIONS", str(configured / "functions.json"))
-    monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel shows pictures in the notebook
+    """Its allow-list refuses other functions, and all but JSON, which the notebook's bare way once overlooked."""
+    simulate_run(tmp_path / "tiles", RunPlan(sections=2, rows=1, cols=3, tile_px=128))
+    kernel_of(bare_environment(tmp_path / "venv", "globus-compute-sdk", "ipykernel"), tmp_path / "jupyter")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("IPYTHONDIR", str(configured / "ipython"))
-    shutil.copy(NOTEBOOK, configured)
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(configured)}}).execute()
-    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert not [output for output in shown if output.output_type == "error"]
-    assert sum("image/png" in output.get("data", {}) for output in shown) == 2
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("MHFD_ENDPOINT_UUID", shipped.id)
+    monkeypatch.setenv("MHFD_FUNCTIONS", str(configured / "functions.json"))
+    monkeypatch.setenv("MHFD_TILES", str(tmp_path / "tiles"))
+    said = texts(execute(NOTEBOOK.name, configured, kernel="bare"))
+    assert "{'globus_compute_sdk': True, 'mhfd': False, 'numpy': False}" in said
+    assert len(re.findall(r"focus score \d", said)) == 6
+    assert "there.tif: not_found" in said
+
+
+def test_a_client_scores_on_a_shipped_endpoint(configured: Path, shipped: Endpoint, tmp_path: Path) -> None:
+    simulate_run(tmp_path / "tiles", RunPlan(sections=2, rows=1, cols=3, tile_px=128))
+    done = invoke("score", tmp_path / "tiles", "--endpoint", "here", "--json")
+    assert [row["status"] for row in json.loads(done.stdout)] == ["scored"] * 6

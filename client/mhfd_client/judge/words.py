@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from mhfd.contract import Doubt, FocusResult, Verdict
-
-TO_LOOK_AT: tuple[Verdict, ...] = ("out_of_focus", "astigmatic", "failed")
-"""Verdicts on tiles that a person should look at, and perhaps take again."""
+from mhfd.contract import TO_LOOK_AT as TO_LOOK_AT
+from mhfd.contract import Doubt, FocusResult
 
 DIRECTIONS = ("along the rows", "at 45 degrees", "down the columns", "at 135 degrees")
 """Of the blur, as `mhfd.spectrum.DIRECTIONS_DEG`."""

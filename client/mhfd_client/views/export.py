@@ -9,6 +9,8 @@ from typing import IO, Any, Literal
 
 from mhfd.contract import ExitCode, MhfdError
 from mhfd.extras import install_hint
+from mhfd.show.columns import DEFOCUS, MEASURES, ORIGIN_AND_BLUR, SIZE, Kinds, flat_result
+from mhfd.show.frames import arrow_schema
 from mhfd_client.judge.retakes import Retake, retake_list
 from mhfd_client.judge.run import Standard, Tile, judge_run, judged_keys
 from mhfd_client.judge.standing import standing_of
@@ -23,18 +25,16 @@ Judged = tuple[TileRow, Json | None]  # the result with its verdict, as `FocusRe
 HAVE_RESULTS: tuple[State, ...] = ("scored", "failed")
 ROWS_IN_A_GROUP = 20_000  # of a Parquet file
 
-# Column -> its type in Parquet. First those that `mhfd score --csv` has, in that order; in both, later ones come last.
-COLUMNS = {
-    "path": "string", "status": "string", "verdict": "string", "confidence": "double", "focus_score": "double",
-    "features": "int64", "features_per_mpx": "double", "characteristic_scale_px": "double", "noise": "double",
-    "content": "double", "anisotropy": "double", "saturated": "double", "vollath_f4": "double",
-    "pixel_size_nm": "double", "error_code": "string", "error_message": "string", "defocus_um": "double",
+# First those that `mhfd score --csv` has, in that order; in both, later ones come last.
+COLUMNS: Kinds = {
+    **MEASURES,
     "state": "string", "generation": "int64", "page": "int64", "section": "int64", "grid": "int64", "row": "int64",
-    "col": "int64", "tile": "int64", "height": "int64", "width": "int64", "seen_at": "time", "scored_at": "time",
-    "attempts": "int64", "backend": "string", "device": "string", "mhfd": "string", "tile_sha256": "string",
-    "remarks": "string", "blur_px": "double", "blur_nm": "double", "blur_error_px": "double", "flag_px": "double",
-    "reference": "string", "decision": "string", "decided_by": "string", "decided_at": "time",
-    "defocus_low_um": "double", "defocus_high_um": "double",
+    "col": "int64", "tile": "int64",
+    **SIZE,
+    "seen_at": "time", "scored_at": "time", "attempts": "int64",
+    **ORIGIN_AND_BLUR,
+    "decision": "string", "decided_by": "string", "decided_at": "time",
+    **DEFOCUS,
 }  # fmt: skip
 
 
@@ -95,6 +95,12 @@ def chosen(
     return rows, decided
 
 
+def table_rows(ledger: Ledger, run: Run, standard: Standard | None = None) -> Iterator[dict[str, Any]]:
+    """The tiles that have a result, by column, as "csv" and "parquet" hold them."""
+    rows, decided = chosen(ledger, run, standard=standard, with_decisions=True)
+    return (flat(row, result, decided.get(row.tile_id)) for row, result in rows)
+
+
 def judged_rows(
     ledger: Ledger, run: Run, rows: Iterable[TileRow], standard: Standard | None = None
 ) -> Iterator[Judged]:
@@ -121,11 +127,9 @@ def flat(row: TileRow, result: Json | None, entry: Retake | None = None) -> dict
     """
     decision = entry and entry.decision
     where = row.position or Position()
-    known = result or {}
-    about = known.get("provenance", {})
-    low, high = known.get("defocus_interval_um") or (None, None)
     return {
-        **{name: known.get(name) for name in COLUMNS},
+        **dict.fromkeys(COLUMNS),
+        **flat_result(result or {}),
         "path": row.name,
         "error_code": row.error_code,
         "error_message": row.error_message,
@@ -142,16 +146,10 @@ def flat(row: TileRow, result: Json | None, entry: Retake | None = None) -> dict
         "seen_at": _time(row.seen_at),
         "scored_at": _time(row.scored_at),
         "attempts": row.attempts,
-        "backend": about.get("backend"),
-        "device": about.get("device"),
-        "mhfd": about.get("mhfd"),
         "tile_sha256": row.tile_sha256,
-        "remarks": " ".join(remark["code"] for remark in known.get("remarks") or ()),
         "decision": decision.decision if decision else "open" if entry and entry.status == "open" else None,
         "decided_by": decision and decision.who,
         "decided_at": _time(decision.decided_at) if decision else None,
-        "defocus_low_um": low,
-        "defocus_high_um": high,
     }
 
 
@@ -173,9 +171,7 @@ def _write_parquet(rows: Iterable[Judged], out: IO[bytes], decided: Mapping[int,
         import pyarrow.parquet  # type: ignore[import-untyped]
     except ImportError as error:
         raise ExportError(f"Parquet needs pyarrow: {install_hint('parquet')}") from error
-    types = {"time": pyarrow.timestamp("us", "UTC"), "int64": pyarrow.int64(), "double": pyarrow.float64()}
-    columns = {**COLUMNS, "spectrum": "string"}
-    schema = pyarrow.schema([(name, types.get(kind, pyarrow.string())) for name, kind in columns.items()])
+    schema = arrow_schema({**COLUMNS, "spectrum": "string"})
     rest = (
         {**flat(row, result, decided.get(row.tile_id)), "spectrum": (result or {}).get("spectrum")}
         for row, result in rows

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mhfd.contract import FocusResult
-from mhfd.kernel.pixels import Pixels, row_blocks
+from mhfd.kernel.pixels import Pixels, thinned
 
 Grey = NDArray[np.uint8]
 
@@ -49,9 +49,7 @@ def cut(pixels: Pixels, top: int, left: int, side: int) -> NDArray[Any]:
 
 def sample(pixels: Pixels, longest_px: int) -> NDArray[Any]:
     """Every n-th pixel, eight times as many as a small picture needs at most: large tiles need not be in memory."""
-    every = max(1, max(pixels.shape) // (8 * longest_px))
-    # Blocks start at multiples of `every`, so the rows taken are evenly spaced.
-    return np.concatenate([block[::every, ::every] for _, block in row_blocks(pixels, 64 * every)])
+    return thinned(pixels, max(1, max(pixels.shape) // (8 * longest_px)))
 
 
 def stretched(

@@ -13,7 +13,8 @@ from mhfd.contract import FocusParams, FocusResult, ParamsError, TileError, page
 from mhfd.images import DEFAULT_MAX_PIXELS, count_tiles
 from mhfd.kernel.measures import FeatureList
 from mhfd.scoring import stream
-from mhfd.scoring.tile import Job, Scorer, Source, job
+from mhfd.scoring.tile import Job, Loaded, Scorer, Source, job
+from mhfd.show.results import Results
 
 
 def score(
@@ -47,10 +48,16 @@ def score(
     ParamsError, BackendError
         a value is wrong, or the backend is not available here.
     """
-    _check_pixel_size(pixel_size_nm)
-    chosen = select_backend(backend, devices=devices, partition=partition)
-    scorer = Scorer(params or FocusParams(), chosen, pixel_size_nm)
-    return scorer.measure(scorer.load(job(source, page, max_pixels=max_pixels)))[0]
+    return measured(
+        source,
+        params,
+        backend,
+        devices=devices,
+        partition=partition,
+        pixel_size_nm=pixel_size_nm,
+        page=page,
+        max_pixels=max_pixels,
+    )[1]
 
 
 def find_features(
@@ -65,10 +72,35 @@ def find_features(
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> FeatureList:
     """Positions, scales and strengths of one tile's features, to draw over it; arguments as in `score`."""
+    return measured(
+        source,
+        params,
+        backend,
+        devices=devices,
+        partition=partition,
+        pixel_size_nm=pixel_size_nm,
+        page=page,
+        max_pixels=max_pixels,
+    )[2]
+
+
+def measured(
+    source: Source,
+    params: FocusParams | None = None,
+    backend: str = "auto",
+    *,
+    devices: Sequence[int] | None = None,
+    partition: str = "auto",
+    pixel_size_nm: float | None = None,
+    page: int | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> tuple[Loaded, FocusResult, FeatureList]:
+    """One tile with all that is found in it; arguments as in `score`."""
     _check_pixel_size(pixel_size_nm)
     chosen = select_backend(backend, devices=devices, partition=partition)
     scorer = Scorer(params or FocusParams(), chosen, pixel_size_nm)
-    return scorer.measure(scorer.load(job(source, page, max_pixels=max_pixels)))[1]
+    loaded = scorer.load(job(source, page, max_pixels=max_pixels))
+    return loaded, *scorer.measure(loaded)
 
 
 def score_many(
@@ -80,13 +112,14 @@ def score_many(
     pixel_size_nm: float | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
     workers: int | None = None,
-) -> list[FocusResult]:
+) -> Results:
     """Score tiles on all cores or devices, in order; one that cannot be scored becomes a row with `status` "failed".
 
     A file with several pages gives a row per page. Arguments as in `score`; each tile is scored on one of the
-    `devices`. `workers` threads read (and, on the processor, measure) tiles, by default one per core.
+    `devices`. `workers` threads read (and, on the processor, measure) tiles, by default one per core. The list that
+    comes back has `.to_pandas()`, `.plot()` and the like.
     """
-    return list(
+    return Results(
         iter_scores(
             sources,
             params,

@@ -1,0 +1,1 @@
+"""Tiles and their results to look at: tables, plots, layers for napari."""
