@@ -66,13 +66,14 @@ class Row:
     time_s: float | None = None
     remarks: int = 0
     mtime_ns: int = 0
+    defocus_um: float | None = None
 
     def listed(self) -> list[Any]:
         """As the event `tiles` has it."""
         return [
             self.n, self.section, self.position, VERDICTS.index(self.verdict), _short(self.blur_px),
             _short(self.flag_px), _short(self.focus_score), None if self.time_s is None else round(self.time_s, 2),
-            self.remarks,
+            self.remarks, _short(self.defocus_um),
         ]  # fmt: skip
 
 
@@ -159,12 +160,13 @@ class Columns:
         self._time = np.full(room, np.nan, np.float64)
         self._remarks = np.zeros(room, np.uint16)
         self._mtime = np.zeros(room, np.int64)
+        self._defocus = np.full(room, np.nan, np.float32)
 
     @property
     def _all(self) -> tuple[NDArray[Any], ...]:
         return (
             self._n, self._section, self._position, self._verdict, self._blur, self._flag, self._score, self._time,
-            self._remarks, self._mtime,
+            self._remarks, self._mtime, self._defocus,
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -215,7 +217,7 @@ class Columns:
         return Row(
             int(self._n[i]), int(self._section[i]), int(self._position[i]), VERDICTS[self._verdict[i]],
             _known(self._blur[i]), _known(self._flag[i]), _known(self._score[i]), _known(self._time[i]),
-            int(self._remarks[i]), int(self._mtime[i]),
+            int(self._remarks[i]), int(self._mtime[i]), _known(self._defocus[i]),
         )  # fmt: skip
 
     def rows(self, ns: Iterable[int]) -> Iterator[Row]:
@@ -227,7 +229,7 @@ class Columns:
 
         The header: "MHFD", uint32 version, uint32 number of tiles, uint32 0, uint64 `seq`, uint32 0, uint32 0; all
         little-endian. The columns: uint32 n, uint16 section, uint16 position, uint8 verdict, float32 blur_px, flag_px,
-        focus_score; NaN where unknown.
+        focus_score, defocus_um; NaN where unknown.
 
         Parameters
         ----------
@@ -248,6 +250,7 @@ class Columns:
                     self._blur,
                     self._flag,
                     self._score,
+                    self._defocus,
                 )
             ]
         header = _HEADER.pack(b"MHFD", VERSION, len(order), 0, seq, 0, 0)
@@ -312,7 +315,7 @@ def _values(row: Row) -> tuple[Any, ...]:
     """A row in the order of the columns."""
     return (
         row.n, row.section, row.position, _INDEX[row.verdict], _nan(row.blur_px), _nan(row.flag_px),
-        _nan(row.focus_score), _nan(row.time_s), row.remarks, row.mtime_ns,
+        _nan(row.focus_score), _nan(row.time_s), row.remarks, row.mtime_ns, _nan(row.defocus_um),
     )  # fmt: skip
 
 

@@ -157,7 +157,7 @@ def tile_facts(known: Known, columns: Columns, decisions: Sequence[Decision], re
         "noise": stored.get("noise"),
         "confidence": result.confidence if result else None,
         "reference": result.reference if result else None,
-        "defocus_um": stored.get("defocus_um"),
+        "defocus_um": result.defocus_um if result else None,
         "stage_mm": stage_mm(row),
         "time_s": row.scored_at,
         "device": (stored.get("provenance") or {}).get("device"),

@@ -217,6 +217,7 @@ class Follower:
             blur_px=details.get("blur_px"),
             flag_px=details.get("flag_px") if verdict in COMPARED else None,
             remarks=len(details.get("remarks") or ()),
+            defocus_um=details.get("defocus_um"),
         )
 
     def _row(self, brief: Brief, verdict: str) -> Row:
@@ -232,6 +233,7 @@ class Follower:
             blur_px=result.blur_px,
             flag_px=result.flag_px if result.verdict in COMPARED else None,
             remarks=len(result.remarks),
+            defocus_um=result.defocus_um,
         )
 
     def _take_changes(self, marks: Marks) -> None:
