@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import gzip
 import io
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,16 +21,18 @@ from starlette.types import ASGIApp
 
 from mhfd import find_features
 from mhfd.contract import FocusResult, TileError
-from mhfd.text import cell, visible
+from mhfd.text import visible
 from mhfd_client.files.names import for_system
 from mhfd_client.ledger import LedgerError, TileRow
-from mhfd_client.views.page import facts
 from mhfd_client.views.page.asked import RefusedError, body_of, choice, number, optional, text, whole_number
 from mhfd_client.views.page.feed import TooManyListenersError
 from mhfd_client.views.page.follow import Follower
 from mhfd_client.views.page.pictures import BusyError, NoPictureError, Pictures, Wanted
+from mhfd_client.views.page.retakes import listed
 from mhfd_client.views.page.safety import Guard, Safety, cookie
+from mhfd_client.views.page.tile import FEATURES_AT_MOST, tile_facts
 from mhfd_client.views.page.writing import StandsError, decide, see, set_limit
+from mhfd_client.views.retakes import Format, write_retakes
 
 STATIC = files("mhfd_client.views.page") / "static"
 KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
@@ -40,9 +42,6 @@ WHOLE_PX = (256, 1024)
 MOST_PLACE = 1_000_000
 FOR_EVER = "private, max-age=31536000, immutable"
 GZIP_FROM = 64 * 1024
-RETAKE_COLUMNS = (
-    "n", "section", "position", "name", "verdict", "blur_px", "why", "stage_x_mm", "stage_y_mm", "state", "by", "at",
-)  # fmt: skip
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -172,12 +171,9 @@ class Urls:
         return JSONResponse(await run_in_threadpool(self._facts, _n(request)))
 
     def _facts(self, n: int) -> Any:
-        follower = self._follower
-        row, brief = self._row(n), follower.columns.row(n)
-        if brief is None:
-            raise RefusedError(404, f"the run has no tile {n}")
-        decisions = follower.ledger.decisions(follower.run.run_id, tile_id=n)
-        return facts.tile_facts(facts.Known(row, brief, follower.result(n)), follower.columns, decisions)
+        row, brief = self._row(n), self._follower.columns.row(n)
+        verdict = brief.verdict if brief else "later"
+        return tile_facts(row, self._follower.explained(row), self._follower.place(row), verdict)
 
     async def features(self, request: Request) -> Response:
         """The features in a part of a tile, as [x, y, t], the strongest first."""
@@ -187,7 +183,7 @@ class Urls:
         row = await run_in_threadpool(self._row, n)
         found = await self._pictures.work(("features", n), lambda: self._features(row))
         inside = [each for each in found if x <= each[0] < x + w and y <= each[1] < y + h]
-        return JSONResponse({"features": inside[: facts.FEATURES_AT_MOST], "of": len(inside)})
+        return JSONResponse({"features": inside[:FEATURES_AT_MOST], "of": len(inside)})
 
     def _features(self, row: TileRow) -> list[list[float]]:
         try:
@@ -215,19 +211,22 @@ class Urls:
         return JSONResponse({"rows": [[row.n, row.section, row.listed()[3], row.listed()[4]] for row in rows]})
 
     async def retakes(self, request: Request) -> Response:
+        """The page's list; with a format what `mhfd retakes --all` writes in it."""
         asked = request.query_params
-        form = choice(asked.get("format", "json"), "format", ("json", "csv"))
+        form = choice(asked.get("format", "page"), "format", ("page", "json", "csv"))
         since = number(asked["since"], "since", 0, 1e12) if "since" in asked else None
-        listed = await run_in_threadpool(self._retakes, since)
-        if form == "json":
-            return JSONResponse({"schema": 1, "tiles": listed})
-        headers = {"content-disposition": 'attachment; filename="retakes.csv"'}
-        return Response(_csv(listed), media_type="text/csv; charset=utf-8", headers=headers)
+        if form == "page":
+            return JSONResponse({"tiles": await run_in_threadpool(listed, self._follower, since)})
+        written = await run_in_threadpool(self._written, "json" if form == "json" else "csv", since)
+        headers = {"content-disposition": f'attachment; filename="retakes.{form}"'}
+        kind = "application/json" if form == "json" else "text/csv; charset=utf-8"
+        return Response(written, media_type=kind, headers=headers)
 
-    def _retakes(self, since: float | None) -> list[Any]:
-        follower = self._follower
-        found = facts.retakes(follower.ledger, follower.columns, follower.decisions(), follower.result, since)
-        return [each.to_dict() for each in found]
+    def _written(self, form: Format, since: float | None) -> bytes:
+        entries = [each for each in self._follower.retakes() if since is None or each.came_at >= since]
+        out = io.BytesIO()
+        write_retakes(entries, self._follower.run, time.time(), form, out)
+        return out.getvalue()
 
     # --- pictures
 
@@ -335,17 +334,6 @@ def _tagged(request: Request, tag: str, data: Callable[[], bytes], kind: str, ca
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     return Response(data(), media_type=kind, headers=headers)
-
-
-def _csv(listed: Sequence[dict[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(RETAKE_COLUMNS)
-    for each in listed:
-        stage = each["stage_mm"] or (None, None)
-        row = {**each, "stage_x_mm": stage[0], "stage_y_mm": stage[1]}
-        writer.writerow([cell(row[name]) for name in RETAKE_COLUMNS])
-    return out.getvalue()
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -104,9 +104,8 @@ def test_a_tile_taken_again_stands_for_its_place(page: Served) -> None:
             "tiles", lambda data: [bad.tile_id, 2, 1, VERDICTS.index("later")] in [row[:4] for row in data["rows"]]
         )
         (new,) = filling.ledger.take(filling.run.run_id, "seen", 9, order="oldest", now=time.time())
-        filling.ledger.finish(new.tile_id, [(new.path, (256, 256))], time.time())
-        sharp = replace(filling.wafer, odd={})
-        filling.wafer = sharp
+        filling.wafer = replace(filling.wafer, odd={})
+        filling.ledger.finish(new.tile_id, [(filling.wafer.pixels(BAD), (256, 256))], time.time())
         filling.score([(new.tile_id, BAD)])
         events.next(
             "tiles",

@@ -117,8 +117,8 @@ def test_a_tiles_facts(page: Served) -> None:
     n = number(page, BAD)
     found = page.get(f"/api/tile/{n}").json
     assert found["verdict"] == "out_of_focus" and found["name"] == WAFER.name(BAD)
-    assert found["blur_px"] == pytest.approx(2.6, abs=0.4) and found["explanation"].startswith("Out of focus: ")
-    assert found["neighbours"]["good_before"] == number(page, (2, 1, 1))
+    assert found["blur_px"] == pytest.approx(2.6, abs=0.4) and found["explanation"].startswith("Out of focus, ")
+    assert found["explain"]["beside"]["tile"] == WAFER.name((2, 1, 1))
     assert np.shape(found["blur_map_px"]) == (4, 4)
     assert len(page.get(f"/api/tile/{n}").body) < 12_000
 
@@ -139,8 +139,8 @@ def test_tiles_to_take_again_are_listed(page: Served) -> None:
     assert [(each["section"], each["verdict"], each["state"]) for each in found] == [
         (3, "out_of_focus", "open"), (4, "failed", "open")
     ]  # fmt: skip
-    rows = list(csv.DictReader(io.StringIO(page.get("/api/retakes?format=csv").body.decode())))
-    assert [row["name"] for row in rows] == [each["name"] for each in found]
+    rows = list(csv.DictReader(io.StringIO(page.get("/api/retakes?format=csv").body.decode("utf-8-sig"))))
+    assert [row["tile"] for row in rows] == [each["name"] for each in found]
 
 
 def test_a_crop_is_the_tiles_pixels_between_its_black_and_white(page: Served) -> None:
