@@ -48,6 +48,7 @@ class Heart:
             "started_at": self._started_at,
             "ended": ended,
             **self._look(),
+            "signed_in_until": board.signed_in_until,
             "notices": [{"text": notice.text, "since": notice.since} for notice in board.notices()],
         }
         try:

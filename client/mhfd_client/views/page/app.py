@@ -80,7 +80,6 @@ def page_app(page: Page, more: Sequence[BaseRoute] = ()) -> ASGIApp:
         Route("/img/{n}/crop.png", urls.crop),
         Route("/img/{n}/thumb.png", urls.thumb),
         Route("/img/{n}/whole.png", urls.whole),
-        *more,
     ]
     if not page.readonly:
         routes += [
@@ -89,7 +88,7 @@ def page_app(page: Page, more: Sequence[BaseRoute] = ()) -> ASGIApp:
             Route("/api/alarm/{id}/seen", urls.seen, methods=["POST"]),
         ]
     app = Starlette(
-        routes=routes,
+        routes=[*routes, *more],  # last: a microscope's may answer at any address
         exception_handlers={
             RefusedError: _refused,
             NoPictureError: _told(404),

@@ -110,7 +110,7 @@ def health(ledger: Ledger, run: Run, summary: Summary, standing: Iterable[Event]
     beat = summary.heartbeat or {}
     watched = watcher_lives(summary.heartbeat, summary.heartbeat_at, now)
     by_kind = {each.kind: each for each in standing}
-    away, sign_in = by_kind.get("endpoint"), by_kind.get("sign_in")
+    away = by_kind.get("endpoint")
     rate = round(summary.recent / summary.window_s * 60, 1)
     return {
         "watched": watched,
@@ -126,9 +126,15 @@ def health(ledger: Ledger, run: Run, summary: Summary, standing: Iterable[Event]
         "last_tile": utc(summary.last_scored_at),
         "rate_per_min": rate,
         "disk": _disk(run, rate, _tile_bytes(ledger, run)),
-        "signin_until": utc(beat.get("signed_in_until", sign_in.details.get("until") if sign_in else None)),
+        "signin_until": utc(_signed_in_until(beat, by_kind.get("sign_in"))),
         "notices": [visible(str(each["text"])) for each in beat.get("notices", [])] if watched else [],
     }
+
+
+def _signed_in_until(beat: Json, asked: Event | None) -> float | None:
+    """As the watch knows it, else as the event says that asks somebody to sign in."""
+    known = beat.get("signed_in_until")
+    return known if known is not None or asked is None else asked.details.get("until")
 
 
 def _tile_bytes(ledger: Ledger, run: Run) -> int:
