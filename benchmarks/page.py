@@ -24,11 +24,12 @@ import numpy as np
 from mhfd.contract import FocusParams
 from mhfd_client.ledger import open_ledger
 from mhfd_client.serving.server import Server
-from mhfd_client.views.page.app import Page, page_app
+from mhfd_client.views.page.app import page_app
 from mhfd_client.views.page.columns import Row
 from mhfd_client.views.page.follow import Follower
 from mhfd_client.views.page.pictures import Pictures
 from mhfd_client.views.page.safety import Safety
+from mhfd_client.views.page.served import Page
 
 COLUMNS = 7
 CHROMIUM = "/usr/bin/chromium"

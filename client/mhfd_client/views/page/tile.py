@@ -11,8 +11,6 @@ from mhfd_client.ledger import Json, TileRow
 from mhfd_client.views.explain import lines
 from mhfd_client.views.status import utc
 
-FEATURES_AT_MOST = 2000
-
 
 def tile_facts(row: TileRow, told: Explanation, place: tuple[int, int], verdict: str) -> Json:
     """All that the page shows of one tile; at most 12 kB.
