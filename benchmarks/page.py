@@ -23,13 +23,13 @@ import numpy as np
 
 from mhfd.contract import FocusParams
 from mhfd_client.ledger import open_ledger
-from mhfd_client.naming.position import Position
 from mhfd_client.serving.server import Server
-from mhfd_client.views.page.app import Page, page_app
+from mhfd_client.views.page.app import page_app
 from mhfd_client.views.page.columns import Row
 from mhfd_client.views.page.follow import Follower
 from mhfd_client.views.page.pictures import Pictures
 from mhfd_client.views.page.safety import Safety
+from mhfd_client.views.page.served import Page
 
 COLUMNS = 7
 CHROMIUM = "/usr/bin/chromium"
@@ -88,7 +88,7 @@ def rows(sections: int, positions: int) -> Iterator[Row]:
             verdict = "missing"
         known = None if verdict in ("no_content", "missing") else float(abs(blur))
         score = None if known is None else 8 / (1 + known**2)
-        yield Row(n + 1, section + 1, position, verdict, known, known, score, 1.0)
+        yield Row(n + 1, section + 1, position, verdict, known, known, score, known and known / 0.5, 1.0)
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def served(sections: int, positions: int) -> Iterator[str]:
         run = ledger.open_run(folder, FocusParams(), layout="auto", endpoint="local")
         follower = Follower(ledger, run)
         follower.start()
-        follower.places.learn(Position(1, None, *divmod(p, COLUMNS)) for p in range(positions))
+        follower.places.learn((None, *divmod(p, COLUMNS), None) for p in range(positions))
         follower.columns.fill(list(rows(sections, positions)))
         pictures = Pictures(Path(folder))
         server = Server(page_app(Page(follower, pictures, Safety(listens_at="127.0.0.1"))), ("127.0.0.1", 0), None)

@@ -22,15 +22,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
-from itertools import cycle, islice
+from dataclasses import asdict, dataclass, fields
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+from long_run import fill
 from mhfd.contract import FocusParams, FocusResult
 from mhfd_client.judge.alerts import Alerts
-from mhfd_client.ledger import Ledger, Run, SeenFile, open_ledger
-from mhfd_client.naming.position import Position
+from mhfd_client.ledger import open_ledger
 
 DEGRADE = Path(__file__).parents[2] / "shared" / "eval" / "degrade.py"
 KINDS = ("std", "half", "most")
@@ -40,7 +40,6 @@ STILL_BAD = 3
 OTHER_SEED = 1000
 """Retakes are of a run with another seed, so that no pixels come twice."""
 
-SECTION_TILES = 100
 MEASURED = """
 import atexit, sys, time
 def tell():
@@ -193,7 +192,7 @@ def measure_cost(folder: Path, small: Watched, tiles: int) -> Iterator[Cost]:
         ]
     with open_ledger(large.ledger) as ledger:
         run = ledger.open_run(str(large.run), FocusParams(), layout="plain", endpoint="local")
-        _fill(ledger, run, results, tiles)
+        fill(ledger, run, results, tiles)
         ledger.set_rule(run.run_id, {"max_blur_px": 1.1, "min_content": 0.05, "instrument": "cost"}, time.time())
         Alerts(ledger, run.run_id).start()
     for command in ("status", "retakes"):
@@ -202,29 +201,6 @@ def measure_cost(folder: Path, small: Watched, tiles: int) -> Iterator[Cost]:
         ledger.set_rule(run.run_id, {"max_blur_px": 1.2, "min_content": 0.05, "instrument": "cost"}, time.time())
     for command in ("status", "retakes"):
         yield _timed(large, command, "no", tiles)
-
-
-def _fill(ledger: Ledger, run: Run, results: list[FocusResult], tiles: int) -> None:
-    sources = cycle(results)
-    for start in range(0, tiles, 2000):
-        numbers = range(start, min(tiles, start + 2000))
-        files = [
-            (
-                SeenFile(f"s{n // SECTION_TILES:05}_r0_c{n % SECTION_TILES}.tif", 10, n + 1),
-                Position(section=n // SECTION_TILES, row=0, col=n % SECTION_TILES),
-            )
-            for n in numbers
-        ]
-        ledger.see(run.run_id, files, float(start))
-        with ledger.transaction():
-            stored = []
-            waiting = ledger.take(run.run_id, "seen", 2000, now=0.0, order="oldest")
-            for tile, result in zip(waiting, islice(sources, len(waiting)), strict=True):
-                pixels = f"{tile.tile_id}"
-                ledger.finish(tile.tile_id, [(pixels, result.shape or (1, 1))], float(start))
-                about = replace(result.provenance, tile_sha256=pixels)
-                stored.append((tile.tile_id, replace(result, path=tile.path, provenance=about)))
-            ledger.store(stored, float(start))
 
 
 def _timed(large: Watched, command: str, word: str, tiles: int) -> Cost:

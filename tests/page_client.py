@@ -22,6 +22,14 @@ WAIT_S = 60.0
 """For what takes a moment: these tests also run on machines that are busy."""
 
 
+def until(holds: Callable[[], bool]) -> None:
+    """Ask until it holds."""
+    end_s = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < end_s, "it does not come to hold"
+        time.sleep(0.05)
+
+
 @dataclass(frozen=True)
 class Answer:
     """Status, headers (lower case) and body."""
@@ -155,11 +163,19 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, wafer: Wafer, door: Door | None = None, *, filled: bool = True) -> Iterator[Served]:
-    """A page of a wafer's run, with all its tiles or none."""
+def served(
+    folder: Path,
+    wafer: Wafer,
+    door: Door | None = None,
+    *,
+    filled: bool = True,
+    before: Callable[[Filling], None] = lambda _: None,
+) -> Iterator[Served]:
+    """A page of a wafer's run, with all its tiles or none; `before` it is opened something may happen to them."""
     filling = open_filling(folder, wafer)
     with filling.ledger:
         if filled:
             filling.add(wafer.spots())
+        before(filling)
         with open_page(str(folder / "ledger.db"), filling.run, door or Door()) as url:
             yield Served(filling, Asker(url.partition("#")[0]))

@@ -64,9 +64,13 @@ class Wafer:
     def sigma_px(self, spot: Spot) -> ArrayLike | None:
         return self.odd.get(spot, self.blur_px(spot[0]))
 
+    def pixels(self, spot: Spot) -> str:
+        """What stands for a tile's SHA-256: a sharp retake has other pixels."""
+        return f"{self.name(spot)}, blur {self.sigma_px(spot)}"
+
     def result(self, spot: Spot, rng: np.random.Generator) -> FocusResult:
         """The row that an endpoint would have sent."""
-        about = replace(ABOUT, params_sha256=FocusParams().sha256, tile_sha256=self.name(spot))
+        about = replace(ABOUT, params_sha256=FocusParams().sha256, tile_sha256=self.pixels(spot))
         keys: dict[str, Any] = {"provenance": about, "shape": (self.side_px, self.side_px), "pixel_size_nm": 4.6}
         sigma = self.sigma_px(spot)
         if sigma is None:
@@ -135,7 +139,7 @@ class Filling:
             rows = self.ledger.take(run_id, "seen", len(wanted), order="oldest", now=now)
             for each in rows:
                 side = wafer.side_px
-                self.ledger.finish(each.tile_id, [(each.path, (side, side))], now)
+                self.ledger.finish(each.tile_id, [(wafer.pixels(by_name[each.path]), (side, side))], now)
         return sorted((each.tile_id, by_name[each.path]) for each in rows)
 
     def score(self, seen: Iterable[tuple[int, Spot]], now: float | None = None) -> None:

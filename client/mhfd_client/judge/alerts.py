@@ -173,6 +173,7 @@ class Alerts:
     ) -> None:
         self._ledger, self._run_id, self._clock = ledger, run_id, clock
         self._book = book or EventBook(ledger, run_id, AlertSettings(), clock=clock)
+        self._rule = ledger.rule(run_id)
         self._standard = standard_of(ledger, run_id)
         self._said: OrderedDict[str, _Word] = OrderedDict()
         self._count = self._added = 0  # scored tiles when the run was last judged as a whole, and those since
@@ -206,6 +207,20 @@ class Alerts:
                 if row.tile_id in failed_before and row.name not in self._said:  # by a mhfd that remembered nothing
                     self._said[row.name] = _Word(row.tile_id, "failed", None, None, {})
             return alerts + (self._judge([row.tile_id for row in scored]) if scored else [])
+
+    def renew(self) -> list[Alert]:
+        """What to say since the run's thresholds were changed, as somebody may on its page; nothing if they were not.
+
+        If the ledger is full, the same call works later.
+        """
+        with self._lock:
+            rule = self._ledger.rule(self._run_id)
+            if rule == self._rule:
+                return []
+            self._standard = standard_of(self._ledger, self._run_id)
+            found = self._judge_all() if self._has_results() else []
+            self._rule = rule
+            return found
 
     def settle(self) -> list[Alert]:
         """What to say at the end of a run: it is judged once more."""
@@ -373,7 +388,10 @@ class Alerts:
         trend, share = followed((tile.result for tile in tiles), trend, share)
         counted = [tile for tile in tiles if counts(tile.result)]
         if trend.worse:
-            self._book.begin("worsening", _worse_in_words(counted, judged), level_px2=round(trend.level, 3))
+            self._book.begin(
+                "worsening", _worse_in_words(counted, judged), level_px2=round(trend.level, 3),
+                tile_id=counted[-1].tile_id if counted else None,
+            )  # fmt: skip
         else:
             self._book.end("worsening", f"focus is back: {_last_in_words(counted, judged)}")
         if share.many and not trend.worse:

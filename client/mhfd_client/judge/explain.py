@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from mhfd import score
 from mhfd.contract import ErrorCode, FocusResult, TileError, page_path, split_page
 from mhfd.extras import install_hint
-from mhfd.judge import VerdictRule, references_of
+from mhfd.judge import Reference, VerdictRule, references_of
 from mhfd_client.judge.run import JUDGED, Standard, Tile, judge_results, judge_run, judged_keys, standard_of, tile_of
 from mhfd_client.judge.usual import Alike
 from mhfd_client.judge.words import DOUBTS, blur_in_full, part_in_words, part_px
@@ -151,19 +151,29 @@ class Explanation:
         }
 
 
-def explain(ledger: Ledger, run: Run, row: TileRow, judged: Sequence[Tile] | None = None) -> Explanation:
+def explain(
+    ledger: Ledger,
+    run: Run,
+    row: TileRow,
+    judged: Sequence[Tile] | None = None,
+    sharp: Sequence[Reference] | None = None,
+) -> Explanation:
     """Explain a tile of a run.
 
     Parameters
     ----------
     judged : `judge_run` of the run, if it is at hand
+    sharp : the reference of that, by which tiles are judged that are not in it; needed if `judged` has no spectra
     """
     tile = tile_of(row) if row.state == "scored" else None
     standard = standard_of(ledger, run.run_id)
+    takes, before = ledger.earlier_takes(row), ledger.same_place(row, LOOKED_AT)
     if judged is None:
-        judged = judge_run(ledger, run.run_id, standard) if tile else ()
+        judged = judge_run(ledger, run.run_id, standard) if tile or takes or before else ()
     by_id = {each.tile_id: each for each in judged}
-    takes = ledger.earlier_takes(row)
+    if sharp is None:
+        is_apart = tile is not None and tile.tile_id not in by_id
+        sharp = references_of([each.result for each in judged], name="this run") if takes or is_apart else ()
     found = Explanation(
         tile=row.name,
         path=row.path,
@@ -176,14 +186,14 @@ def explain(ledger: Ledger, run: Run, row: TileRow, judged: Sequence[Tile] | Non
         rule=standard.rule,
         trouble=trouble_of(row.error_code, row.error_message, in_run=True) if row.state == "failed" else None,
         waiting=None if row.state in ("scored", "failed") else waiting(run, row),
-        history=tuple(_past(each, by_id) for each in ledger.same_place(row, LOOKED_AT)),
-        earlier=_taken_before(takes, judged, standard),
+        history=tuple(_past(each, by_id) for each in before),
+        earlier=_taken_before(takes, sharp, standard),
         taken_again_as=next((each.name for each in ledger.get([row.superseded_by or 0])), None),
         decisions=tuple(_decisions(ledger, run, [*reversed(takes), row])),
     )
     if tile is None:
         return replace(found, history=found.history[:PAST_SECTIONS])
-    tile = by_id.get(tile.tile_id) or _judged_apart(tile, judged, standard)
+    tile = by_id.get(tile.tile_id) or _judged_apart(tile, sharp, standard)
     alike = Alike(tile, judged)
     usual = alike.usual()
     good = (each for each in found.history if each.verdict == "in_focus")
@@ -258,15 +268,14 @@ def _past_of(tile: Tile) -> Past:
     return Past(tile.name, path, page, tile.section, tile.result.verdict, tile.result.blur_px)
 
 
-def _judged_apart(tile: Tile, judged: Sequence[Tile], standard: Standard) -> Tile:
+def _judged_apart(tile: Tile, sharp: Sequence[Reference], standard: Standard) -> Tile:
     """A tile that was taken again, judged by the sharp tiles of its run: it is none of these any more."""
-    sharp = references_of([each.result for each in judged], name="this run")
     return standard.judge([tile], sharp)[0]
 
 
-def _taken_before(takes: Sequence[TileRow], judged: Sequence[Tile], standard: Standard) -> tuple[Past, ...]:
+def _taken_before(takes: Sequence[TileRow], sharp: Sequence[Reference], standard: Standard) -> tuple[Past, ...]:
     tiles = {row.tile_id: tile for row in takes if (tile := tile_of(row))}
-    apart = {i: _judged_apart(tile, judged, standard) for i, tile in tiles.items()}
+    apart = {i: _judged_apart(tile, sharp, standard) for i, tile in tiles.items()}
     return tuple(_past(row, apart) for row in takes)
 
 

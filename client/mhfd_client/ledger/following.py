@@ -6,17 +6,17 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mhfd_client.ledger.core import POSITION, Core, joined, position_of
+from mhfd_client.ledger.core import POSITION, Core, position_of
 from mhfd_client.ledger.decisions import Decision
 from mhfd_client.naming.position import Position
 
 _BRIEFS = f"""
-    SELECT t.tile_id, t.state, {", ".join(f"t.{each}" for each in POSITION)}, f.path, t.name, t.mtime_ns, r.scored_at,
-        r.focus_score, r.content
+    SELECT t.tile_id, t.state, {", ".join(f"t.{each}" for each in POSITION)}, t.mtime_ns, r.scored_at, r.focus_score,
+        r.content
     FROM tile AS t
-    LEFT JOIN folder AS f ON f.folder_id = t.folder_id
     LEFT JOIN result AS r ON r.tile_id = t.tile_id
     WHERE t.superseded_by IS NULL"""
+"""In the order of `Brief`."""
 
 NO_TIME = (-1.0, 0)
 """Before any result: (time, tile)."""
@@ -52,17 +52,37 @@ class Brief(NamedTuple):
 
     Attributes
     ----------
-    taken : what orders the tiles of a run: section, time of the file, number in the ledger
+    section, grid, row, col, tile : as in `Position`
+    mtime_ns : of its file
+    scored_at, focus_score, content : None without a result
     """
 
     tile_id: int
-    path: str
     state: str
-    position: Position | None
-    taken: tuple[int, int, int]
+    section: int | None
+    grid: int | None
+    row: int | None
+    col: int | None
+    tile: int | None
+    mtime_ns: int
     scored_at: float | None
     focus_score: float | None
     content: float | None
+
+    @property
+    def cell(self) -> tuple[int | None, int | None, int | None, int | None]:
+        """As `Position.cell`."""
+        return self.grid, self.row, self.col, self.tile
+
+    @property
+    def position(self) -> Position | None:
+        """None where the name told nothing."""
+        return position_of(self.section, *self.cell)
+
+    @property
+    def taken(self) -> tuple[int, int, int]:
+        """What orders the tiles of a run: section, time of the file, number in the ledger."""
+        return -1 if self.section is None else self.section, self.mtime_ns, self.tile_id
 
 
 @dataclass(frozen=True)
@@ -121,7 +141,7 @@ class Following(Core):
         after : only tiles with a higher number
         """
         found = self._ask(f"{_BRIEFS} AND t.run_id = ? AND t.tile_id > ? ORDER BY t.tile_id", run_id, after)
-        return [_brief(*each) for each in found]
+        return list(map(Brief._make, found))
 
     def briefs_scored_since(self, run_id: int, last: tuple[float, int]) -> list[Brief]:
         """The tiles whose result came after one, which is told by its time and its tile; in that order."""
@@ -129,7 +149,7 @@ class Following(Core):
             f"{_BRIEFS} AND r.run_id = ? AND (r.scored_at, r.tile_id) > (?, ?) ORDER BY r.scored_at, r.tile_id",
             run_id, *last,
         )  # fmt: skip
-        return [_brief(*each) for each in found]
+        return list(map(Brief._make, found))
 
     def superseded_ids(self, run_id: int) -> set[int]:
         """The tiles that were taken again."""
@@ -159,20 +179,3 @@ class Following(Core):
 def _timing(tile_id: int, scored_at: float, mtime_ns: int, text: str) -> Timing:
     told = json.loads(text).get("timing_ms") or {}
     return Timing(tile_id, scored_at, mtime_ns, told.get("kernel"), told.get("copy"))
-
-
-def _brief(
-    tile_id: int, state: str, section: int | None, grid: int | None, row: int | None, col: int | None,
-    tile: int | None, folder: str, name: str, mtime_ns: int, scored_at: float | None, score: float | None,
-    content: float | None,
-) -> Brief:  # fmt: skip
-    return Brief(
-        tile_id=tile_id,
-        path=joined(folder, name),
-        state=state,
-        position=position_of(section, grid, row, col, tile),
-        taken=(-1 if section is None else section, mtime_ns, tile_id),
-        scored_at=scored_at,
-        focus_score=score,
-        content=content,
-    )

@@ -73,10 +73,11 @@ class AlertStep:
         self.bell.ring()
 
     def step(self) -> float:
-        """Judge what has come, and look at the run; the seconds until the next look."""
+        """Judge what has come, by the thresholds of now, and look at the run; the seconds until the next look."""
         if not self._started:
             self._start()
             self._started = True
+        self._say(self._alerts.renew())
         self._judge()
         self._look()
         return LOOK_S
@@ -146,7 +147,7 @@ class AlertStep:
         if now < self._sign_in_at:
             return
         self._sign_in_at = now + SIGN_IN_EVERY_S
-        until = self._signed_in_until()
+        until = self._board.signed_in_until = self._signed_in_until()
         if until is None or until - now > self._rules.sign_in_s:
             self._book.end("sign_in", "the sign-in to Globus is valid again")
             return

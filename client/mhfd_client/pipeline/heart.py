@@ -49,6 +49,7 @@ class Heart:
             "ended": ended,
             **self._look(),
             **self._pace(),
+            "signed_in_until": board.signed_in_until,
             "notices": [{"text": notice.text, "since": notice.since} for notice in board.notices()],
         }
         try:

@@ -25,12 +25,17 @@ class Board:
     Parameters
     ----------
     tell : receives a sentence when a notice begins, changes or ends
+
+    Attributes
+    ----------
+    signed_in_until : Unix seconds; None where that is not known, or nobody has to sign in
     """
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._notices: dict[str, Notice] = {}
         self._lock = threading.Lock()
+        self.signed_in_until: float | None = None
 
     def put(self, matter: str, text: str) -> None:
         """Set this topic's notice; report it unless only its numbers changed."""

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, get_args
 
+from mhfd.judge.rule import DEFAULT_BLUR_PX
 from mhfd.text import counted, visible
 from mhfd_client.judge.retakes import TO_DO, Retake, retake_list
 from mhfd_client.judge.standing import JUDGED_AT_MOST, Standing, Standings, watcher_lives
@@ -59,6 +60,7 @@ def read_status(
         "superseded": found.superseded,
         "missing": found.missing,
         "identical_frames": found.identical,
+        "threshold": _threshold(ledger.rule(run.run_id)),
         "verdicts": None if standing is None else dict(standing.counts),
         "verdicts_by": None if standing is None else standing.source,
         "to_look_at": None if standing is None else len(to_look_at),
@@ -73,6 +75,15 @@ def read_status(
         "stalled_tiles": [_stalled(row) for row in stalled],
         "failed_tiles": [_failed(row) for row in failed],
         "missing_tiles": [_missing(each) for each in ledger.missing(run.run_id, limit)],
+    }
+
+
+def _threshold(rule: Json) -> Json:
+    chosen = rule.get("chosen") or {}
+    return {
+        "max_blur_px": rule.get("max_blur_px", DEFAULT_BLUR_PX),
+        "chosen_by": chosen.get("by"),
+        "chosen_at": utc(chosen.get("at")),
     }
 
 
@@ -244,6 +255,9 @@ def _verdict_lines(status: Json) -> Iterator[Text]:
     ]
     if told:
         yield _text(f"verdicts: {', '.join(told)}")
+    if (threshold := status["threshold"])["chosen_at"]:
+        by = f" by {threshold['chosen_by']}" if threshold["chosen_by"] else ""
+        yield _text(f"threshold: {threshold['max_blur_px']:.2f} px, chosen{by} {local(threshold['chosen_at'])}")
     if not status["to_look_at"]:
         return
     yield _text(f"to look at: {status['to_look_at']}", "bold red")

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mhfd.contract import FocusResult
@@ -26,10 +26,6 @@ GROWTH = 0.02
 """A run with more tiles is judged as a whole when it has grown by this share, or rests."""
 
 RESTS_S = 5.0
-KEPT = 5000
-"""Results that are kept, without what only the judge needs; of a larger run those of the flagged tiles."""
-
-FLAGGED = ("out_of_focus", "astigmatic")
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +36,15 @@ class Whole:
 
     Attributes
     ----------
-    results : by number, as far as they are kept
+    tiles : without their spectra
+    near : the last of them, with theirs
+    references : the sharp ones
     """
 
     tiles: Sequence[Tile]
+    near: Sequence[Tile]
     standard: Standard
     references: Sequence[Reference]
-    results: Mapping[int, FocusResult]
 
 
 class Judge:
@@ -62,7 +60,11 @@ class Judge:
         self._standard = standard_of(ledger, run_id)
         self._near: deque[Tile] = deque(maxlen=NEAR)
         self._references: Sequence[Reference] = ()
-        self._results: dict[int, FocusResult] = {}
+        self._tiles: dict[int, Tile] = {}  # judged, without their spectra
+        self._ordered: list[Tile] | None = []
+        self._gone: set[int] = set()
+        self._lock = threading.Lock()
+        self.is_whole = False  # the run has been judged as a whole
         self._asked, self._closed = threading.Event(), threading.Event()
         self._done: queue.SimpleQueue[Whole] = queue.SimpleQueue()
         self._count = self._added = 0
@@ -89,7 +91,7 @@ class Judge:
         judged = self._standard.judge([*self._near, *new], self._references)
         self._near.extend(new)
         found = [tile for tile in judged if tile.tile_id in wanted]
-        self._keep(found)
+        self._keep(map(_without_spectrum, found))
         return found
 
     def ask_if_due(self) -> None:
@@ -115,27 +117,47 @@ class Judge:
             self.is_busy = False
             self._count = len(found.tiles)
             self._references = found.references
-            self._near = deque(found.tiles[-NEAR:], maxlen=NEAR)
-            self._results = dict(found.results)
+            self._near = deque(found.near, maxlen=NEAR)
+            self._keep(found.tiles)
+            self.is_whole = True
         return found
 
-    def result(self, tile_id: int, around: Sequence[int]) -> FocusResult | None:
-        """A scored tile's result, judged; None where it has none.
+    # --- for any thread
 
-        Parameters
-        ----------
-        around : tiles beside which it is judged if what was said of it is not kept
-        """
-        if (kept := self._results.get(tile_id)) is not None:
-            return kept
-        tiles = [tile for tile in map(tile_of, self._ledger.get([*around, tile_id])) if tile]
-        judged = self._standard.judge(tiles, self._references)
-        return next((tile.result for tile in judged if tile.tile_id == tile_id), None)
+    @property
+    def references(self) -> Sequence[Reference]:
+        """The sharp tiles of the run as a whole."""
+        return self._references
+
+    def tiles(self) -> Sequence[Tile]:
+        """What was judged last of each tile, in the order in which they were taken, without spectra."""
+        with self._lock:
+            if self._ordered is None:
+                self._ordered = sorted(self._tiles.values(), key=lambda tile: tile.taken)
+            return self._ordered
+
+    def result(self, tile_id: int) -> FocusResult | None:
+        """What was judged last of a tile; None where that is nothing yet."""
+        found = self._tiles.get(tile_id)
+        return None if found is None else found.result
+
+    def beside_each_other(self, tile_ids: Iterable[int]) -> list[Tile]:
+        """These tiles, judged now: for what cannot wait for the run as a whole."""
+        tiles = [tile for tile in map(tile_of, self._ledger.get(list(tile_ids))) if tile]
+        return self._standard.judge(tiles, self._references)
+
+    def forget(self, tile_id: int) -> None:
+        """It was taken again: it is none of the run's tiles any more."""
+        with self._lock:
+            self._gone.add(tile_id)
+            self._tiles.pop(tile_id, None)
+            self._ordered = None
 
     def _keep(self, tiles: Iterable[Tile]) -> None:
-        for tile in tiles:
-            if len(self._results) < KEPT or tile.result.verdict in FLAGGED:
-                self._results[tile.tile_id] = replace(tile.result, spectrum=None)
+        found = {tile.tile_id: tile for tile in tiles}
+        with self._lock:
+            self._tiles |= {i: tile for i, tile in found.items() if i not in self._gone}
+            self._ordered = None
 
     def _work(self) -> None:
         while True:
@@ -154,6 +176,10 @@ class Judge:
 
     def _whole(self, standard: Standard) -> Whole:
         tiles = judge_run(self._ledger, self._run_id, standard)
-        kept = tiles if len(tiles) <= KEPT else [tile for tile in tiles if tile.result.verdict in FLAGGED]
-        results = {tile.tile_id: replace(tile.result, spectrum=None) for tile in kept}
-        return Whole(tiles, standard, references_of([tile.result for tile in tiles], name="this run"), results)
+        references = references_of([tile.result for tile in tiles], name="this run")
+        return Whole([_without_spectrum(tile) for tile in tiles], tiles[-NEAR:], standard, references)
+
+
+def _without_spectrum(tile: Tile) -> Tile:
+    """It is most of a tile, and only the judge needs it."""
+    return replace(tile, result=replace(tile.result, spectrum=None))

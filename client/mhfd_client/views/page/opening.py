@@ -14,11 +14,12 @@ from mhfd_client.config.address import parse_listen
 from mhfd_client.ledger import Run, open_ledger
 from mhfd_client.serving.hosts import EVERYWHERE
 from mhfd_client.serving.server import Certificate, Server
-from mhfd_client.views.page.app import Page, page_app
+from mhfd_client.views.page.app import page_app
 from mhfd_client.views.page.follow import Follower
 from mhfd_client.views.page.metrics import metrics_routes
 from mhfd_client.views.page.pictures import Pictures
 from mhfd_client.views.page.safety import Guard, Safety, tokens_of
+from mhfd_client.views.page.served import Page
 from mhfd_client.watch.hook import COMPLETED, OTHERS, Calls, hook_routes
 
 

@@ -6,9 +6,10 @@ import time
 from typing import Any
 
 from mhfd.contract import MhfdError
+from mhfd_client.judge.retakes import decisions_that_count
 from mhfd_client.judge.run import standard_of
 from mhfd_client.ledger import Choice, Decision, Event, Json
-from mhfd_client.views.page import facts
+from mhfd_client.views.page import events
 from mhfd_client.views.page.follow import Follower
 from mhfd_client.views.status import utc
 
@@ -38,10 +39,9 @@ def decide(follower: Follower, n: int, what: Any, who: str | None, was: str | No
     choice: Choice = what
     ledger, run_id = follower.ledger, follower.run.run_id
     with ledger.transaction():
-        known = ledger.decisions(run_id, tile_id=n)
-        stands = known[-1] if known else None
+        counting = decisions_that_count(ledger, run_id)
+        stands = next((decision for row in ledger.get([n]) if (decision := counting(row)) is not None), None)
         if (stands.decision if stands else "open") != (was or "open"):
-            assert stands is not None or was is not None
             by = (stands.who if stands else None) or "somebody else"
             raise StandsError(f"{by} decided first", _decided(n, stands))
         ledger.decide(run_id, Decision(n, choice, who, time.time()))
@@ -77,10 +77,10 @@ def set_limit(follower: Follower, max_blur_px: float, who: str | None, was: floa
 def limit_of(follower: Follower, rule: Json) -> Json:
     """The event `limit` for a rule."""
     standard = standard_of(follower.ledger, follower.run.run_id).rule
-    return facts.limit(rule, standard, follower.columns.flagged_above(standard.max_blur_px))
+    return events.limit(rule, standard, follower.columns.flagged_above(standard.max_blur_px))
 
 
 def see(follower: Follower, event_id: int, who: str | None) -> Json:
     """Store that somebody has seen an alarm; the first one counts."""
     event: Event = follower.ledger.acknowledge(follower.run.run_id, event_id, who, time.time())
-    return facts.alarm(event, lambda _: None)
+    return events.alarm(event)

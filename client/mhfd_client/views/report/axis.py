@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mhfd_client.ledger import Missing
-from mhfd_client.views.page.columns import NOWHERE, Places
-from mhfd_client.views.page.facts import label
+from mhfd_client.naming.position import Position
+from mhfd_client.views.page.columns import NOWHERE
+from mhfd_client.views.page.places import Places, label
 from mhfd_client.views.report.model import Entry
 
 MISSING = -1
@@ -59,11 +60,11 @@ class Axis:
 
 def axis_of(entries: Sequence[Entry], missing: Iterable[Missing]) -> Axis:
     """The axis of a run; its missing tiles have the numbers `MISSING`, `MISSING` - 1, ..."""
-    known = {entry.number: entry.position for entry in entries}
+    known = {entry.number: entry.position or Position() for entry in entries}
     known.update((MISSING - k, each.position) for k, each in enumerate(missing) if each.position is not None)
     places = Places()
-    places.learn(known.values())
-    found = {number: places.place(number, position) for number, position in known.items()}
+    places.learn(position.cell for position in known.values())
+    found = {number: places.place(number, position.section, position.cell) for number, position in known.items()}
     found = {number: where for number, where in found.items() if NOWHERE not in where}
     sections = [section for section, _ in found.values()] or [0]
     return Axis(
@@ -72,5 +73,5 @@ def axis_of(entries: Sequence[Entry], missing: Iterable[Missing]) -> Axis:
         1 + max((place for _, place in found.values()), default=0),
         found,
         tuple(label(cell) for cell in places.cells),
-        any(position is not None and position.section is not None for position in known.values()),
+        any(position.section is not None for position in known.values()),
     )

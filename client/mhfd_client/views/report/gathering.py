@@ -135,8 +135,11 @@ def _entries(
     """All tiles of a run, scored or not."""
     judged = {tile.tile_id: tile for tile in tiles}
     states: dict[int, str] = {each.row.tile_id: each.status for each in retakes}
+    briefs = sorted(ledger.briefs(run.run_id), key=lambda each: each.taken)
+    to_do = ledger.get({each.tile_id for each in briefs} - judged.keys() - standing.flagged.keys())
+    names = {row.tile_id: row.name for row in to_do}
     entries = []
-    for brief in sorted(ledger.briefs(run.run_id), key=lambda each: each.taken):
+    for brief in briefs:
         state = states.get(brief.tile_id, "")
         if (tile := judged.get(brief.tile_id)) is not None:
             verdict = mark_of(tile.result.verdict)
@@ -150,7 +153,7 @@ def _entries(
                 )
             )  # fmt: skip
         else:
-            entries.append(Entry(brief.tile_id, brief.path, brief.position, "todo"))
+            entries.append(Entry(brief.tile_id, names.get(brief.tile_id, ""), brief.position, "todo"))
     return entries
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mhfd_client.views.page.metrics import Histogram
+from mhfd_client.views.page.opening import Door
 from page_client import served
 from page_run import Wafer
 
@@ -22,12 +23,21 @@ def test_what_is_served_is_what_the_page_lists_and_the_board_shows(tmp_path: Pat
     pytest.importorskip("prometheus_client")
     with served(tmp_path, Wafer(sections=1, rows=1, cols=2)) as page:
         text = page.get("/metrics").body.decode()
-    families = set(re.findall(r"^# TYPE (\w+) ", text, flags=re.MULTILINE))
-    listed = (ROOT / "docs" / "page.md").read_text(encoding="utf-8").partition("| metric | what |")[2]
-    assert set(re.findall(r"`(mhfd_\w+)", listed)) == families
+    families = set(re.findall(r"^# TYPE (\w+ \w+)$", text, flags=re.MULTILINE))
+    listed = (ROOT / "docs" / "page.md").read_text(encoding="utf-8").partition("| metric | type |")[2]
+    rows = re.findall(r"^\| `(mhfd_\w+).*?\| (\w+) \|", listed, re.MULTILINE)
+    assert {f"{name} {kind}" for name, kind in rows} == families
     series = {re.split(r"[{ ]", line)[0] for line in text.splitlines() if not line.startswith("#")}
     shown = {name for expr in expressions() for name in re.findall(r"\bmhfd_\w+", expr)}
     assert shown <= series
+
+
+def test_a_program_without_the_token_is_told_so(tmp_path: Path) -> None:
+    pytest.importorskip("prometheus_client")
+    with served(tmp_path, Wafer(sections=1, rows=1, cols=2), Door(tokens=("s3cret-s3cret-s3cret-s3cret",))) as page:
+        refused = page.get("/metrics", Authorization="Bearer other")
+        assert refused.status == 401 and "token" in refused.json["error"]
+        assert page.get("/metrics", Authorization="Bearer s3cret-s3cret-s3cret-s3cret").body.startswith(b"# HELP mhfd_")
 
 
 def expressions() -> list[str]:

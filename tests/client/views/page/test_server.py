@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mhfd_client.judge.run import judge_run, standard_of
-from mhfd_client.ledger import Decision
+from mhfd.judge import setting_of
+from mhfd.judge.focal import Interval
+from mhfd.judge.setting import Setting
+from mhfd_client.judge.calibration import Calibration
+from mhfd_client.judge.run import DEFAULT_INSTRUMENT, judge_run, standard_of
+from mhfd_client.ledger import Decision, KeptCalibration, Ledger
 from mhfd_client.views.page.columns import VERDICTS
 from mhfd_client.views.page.opening import Door
 from page_client import Served, served
@@ -49,10 +53,10 @@ def number(page: Served, spot: Spot) -> int:
 def columns(data: bytes) -> tuple[int, dict[str, Any]]:
     """Seq and columns of /api/tiles.bin."""
     magic, version, count, _, seq, _, _ = struct.unpack("<4sIIIQII", data[:32])
-    assert (magic, version, len(data)) == (b"MHFD", 1, 32 + 21 * count)
+    assert (magic, version, len(data)) == (b"MHFD", 1, 32 + 25 * count)
     found, at = {}, 32
     for name, kind in (("n", "<u4"), ("section", "<u2"), ("position", "<u2"), ("verdict", "u1"), ("blur", "<f4"),
-                       ("flag", "<f4"), ("score", "<f4")):  # fmt: skip
+                       ("flag", "<f4"), ("score", "<f4"), ("defocus", "<f4")):  # fmt: skip
         found[name] = np.frombuffer(data, kind, count, at)
         at += found[name].nbytes
     return seq, found
@@ -69,6 +73,31 @@ def test_all_tiles_come_as_columns_with_the_verdicts_of_the_whole_run(page: Serv
         if result and result.blur_px is not None:
             assert found["blur"][i] == pytest.approx(result.blur_px, abs=1e-4)
     assert VERDICTS[found["verdict"][list(found["n"]).index(number(page, BAD))]] == "out_of_focus"
+
+
+def test_of_a_calibrated_instrument_defocus_is_a_column_and_in_the_rows(tmp_path: Path) -> None:
+    with served(tmp_path, WAFER, filled=False) as page:
+        filling, px_per_um = page.filling, 0.5
+        *others, last = WAFER.spots()
+        keep_calibration(filling.ledger, setting_of(WAFER.result(last, np.random.default_rng(1))), px_per_um)
+        filling.add(others)
+        with page.asker.events() as events:
+            (n,) = filling.add([last])
+            found = events.next("tiles", lambda data: any(row[0] == n and row[9] is not None for row in data["rows"]))
+        (told,) = [row for row in found.data["rows"] if row[0] == n]
+        assert told[9] == pytest.approx(told[4] / px_per_um, abs=1e-3)
+        _, tiles = columns(page.get("/api/tiles.bin").body)
+        known = np.isfinite(tiles["blur"])
+        assert known.sum() == 23, "all but the tile that failed"
+        np.testing.assert_allclose(tiles["defocus"][known], tiles["blur"][known] / px_per_um, atol=1e-3)
+        assert np.isnan(tiles["defocus"][~known]).all()
+
+
+def keep_calibration(ledger: Ledger, setting: Setting, px_per_um: float) -> None:
+    """As `mhfd calibrate` leaves it."""
+    slope = Interval(px_per_um, px_per_um, px_per_um)
+    found = Calibration(setting, slope, Interval(0.0, 0.0, 0.0), {})
+    ledger.keep_calibration(KeptCalibration(DEFAULT_INSTRUMENT, str(setting), time.time(), found.to_dict()))
 
 
 def test_columns_after_a_tile_are_those_of_later_ones(page: Served) -> None:
@@ -88,8 +117,8 @@ def test_a_tiles_facts(page: Served) -> None:
     n = number(page, BAD)
     found = page.get(f"/api/tile/{n}").json
     assert found["verdict"] == "out_of_focus" and found["name"] == WAFER.name(BAD)
-    assert found["blur_px"] == pytest.approx(2.6, abs=0.4) and found["explanation"].startswith("Out of focus: ")
-    assert found["neighbours"]["good_before"] == number(page, (2, 1, 1))
+    assert found["blur_px"] == pytest.approx(2.6, abs=0.4) and found["explanation"].startswith("Out of focus, ")
+    assert found["explain"]["beside"]["tile"] == WAFER.name((2, 1, 1))
     assert np.shape(found["blur_map_px"]) == (4, 4)
     assert len(page.get(f"/api/tile/{n}").body) < 12_000
 
@@ -110,8 +139,8 @@ def test_tiles_to_take_again_are_listed(page: Served) -> None:
     assert [(each["section"], each["verdict"], each["state"]) for each in found] == [
         (3, "out_of_focus", "open"), (4, "failed", "open")
     ]  # fmt: skip
-    rows = list(csv.DictReader(io.StringIO(page.get("/api/retakes?format=csv").body.decode())))
-    assert [row["name"] for row in rows] == [each["name"] for each in found]
+    rows = list(csv.DictReader(io.StringIO(page.get("/api/retakes?format=csv").body.decode("utf-8-sig"))))
+    assert [row["tile"] for row in rows] == [each["name"] for each in found]
 
 
 def test_a_crop_is_the_tiles_pixels_between_its_black_and_white(page: Served) -> None:

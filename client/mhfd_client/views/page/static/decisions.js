@@ -16,7 +16,7 @@ export class Decisions {
 
   /** Fetches what stands, with what only the server knows of each tile. */
   async fetch() {
-    const { tiles } = await askJson('api/retakes?format=json');
+    const { tiles } = await askJson('api/retakes');
     this.facts = new Map(tiles.map((tile) => [tile.n, tile]));
     const unsent = new Map(this.waiting.map((one) => [one.n, this.store.decisions.get(one.n)]));
     this.store.decisions = new Map(tiles.filter((tile) => tile.state !== 'open')
