@@ -1,28 +1,18 @@
 // The strip chart: blur or score in the order of acquisition, on the map's axis, with the threshold as a line to drag.
 
+import { GUTTER, drawSections } from './axis.js';
 import { $, $$, framed, say, sized } from './dom.js';
-import { drawMark, palette } from './marks.js';
+import { drawMark, drawStem, palette } from './marks.js';
 import { preview } from './preview.js';
 import { CODE, clamp, clock, effect, isBad, isMeasured, px } from './words.js';
 
-/** Room for the labels at the left of the chart and of the map, px. */
-export const GUTTER = 56;
 const TOP = 30, FOOT = 22, LEAST_PX = 0.2;
 const EVENT_MARKS = { refocus: CODE.in_focus, missing: CODE.missing, drift: CODE.out_of_focus };
-const EVENT_WORDS = { drift: 'Blur rising', worsening: 'Blur rising', many: 'Many flagged', missing: 'Missing', refocus: 'Refocused',
+const EVENT_WORDS = { drift: 'Blur rising', many: 'Many flagged', missing: 'Missing', refocus: 'Refocused',
   endpoint: 'Endpoint', signin: 'Sign-in' };
 
-/** Section numbers to write under an axis from `first` to `last`, `wide` pixels a section. */
-export function ticks(first, last, wide, room = 84) {
-  let step = 1;
-  for (let k = 0; step * wide < room; k++) step = [1, 2, 5][k % 3] * 10 ** Math.floor(k / 3);
-  const found = [];
-  for (let s = Math.ceil(first / step) * step; s <= last; s += step) found.push(s);
-  return found;
-}
-
 /** Lowest twentieth, median and highest twentieth of numbers; null of fewer than 3. */
-export function spread(values) {
+function spread(values) {
   if (values.length < 3) return null;
   const sorted = Float32Array.from(values).sort(), last = sorted.length - 1;
   return [sorted[Math.floor(last * 0.05)], sorted[sorted.length >> 1], sorted[Math.floor(last * 0.95)]];
@@ -32,7 +22,7 @@ export function makeChart({ store, view, decisions }) {
   const canvas = $('.chart canvas'), handle = $('#line');
   let spreads = [], known = null, size = null, hits = [], dragging = false;
 
-  const valueOf = (i) => (view.measure === 'blur' ? store.compared(i) : store.column.score[i]);
+  const valueOf = (i) => store.column[view.measure][i];
 
   /** The spread of each section, made anew only where tiles changed. */
   function sections() {
@@ -97,20 +87,22 @@ export function makeChart({ store, view, decisions }) {
       const covered = view.measure === 'blur' && Math.abs(up(view.line ?? store.maxBlur ?? -9) - y) < 16;
       if (!covered) context.fillText(step >= 1 ? value : Number(value.toPrecision(2)), GUTTER - 10, y);
     }
-    context.fillText('section', GUTTER - 10, height - 8);
-    for (const section of ticks(first, first + all - 1, (width - GUTTER) / all)) {
-      const x = across(section - first + 0.5);
-      context.textAlign = x > width - 16 ? 'right' : x < GUTTER + 12 ? 'left' : 'center';
-      context.fillText(section, clamp(x, GUTTER, width), height - 8);
-    }
+    drawSections(context, { first, last: first + all - 1, wide: (width - GUTTER) / all, X: (section) => across(section - first + 0.5), y: height - 8, right: width });
+  }
+
+  /** Where on the axis something began; the end of a drift is where somebody refocused. */
+  function happened() {
+    const alarms = [...store.alarms.values()];
+    return [
+      ...alarms.map(({ n, kind, began }) => ({ i: store.index.get(n), kind, time: began })),
+      ...alarms.filter((each) => each.kind === 'drift').map(({ n_end: n, ended }) => ({ i: store.index.get(n), kind: 'refocus', time: ended })),
+    ].filter(({ i }) => i !== undefined).sort((a, b) => store.column.section[a.i] - store.column.section[b.i]);
   }
 
   function events(context, colours) {
     let clear = -Infinity;
-    for (const alarm of [...store.alarms.values()].sort((a, b) => a.n - b.n)) {
-      const i = store.index.get(alarm.n);
-      if (i === undefined) continue;
-      const x = across(store.column.section[i] - store.map.first + 0.5), word = `${EVENT_WORDS[alarm.kind] ?? alarm.kind} ${clock(alarm.began)}`;
+    for (const { i, kind, time } of happened()) {
+      const x = across(store.column.section[i] - store.map.first + 0.5), word = `${EVENT_WORDS[kind] ?? kind} ${clock(time)}`;
       context.strokeStyle = colours.soft;
       context.lineWidth = 1;
       context.setLineDash([2, 3]);
@@ -119,7 +111,7 @@ export function makeChart({ store, view, decisions }) {
       context.lineTo(x, size.height - FOOT);
       context.stroke();
       context.setLineDash([]);
-      const code = EVENT_MARKS[alarm.kind] ?? CODE.out_of_focus, wide = context.measureText(word).width + 26;
+      const code = EVENT_MARKS[kind] ?? CODE.out_of_focus, wide = context.measureText(word).width + 26;
       const left = x + wide > size.width;
       drawMark(context, code, left ? x - 12 : x + 12, 11, 12, colours.marks[code]);
       const from = left ? x - wide : x;
@@ -133,16 +125,16 @@ export function makeChart({ store, view, decisions }) {
   }
 
   function marks(context, colours) {
-    const { verdict, section, position } = store.column, { first, positions } = store.map;
+    const { verdict, section, position, flag } = store.column, { first, positions } = store.map;
     hits = [];
-    let clear = -Infinity;
     for (let i = 0; i < store.size; i++) {
       const code = verdict[i];
       if (!isBad(code) && code !== CODE.cannot_tell && !view.near.has(i)) continue;
       if (section[i] === 0xffff) continue;
-      const x = across(section[i] - first + (position[i] + 0.5) / positions), value = valueOf(i);
+      const x = clamp(across(section[i] - first + (position[i] + 0.5) / positions), GUTTER + 6, size.width - 6), value = valueOf(i);
       if (code === CODE.cannot_tell && !(value === value)) continue;
       const y = value === value ? up(value) : TOP - 6;
+      if (view.measure === 'blur') drawStem(context, x, y, up(flag[i]), colours.marks[isBad(code) ? code : CODE.out_of_focus]);
       if (view.near.has(i)) {
         context.beginPath();
         context.arc(x, y, 2.6, 0, 7);
@@ -153,15 +145,16 @@ export function makeChart({ store, view, decisions }) {
         context.stroke();
       } else {
         drawMark(context, code, x, y - 1, 12, colours.marks[code], code === CODE.cannot_tell ? colours.edge : null);
-        if (value > size.top && x > clear && x < size.width - 36) {
-          context.fillStyle = colours.soft;
-          context.textAlign = 'left';
-          context.fillText(value.toFixed(1), x + 10, y);
-          clear = x + 44;
-        }
       }
       hits.push([x, y, i]);
     }
+    context.fillStyle = colours.soft;
+    context.textAlign = 'left';
+    hits.forEach(([x, y, i], k) => {                            // those beyond the top say their value, where there is room
+      if (!(valueOf(i) > size.top) || x > size.width - 36) return;
+      const covered = hits.slice(k + 1, k + 9).some(([other, height]) => other < x + 44 && height < TOP + 8);
+      if (!covered) context.fillText(valueOf(i).toFixed(1), x + 10, y);
+    });
   }
 
   function thresholds(context, colours) {
@@ -204,7 +197,7 @@ export function makeChart({ store, view, decisions }) {
     $('#apply').hidden = !trying || store.readonly;
     $('#cancel').hidden = !trying;
     if (!here) { say($('#preview'), ''); return; }
-    const line = view.line ?? used, words = trying ? effect(preview(store.column, store.size, used, line)) : 'in use';
+    const line = view.line ?? used, words = trying ? effect(view.change) : 'in use';
     handle.style.transform = `translateY(${up(line) - 14}px)`;
     say(handle.firstElementChild, line.toFixed(2));
     handle.setAttribute('aria-valuenow', line);
@@ -221,7 +214,8 @@ export function makeChart({ store, view, decisions }) {
     if (used === null || !size) return;
     const rounded = value === null ? used : clamp(Math.round(value * 100) / 100, LEAST_PX, size.top);
     const line = rounded === used ? null : rounded;
-    view.set({ line, near: new Set(line === null ? [] : preview(store.column, store.size, used, line).indices) }, 'line');
+    const change = line === null ? null : preview(store.column, store.size, used, line);
+    view.set({ line, change, near: new Set(change?.indices) }, 'line');
   }
 
   async function apply() {
@@ -272,6 +266,7 @@ export function makeChart({ store, view, decisions }) {
   view.on('look', () => {
     for (const button of $$('#measure button')) button.setAttribute('aria-pressed', String(button.dataset.k === view.measure));
     say($('#h-chart'), view.measure === 'blur' ? 'Blur, px' : 'Focus score');
+    $('#stem').hidden = view.measure !== 'blur';
   });
   store.on('run', () => { known = null; });
   store.on('tiles', () => {

@@ -45,7 +45,7 @@ export function makeRetakes({ store, view, decisions }) {
     const one = store.decisions.get(store.column.n[i]);
     if (!one) return null;
     const time = one.sent ? clock(one.at) : 'not sent';
-    return h('span', { className: 'soft small who' }, h('span', { className: 'thin' }, `${one.what}, `), one.by ? bdi(one.by) : '', ` ${time}`);
+    return h('span', { className: 'soft small who', title: plain(one.by ?? '') }, h('span', { className: 'thin' }, `${one.what}, `), one.by ? bdi(one.by) : '', ` ${time}`);
   }
 
   function row(i) {
@@ -56,7 +56,7 @@ export function makeRetakes({ store, view, decisions }) {
     h('td', {}, h('a', { href: `#/tile/${n}` }, mark(code, WORDS[KEYS[code]]), h('span', {}, plain(store.name(i))))),
     h('td', { className: 'n' }, px(store.column.blur[i])),
     h('td', { className: 'reason' }, plain(why(i))),
-    h('td', { className: 'n wide soft' }, stage(i)),
+    h('td', { className: 'n wide soft stage' }, stage(i)),
     h('td', {}, closed ? 'taken again' : buttons.length ? h('span', { className: 'join decide' }, ...buttons) : state, decided(i)));
   }
 
@@ -64,7 +64,7 @@ export function makeRetakes({ store, view, decisions }) {
   function closedRow(fact) {
     return h('tr', { className: 'closed' },
       h('td', {}, h('span', { className: 'name' }, mark(CODE.in_focus), bdi(fact.name))), h('td', { className: 'n' }, px(fact.blur_px ?? NaN)),
-      h('td', { className: 'reason' }, plain(fact.why ?? '')), h('td', { className: 'n wide' }, ''),
+      h('td', { className: 'reason' }, plain(fact.why ?? '')), h('td', { className: 'stage' }),
       h('td', {}, 'closed', fact.by ? h('span', { className: 'small who' }, bdi(fact.by), ` ${clock(fact.at)}`) : null));
   }
 
@@ -99,6 +99,7 @@ export function makeRetakes({ store, view, decisions }) {
         h('button', { onclick: () => { groupsShown += PART; render(); } }, `${count(Math.min(PART, all.length - groupsShown))} more sections of ${count(all.length)}`)))));
     }
     table.hidden = !total;
+    table.classList.toggle('no-stage', ![...decisions.facts.values()].some((fact) => fact.stage_mm));
     say($('#none'), total ? '' : store.size ? 'No tile is flagged so far.' : 'No tile yet.');
     focus?.();
     if (key !== String(view.n)) { key = String(view.n); $('tr[aria-current]', table)?.scrollIntoView({ block: 'nearest' }); }
@@ -112,14 +113,14 @@ export function makeRetakes({ store, view, decisions }) {
     return () => table.querySelector(`tr[data-n="${n}"]`)?.querySelectorAll('a, button')[k]?.focus({ preventScroll: true });
   }
 
-  async function save(how) {
+  async function copy() {
     try {
-      const answer = await ask(`api/retakes?format=${how === 'json' ? 'json' : 'csv'}`), text = await answer.text();
-      if (how === 'copy') { await navigator.clipboard.writeText(text); toast('The list is in the clipboard, as CSV.'); }
+      await navigator.clipboard.writeText(await (await ask('api/retakes?format=csv')).text());
+      toast('The list is in the clipboard, as CSV.');
     } catch (error) { toast(`Not copied: ${error.message}`); }
   }
 
-  $('#copy').addEventListener('click', () => save('copy'));
+  $('#copy').addEventListener('click', copy);
   $('#only-open').addEventListener('click', (event) => {
     view.set({ onlyOpen: !view.onlyOpen });
     event.currentTarget.setAttribute('aria-pressed', String(view.onlyOpen));

@@ -1,15 +1,15 @@
 // Beside the map: the chosen section as a grid of buttons. Beside map and retakes: the chosen tile.
 
 import { $, framed, h, say, settled } from './dom.js';
-import { cutAt } from './facts.js';
+import { cutAt, sentences } from './facts.js';
 import { mark } from './marks.js';
 import { cropUrl, hasPicture, picture, thumb } from './pictures.js';
 import { CODE, KEYS, WORDS, canDecide, clock, isBad, plain } from './words.js';
 
-const PICTURED = 240, MOST = 700;
+const PICTURED = 240, MOST = 700, ROOM = 326, GAP = 4, WIDEST = 112;
 
 /** Draws a picture on a canvas at 1:1, in its middle. */
-export function drawPlain(canvas, image) {
+function drawPlain(canvas, image) {
   const scale = window.devicePixelRatio || 1, width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
   canvas.width = width;
   canvas.height = height;
@@ -27,8 +27,7 @@ export function makeSide({ store, view, decisions, facts }) {
     let i = store.index.get(view.n);
     const fits = i !== undefined && (view.name === 'map' ? store.column.verdict[i] !== CODE.later : canDecide(store.column.verdict[i]));
     if (!fits) {
-      const bad = view.name === 'map' ? store.flagged() : store.listed(), newest = view.name === 'map' || i === undefined ? store.newest : [];
-      i = bad.length ? bad[0] : newest.length ? newest[newest.length - 1] : i;
+      i = view.name === 'map' ? store.flagged()[0] ?? store.newest[store.newest.length - 1] : store.listed()[0];
       if (i !== undefined) view.n = store.column.n[i];
     }
     return i;
@@ -38,13 +37,16 @@ export function makeSide({ store, view, decisions, facts }) {
     const { positions, columns } = store.map, cells = [];
     const pictured = positions <= PICTURED;
     if (shown !== section) { grid.replaceChildren(); shown = section; }
-    grid.style.setProperty('--columns', Math.min(columns, Math.max(7, Math.round(Math.sqrt(positions * 1.2)))));
+    const across = Math.min(columns, Math.max(7, Math.round(Math.sqrt(positions * 1.2))));
     for (let p = 0; p < positions && cells.length < MOST; p++) {
       const i = store.at(section, p);
       if (!pictured && (i < 0 || !canDecide(store.column.verdict[i]))) continue;
       cells.push([p, i]);
     }
     if (grid.children.length !== cells.length) grid.replaceChildren(...cells.map(() => h('button', {}, h('span', { className: 'frame' }), h('span'))));
+    const room = ROOM / Math.ceil(cells.length / across) - GAP, wide = Math.min(grid.clientWidth / across - GAP, WIDEST);
+    grid.style.setProperty('--columns', across);
+    grid.style.setProperty('--high', `${Math.max(24, Math.min(wide / 1.25, room))}px`);
     cells.forEach(([p, i], k) => cell(grid.children[k], section, p, i, chosen, pictured));
   }
 
@@ -95,7 +97,7 @@ export function makeSide({ store, view, decisions, facts }) {
     try {
       const known = await facts.of(n);
       if (view.n !== n) return;
-      say($('#side-sentence'), plain(known.explanation ?? ''));
+      say($('#side-sentence'), sentences(known)[0]);
       if (!hasPicture(code) || !known.shape || !canvas.clientWidth) { drawPlain(canvas, null); return; }
       const image = await picture(cropUrl(n, cutAt(known, canvas.clientWidth, canvas.clientHeight)));
       if (view.n === n) drawPlain(canvas, image);
@@ -123,6 +125,7 @@ export function makeSide({ store, view, decisions, facts }) {
       if (found >= 0) { view.choose(store.column.n[found]); return; }
     }
   });
+  store.on('run', () => { told = ''; shown = null; });           // names and columns come with it
   store.on('run tiles decisions', render);
   view.on('route', render);
   window.addEventListener('resize', render);

@@ -1,13 +1,13 @@
 // The view Tile: the worst place of a tile beside the same place in the last good section, and all that is known of it.
 
 import { $, bdi, framed, h, say } from './dom.js';
-import { cutAt, within } from './facts.js';
+import { cutAt, sentences, within } from './facts.js';
 import { drawHistory } from './history.js';
 import { askJson } from './live.js';
 import { inkOn, mark, palette, step } from './marks.js';
 import { cropUrl, hasPicture, picture, small } from './pictures.js';
 import { walk } from './walk.js';
-import { KEYS, WORDS, clock, count, isMeasured, plain, px } from './words.js';
+import { KEYS, WORDS, clock, count, isMeasured, plain, px, um } from './words.js';
 
 const RAMP_PX = 3.4, AROUND = 3;
 
@@ -38,10 +38,14 @@ export function makeTile({ store, view, decisions, facts }) {
     context.strokeRect(1, 1, width - 2, height - 2);
   }
 
-  function twice(context, stroke) {                             // yellow on black is seen on any grey
-    for (const [colour, width] of [['#000', 3.4], ['#ffd400', 1.6]]) { context.strokeStyle = colour; context.lineWidth = width; stroke(); }
+  function twice(context, stroke, thin = false) {               // yellow on black is seen on any grey; small rings would hide it
+    for (const [colour, width] of thin ? [['#ffd400', 1]] : [['#000', 3.4], ['#ffd400', 1.6]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      stroke();
+    }
   }
-  const ring = (context, x, y, radius) => twice(context, () => { context.beginPath(); context.arc(x, y, radius, 0, 7); context.stroke(); });
+  const ring = (context, x, y, radius) => twice(context, () => { context.beginPath(); context.arc(x, y, radius, 0, 7); context.stroke(); }, radius < 4);
   const outline = (context, x, y, w, high) => twice(context, () => context.strokeRect(x, y, w, high));
 
   function blockOf(known) {
@@ -118,21 +122,21 @@ export function makeTile({ store, view, decisions, facts }) {
     const put = (word, value) => { if (some(value) && value !== '') pairs.push(h('dt', {}, word), h('dd', {}, value)); };
     put('Blur', !isMeasured(code) && !some(blur) ? 'none' : `${blur?.toFixed(2) ?? '–'}${some(known.blur_error_px) ? ` ± ${known.blur_error_px.toFixed(2)}` : ''} px${nm && some(blur) ? `, ${(blur * nm).toFixed(1)} nm` : ''}`);
     if (known.blur_by_direction_px) put('0°, 45°, 90°, 135°', `${known.blur_by_direction_px.map((each) => each?.toFixed(2) ?? '–').join(', ')} px`);
-    put('Flagged below', some(known.flag_px) ? `a line of ${px(known.flag_px)}` : null);
+    put('Flagged up to', some(known.flag_px) ? `a threshold of ${px(known.flag_px)}` : null);
     put('Focus score', known.focus_score?.toFixed(2));
     put('Features', some(known.features) ? `${count(known.features)}${some(known.usual?.features) ? ` (usual here ${count(known.usual.features)})` : ''}` : null);
     put('Content', some(known.content) ? `${Math.round(100 * known.content)} %` : null);
     put('Noise', known.noise?.toFixed(3));
     put('Confidence', known.confidence?.toFixed(2));
     put('Reference', known.reference ? plain(typeof known.reference === 'string' ? known.reference : known.reference.text ?? known.reference.name ?? '') : null);
-    put('Defocus', some(known.defocus_um) ? `${known.defocus_um.toFixed(2)} µm` : 'not calibrated');
+    put('Defocus', some(known.defocus_um) ? um(known.defocus_um) : 'not calibrated');
     put('Stage x, y', known.stage_mm ? `${known.stage_mm.map((each) => each.toFixed(3)).join(', ')} mm` : null);
     put('Scored', known.time_s ? clock(known.time_s) : null);
     put('File', known.name ? bdi(known.name) : null);
     put('Decision', decided ? h('span', {}, `${decided.what}, `, bdi(decided.by ?? 'nobody'), ` ${clock(decided.at)}${decided.sent ? '' : ', not sent'}`) : 'open');
     $('.numbers').replaceChildren(...pairs);
-    const remarks = (known.remarks ?? []).map((each) => plain(typeof each === 'string' ? each : each.text ?? each.message ?? each.code));
-    $('.remarks').replaceChildren(h('h2', {}, 'Remarks'), ...(remarks.length ? remarks : ['None.']).map((text) => h('p', { className: 'soft' }, text)));
+    const remarks = [...(known.remarks ?? []).map(plain), ...sentences(known)[1]];
+    $('.remarks').replaceChildren(h('h2', {}, 'Remarks'), ...(remarks.length ? remarks : ['None.']).map((text) => h('p', { className: 'soft small' }, text)));
   }
 
   function around(i, known) {
@@ -177,7 +181,7 @@ export function makeTile({ store, view, decisions, facts }) {
       const known = await facts.of(n);
       if (view.n !== n || view.name !== 'tile') return;
       shown = { i, known, other: store.goodBefore(i) };
-      say($('#sentence'), plain(known.explanation ?? ''));
+      say($('#sentence'), sentences(known)[0]);
       numbers(i, known);
       blurMap(known);
       around(i, known);
