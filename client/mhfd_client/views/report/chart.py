@@ -55,11 +55,13 @@ class Moment:
     ----------
     verdict : whose mark it has
     word : "" where there is no room for it
+    is_left : mark and word stand to the left of it
     """
 
     verdict: str
     x: float
     word: str
+    is_left: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,14 +183,18 @@ def _moments(axis: Axis, entries: Sequence[Entry], alarms: Sequence[Alarm]) -> I
         for alarm in alarms
         if alarm.kind == "worsening" and alarm.ended is not None
     ]
-    clear = -math.inf
-    for at, kind, words in sorted(told):
-        if not dated:
-            return
-        x = round(axis.across(dated[max(0, bisect_right(times, at) - 1)][1]), 3)
+    if not dated:
+        return
+    places = [
+        (round(axis.across(dated[max(0, bisect_right(times, at) - 1)][1]), 3), at, kind, words)
+        for at, kind, words in sorted(told)
+    ]
+    for k, (x, at, kind, words) in enumerate(places):
         word = f"{words} {datetime.fromtimestamp(at):%H:%M}"
-        room = x > clear
-        if room:
-            clear = x + LETTER * len(word) + 2
+        wide = LETTER * len(word) + 3
+        is_left = x + wide > 100
+        end = x - wide if is_left else x + wide
+        others = (each[0] for i, each in enumerate(places) if i != k)
+        room = not any(min(x, end) <= other <= max(x, end) for other in others)
         verdict = {"refocus": "in_focus", "missing": "missing"}.get(kind, "out_of_focus")
-        yield Moment(verdict, x, word if room else "")
+        yield Moment(verdict, x, word if room else "", is_left)
