@@ -29,12 +29,27 @@ def _plan_options(command: Command) -> Command:
 
 @click.command()
 @click.argument("out", type=FOLDER)
+@click.option("--series", type=int, metavar="N", help="Instead, N frames of one place at several working distances.")
+@click.option("--step-um", type=float, help="With --series: from frame to frame.  [default: 1.5]")
 @_plan_options
-def simulate(out: Path, **plan: Any) -> None:
-    """Write a synthetic serial-section run to the folder OUT: tiles and truth.csv."""
-    from mhfd_client.simulate import RunPlan, simulate_run
+def simulate(out: Path, series: int | None, step_um: float | None, **plan: Any) -> None:
+    """Write a synthetic serial-section run to the folder OUT: tiles and truth.csv.
+
+    With --series a focal series, with the working distances in z.csv: for `mhfd calibrate` and `mhfd report --figures`.
+    """
+    from mhfd_client.simulate import RunPlan, SeriesPlan, simulate_run, simulate_series
     from mhfd_client.views import terminal
 
+    if series is not None:
+        field = RunPlan(**{**plan, "sections": 1, "rows": 1, "cols": 1})
+        taken = SeriesPlan(field=field, frames=series, **({} if step_um is None else {"step_um": step_um}))
+        with terminal.progress("simulating") as advance:
+            simulate_series(out, taken, advance)
+        say(f"{counted(series, 'frame')}, z.csv and truth.csv in {out}. Next: mhfd calibrate {out} --distances "
+            f"{out / 'z.csv'} --dry-run")  # fmt: skip
+        return
+    if step_um is not None:
+        raise click.UsageError("--step-um goes with --series")
     with terminal.progress("simulating") as advance:
         truth = simulate_run(out, RunPlan(**plan), advance)
     say(f"{counted(len(truth), 'tile')} and truth.csv in {out}. Score them: mhfd score {out}")

@@ -1,10 +1,10 @@
-"""The files of a simulated run: its tiles and truth.csv."""
+"""The files of a simulated run, its tiles and truth.csv; or of a simulated focal series, with z.csv beside."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, fields
 from fractions import Fraction
@@ -19,10 +19,11 @@ from mhfd.contract import MhfdError
 from mhfd_client.files.whole import as_text, written
 from mhfd_client.simulate.microscope import expose, resin
 from mhfd_client.simulate.plan import Exposure, RunPlan, TileTruth, plan_exposures
+from mhfd_client.simulate.series import DISTANCES, SeriesPlan, plan_series
 from mhfd_client.simulate.tissue import Specimen
 
 _COLUMNS = [field.name for field in fields(TileTruth)]
-_TILE_NAME = re.compile(r"s\d{4,}_r\d+_c\d+\.tif")
+_TILE_NAME = re.compile(r"(s\d{4,}_r\d+_c\d+|z\d+)\.tif")
 
 
 MOST_THREADS = 8
@@ -53,11 +54,8 @@ def simulate_run(out: Path, plan: RunPlan, progress: Callable[[int, int], None] 
     OSError
         `out` cannot be written.
     """
-    _clear(out)
     exposures = plan_exposures(plan)
-    truths = [exposure.truth for exposure in exposures]
-    # The table goes first: it marks the folder as ours, so an interrupted run can be run again.
-    _write_table(out / "truth.csv", truths)
+    _start(out, exposures)
     specimen = Specimen(plan)
 
     def take(exposure: Exposure) -> None:
@@ -67,6 +65,39 @@ def simulate_run(out: Path, plan: RunPlan, progress: Callable[[int, int], None] 
         _write_tile(out / truth.file, expose(scene, exposure, plan.rng("noise", *place)), plan.pixel_size_nm)
 
     # A tile depends on its place alone, and NumPy releases the lock, so threads share the tiles.
+    return _taken(exposures, take, progress)
+
+
+def simulate_series(out: Path, plan: SeriesPlan, progress: Callable[[int, int], None] | None = None) -> list[TileTruth]:
+    """Write a focal series, `truth.csv` and the table of its distances, `z.csv`, into `out`; as `simulate_run`.
+
+    Returns
+    -------
+    One `TileTruth` a frame, by distance.
+    """
+    frames = plan_series(plan)
+    exposures = [exposure for _, exposure in frames]
+    _start(out, exposures)
+    _write_table(out / "z.csv", DISTANCES, [(exposure.truth.file, f"{distance:g}") for distance, exposure in frames])
+    scene = Specimen(plan.field).view(0, 0, 0)
+
+    def take(exposure: Exposure) -> None:
+        noise = plan.field.rng("noise", exposures.index(exposure))
+        _write_tile(out / exposure.truth.file, expose(scene, exposure, noise), plan.field.pixel_size_nm)
+
+    return _taken(exposures, take, progress)
+
+
+def _start(out: Path, exposures: Sequence[Exposure]) -> None:
+    """A folder with the table alone: it marks it as ours, so that what was interrupted can be run again."""
+    _clear(out)
+    _write_table(out / "truth.csv", _COLUMNS, [astuple(exposure.truth) for exposure in exposures])
+
+
+def _taken(
+    exposures: Sequence[Exposure], take: Callable[[Exposure], None], progress: Callable[[int, int], None] | None
+) -> list[TileTruth]:
+    """Have all pictures taken, by several threads; what they show."""
     pool = ThreadPoolExecutor(min(available_cores(), MOST_THREADS), thread_name_prefix="mhfd-simulate")
     try:
         for done, _ in enumerate(pool.map(take, exposures), start=1):
@@ -74,7 +105,7 @@ def simulate_run(out: Path, plan: RunPlan, progress: Callable[[int, int], None] 
                 progress(done, len(exposures))
     finally:
         pool.shutdown(cancel_futures=True)
-    return truths
+    return [exposure.truth for exposure in exposures]
 
 
 def _clear(out: Path) -> None:
@@ -97,11 +128,11 @@ def _clear(out: Path) -> None:
             (out / name).unlink(missing_ok=True)
 
 
-def _write_table(path: Path, truths: list[TileTruth]) -> None:
+def _write_table(path: Path, columns: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
     with written(path) as out, as_text(out) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(astuple(truth) for truth in truths)
+        writer.writerow(columns)
+        writer.writerows(lines)
 
 
 def _write_tile(path: Path, image: npt.NDArray[np.uint8], pixel_size_nm: float) -> None:

@@ -14,7 +14,8 @@ import pytest
 import tifffile
 
 from mhfd.contract import MhfdError, ParamsError
-from mhfd_client.simulate import FolderInUseError, RunPlan, TileTruth, simulate_run
+from mhfd_client.judge.calibration import read_distances
+from mhfd_client.simulate import FolderInUseError, RunPlan, SeriesPlan, TileTruth, simulate_run, simulate_series
 from mhfd_client.simulate.microscope import expose
 from mhfd_client.simulate.plan import MARGIN_PX, plan_exposures
 from mhfd_client.simulate.tissue import Specimen
@@ -242,3 +243,46 @@ def test_shares_that_exceed_the_whole_are_refused() -> None:
 def test_a_run_too_large_for_memory_is_refused() -> None:
     with pytest.raises(ParamsError, match="fewer sections"):
         RunPlan(sections=9999, rows=50, cols=50)
+
+
+# --- A focal series ---------------------------------------------------------------------------------------------------
+
+SERIES = SeriesPlan(field=RunPlan(sections=1, rows=1, cols=1, tile_px=128), frames=4, step_um=2.0)
+
+
+def test_a_series_shows_one_place_sharpest_at_best_focus(tmp_path: Path) -> None:
+    truths = simulate_series(tmp_path, SERIES)
+    frames = [tifffile.imread(tmp_path / truth.file).astype(float) for truth in truths]
+    assert min(alike(frames[0], each) for each in frames[1:]) > 0.5
+    assert [truth.defocus_um for truth in truths] == [3.4, 1.4, 0.6, 2.6]
+    by_defocus = sorted(range(4), key=lambda i: -truths[i].defocus_um)
+    structure = [fine_structure(frames[i]) for i in by_defocus]
+    assert structure == sorted(structure)
+
+
+def test_the_distances_of_a_series_are_those_of_its_truth(tmp_path: Path) -> None:
+    truths = simulate_series(tmp_path, SERIES)
+    distances = read_distances(tmp_path / "z.csv")
+    assert list(distances) == [truth.file for truth in truths]
+    assert [abs(each - 5200) for each in distances.values()] == pytest.approx([truth.defocus_um for truth in truths])
+    assert [truth.blur_px for truth in truths] == pytest.approx(
+        [float(np.hypot(0.55, 0.5 * truth.defocus_um)) for truth in truths], abs=1e-3
+    )
+
+
+def test_a_series_takes_the_place_of_a_simulated_run_and_of_nothing_else(tmp_path: Path) -> None:
+    simulate_run(tmp_path, SMALL)
+    simulate_series(tmp_path, SERIES)
+    once = contents(tmp_path)
+    simulate_series(tmp_path, SERIES)
+    assert contents(tmp_path) == once
+    assert sorted(once) == ["truth.csv", "z.csv", "z0.tif", "z1.tif", "z2.tif", "z3.tif"]
+    (tmp_path / "truth.csv").unlink()
+    with pytest.raises(FolderInUseError):
+        simulate_series(tmp_path, SERIES)
+
+
+@pytest.mark.parametrize(("frames", "step_um"), [(2, 1.0), (100, 0.1), (9, 0.0), (9, float("nan")), (9, 30.0)])
+def test_a_series_that_cannot_be_simulated_is_refused(frames: int, step_um: float) -> None:
+    with pytest.raises(ParamsError):
+        SeriesPlan(field=RunPlan(), frames=frames, step_um=step_um)
