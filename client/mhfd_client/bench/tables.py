@@ -1,19 +1,22 @@
-"""The results as Markdown, CSV and JSON."""
+"""The results as Markdown, CSV and JSON; and tables of these, read again."""
 
 from __future__ import annotations
 
 import csv
+import json
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
-from mhfd.contract import FocusParams
-from mhfd.text import cell, json_text, visible
+from mhfd.contract import FocusParams, ParamsError
+from mhfd.text import cell, json_text, shown, visible
 from mhfd_client.bench.contestants import Contestant
 from mhfd_client.bench.plan import FIGURES, Figure
-from mhfd_client.bench.race import Sample, Summary
+from mhfd_client.bench.race import Sample, Summary, summarise
 from mhfd_client.files.whole import as_text, written
 
 
@@ -60,6 +63,80 @@ def as_json(report: Report) -> str:
             "left_out": list(report.left_out),
         }
     )
+
+
+# --- Read again -------------------------------------------------------------------------------------------------------
+
+Row = TypeVar("Row", Sample, Summary)
+
+
+def read_tables(paths: Sequence[Path]) -> list[Summary]:
+    """The times in files that `mhfd bench` wrote: raw.csv, summary.csv, or what --json printed.
+
+    Where two files have the same job, the contestant's name says which file a time is from.
+
+    Raises
+    ------
+    ParamsError
+        A file cannot be read, or is something else.
+    """
+    tables = {path: _read(path) for path in dict.fromkeys(paths)}
+    found: dict[tuple[object, ...], set[Path]] = {}
+    for path, rows in tables.items():
+        for row in rows:
+            found.setdefault(_curve_of(row), set()).add(path)
+    return [
+        row if len(found[_curve_of(row)]) == 1 else replace(row, contestant=f"{row.contestant}, {path}")
+        for path, rows in tables.items()
+        for row in rows
+    ]
+
+
+def _curve_of(row: Summary) -> tuple[object, ...]:
+    return row.figure, row.contestant, row.device
+
+
+def _read(path: Path) -> list[Summary]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: {getattr(error, 'strerror', None) or 'is no text in UTF-8'}") from error
+    try:
+        if text.lstrip().startswith("{"):
+            return [_row(Summary, line) for line in json.loads(text)["times"]]
+        reader = csv.DictReader(text.splitlines())
+        if "repeat" in (reader.fieldnames or ()):
+            return summarise([_row(Sample, line) for line in reader])
+        if "runs" in (reader.fieldnames or ()):
+            return [_row(Summary, line) for line in reader]
+        raise KeyError("its columns are others")
+    except (ValueError, TypeError, KeyError, RecursionError, csv.Error) as error:
+        told = f"{path} is no table of `mhfd bench` (raw.csv, summary.csv or its JSON): {shown(str(error), 80)}"
+        raise ParamsError(told) from error
+
+
+def _row(kind: type[Row], line: Any) -> Row:
+    """A line of a table; ValueError, TypeError or KeyError for something else."""
+    if set(line) != {each.name for each in fields(kind)}:
+        raise KeyError("its columns are others")
+    if line["figure"] not in FIGURES:
+        raise ValueError(f"there is no figure {shown(line['figure'])}")
+    found: dict[str, Any] = dict(line)
+    for name in ("side", "n_scales", "features", "repeat", "runs"):
+        if name in found:
+            found[name] = int(found[name])
+    for name in ("ms", "median_ms", "q1_ms", "q3_ms"):
+        if name in found and not 0 <= (value := float(found[name])) < math.inf:
+            raise ValueError(f"{name} is a time, not {value}")
+        if name in found:
+            found[name] = float(found[name])
+    if "ours" in found:
+        found["ours"] = found["ours"] == "True"
+    if "ratio" in found:
+        found["ratio"] = float(found["ratio"]) if found["ratio"] else None
+    for name in ("contestant", "device", "lap"):
+        found[name] = str(found[name])
+    return kind(**found)
 
 
 def as_markdown(report: Report) -> str:

@@ -171,15 +171,17 @@ class FocalSeries:
     failed: tuple[FocusResult, ...]
     series: Series
 
+    def origin_um(self) -> float:
+        """f', from which distances are counted; that of the sharpest frame where f' is not known."""
+        if self.series.fit.best is not None:
+            return self.series.fit.best.value
+        if self.series.d is not None and self.series.distances is not None:
+            return float(self.series.distances[self.series.d.argmin()])
+        return self.distances_um[0] if self.distances_um else 0.0
+
     def from_focus(self) -> list[float]:
-        """|f - f'| of each frame in um; from the sharpest frame where f' is not known."""
-        best = self.series.fit.best
-        if best is not None:
-            origin = best.value
-        elif self.series.d is not None and self.series.distances is not None:
-            origin = float(self.series.distances[self.series.d.argmin()])
-        else:
-            origin = self.distances_um[0] if self.distances_um else 0.0
+        """Of each frame in um, without sign."""
+        origin = self.origin_um()
         return [abs(each - origin) for each in self.distances_um]
 
     def laws(self) -> tuple[Law | None, Law | None]:

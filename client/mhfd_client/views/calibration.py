@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mhfd.contract import ParamsError
-from mhfd.extras import install_hint
 from mhfd.judge.focal import Interval
 from mhfd_client.files.whole import written
-from mhfd_client.judge.calibration import FocalSeries, Law
+from mhfd_client.judge.calibration import FocalSeries
 from mhfd_client.judge.threshold import Point, Threshold
+from mhfd_client.views.figures.focal import draw_series
+from mhfd_client.views.figures.style import COLUMN_MM, Kind, canvas, check_matplotlib, saved, styled
 
 AXES = ("along the rows", "at 45 degrees", "down the columns", "at 135 degrees")
-SUFFIXES = (".png", ".svg", ".pdf")
+SUFFIXES: dict[str, Kind] = {".png": "png", ".svg": "svg", ".pdf": "pdf"}
 LINES = 12
 """Of a ROC table, at most."""
 
@@ -87,45 +87,13 @@ def check_plot(path: Path) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ParamsError(f"{path}: a picture is called *{', *'.join(SUFFIXES)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise ParamsError(f"matplotlib draws the picture: {install_hint('notebook')}") from None
+    check_matplotlib()
 
 
 def draw(found: FocalSeries, path: Path) -> None:
-    """D and its parabola by distance, and features by distance from focus (paper, fig. 2a and 2b)."""
-    from matplotlib.figure import Figure
-
-    canvas = Figure(figsize=(9, 4), layout="constrained")
-    left, right = canvas.subplots(1, 2)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    series, fit = found.series, found.series.fit
-    if series.d is not None and series.distances is not None and series.error is not None:
-        left.errorbar(series.distances, series.d, series.error, fmt="o", color="#0072B2", capsize=3)
-    if fit.best and fit.k and fit.floor is not None:
-        low, high = min(found.distances_um), max(found.distances_um)
-        xs = [low + (high - low) * i / 100 for i in range(101)]
-        left.plot(xs, [(fit.k.value * (x - fit.best.value)) ** 2 + fit.floor for x in xs], color="#777777")
-        left.axvspan(fit.best.low, fit.best.high, color="#009E73", alpha=0.3, lw=0)
-    left.set(xlabel="working distance, um", ylabel="D, px$^2$")
-    away = found.from_focus()
-    counts: tuple[tuple[str, list[int | None], Law | None, str], ...] = (
-        ("features", [row.features for row in found.rows], found.laws()[0], "#0072B2"),
-        ("published count", list(found.paper), found.laws()[1], "#D55E00"),
-    )
-    for name, values, law, colour in counts:
-        points = [(x, n) for x, n in zip(away, values, strict=True) if n]
-        if points:
-            right.plot(*zip(*points, strict=True), "o", color=colour, label=name)
-        if law:
-            ends = [min(away), max(away)]
-            right.plot(ends, [math.exp(law.intercept + law.slope * x) for x in ends], color=colour)
-    right.set(xlabel="|f - f'|, um" if fit.best else "from the sharpest frame, um", yscale="log")
-    if right.lines:
-        right.legend(frameon=False)
-    buffer = io.BytesIO()
-    canvas.savefig(buffer, format=path.suffix[1:].lower(), dpi=150)
+    """D and its parabola by distance, and the counts by distance from focus (paper, fig. 2b)."""
+    with styled():
+        page = canvas(70, 2 * COLUMN_MM)
+        draw_series(found, *page.subplots(1, 2))
     with written(path) as out:
-        out.write(buffer.getvalue())
+        out.write(saved(page, SUFFIXES[path.suffix.lower()]))

@@ -28,7 +28,7 @@ from mhfd_client.bench import contestants, paper, phases, rivals, run
 from mhfd_client.bench.contestants import Contestant, Trial
 from mhfd_client.bench.plan import FIGURES, QUICK, BenchPlan, make_plan
 from mhfd_client.bench.race import Sample, race, summarise
-from mhfd_client.bench.tables import Report, as_markdown
+from mhfd_client.bench.tables import Report, as_json, as_markdown, read_tables
 from mhfd_client.bench.tile import cut, picture
 from mhfd_client.bench.watch import Laps
 from phantoms import as_uint8, discs, texture
@@ -140,6 +140,45 @@ def test_each_figure_is_drawn(tiny: TinyRun) -> None:
     pytest.importorskip("matplotlib")
     drawn = {path.name: path.read_bytes()[:4] for path in tiny.folder.glob("*.png")}
     assert drawn == {f"figure-{figure}.png": b"\x89PNG" for figure in FIGURES}
+    assert {path.stem for path in tiny.folder.glob("*.svg")} == {f"figure-{figure}" for figure in FIGURES}
+
+
+def test_tables_are_read_as_they_were_written(tiny: TinyRun, tmp_path: Path) -> None:
+    (tmp_path / "bench.json").write_text(as_json(tiny.report))
+    for path in (tiny.folder / "raw.csv", tiny.folder / "summary.csv", tmp_path / "bench.json"):
+        assert read_tables([path]) == list(tiny.report.summaries)
+
+
+def test_times_of_the_same_job_in_two_files_are_kept_apart(tiny: TinyRun, tmp_path: Path) -> None:
+    first, second = tiny.folder / "summary.csv", tmp_path / "other.csv"
+    second.write_bytes(first.read_bytes())
+    assert read_tables([first, first]) == read_tables([first])
+    both = read_tables([first, second])
+    assert len(both) == 2 * len(tiny.report.summaries)
+    assert {row.contestant for row in both} == {
+        f"{row.contestant}, {path}" for row in tiny.report.summaries for path in (first, second)
+    }
+
+
+HEAD = "figure,contestant,device,side,n_scales,lap,runs,median_ms,q1_ms,q3_ms,ratio,features\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "a,b\n1,2\n", "{}", '{"times": 3}', '{"times": [3]}', "{", "\x00",
+        HEAD + "3a,x,cpu,64,1,kernel,2,nan,1,1,,7\n",
+        HEAD + "3a,x,cpu,64,1,kernel,2,-1,1,1,,7\n",
+        HEAD + "9z,x,cpu,64,1,kernel,2,1,1,1,,7\n",
+        HEAD + "3a,x,cpu,many,1,kernel,2,1,1,1,,7\n",
+        HEAD + "3a,x,cpu\n",
+        HEAD + "3a,x,cpu,64,1,kernel,2,1,1,1,,7,8,9\n",
+    ],
+)  # fmt: skip
+def test_what_is_no_table_of_a_benchmark_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "odd.csv").write_text(text)
+    with pytest.raises(ParamsError, match=r"odd\.csv"):
+        read_tables([tmp_path / "odd.csv"])
 
 
 def test_json_is_all_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
