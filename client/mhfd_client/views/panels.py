@@ -120,14 +120,21 @@ def _part(told: Explanation, tile: Tile, crop: Crop, caption: str, x: float, y: 
     yield _caption(caption, x, y)
     yield Photo(x, y, SIDE, SIDE, image)
     pixel_size_nm = (told.result.pixel_size_nm if told.result else None) or tile.pixel_size_nm
-    if pixel_size_nm:
-        px = SIDE / crop.side / pixel_size_nm
-        bar_nm = max((each for each in BARS_NM if each * px <= SIDE / 3), default=None)
-        if bar_nm:
-            text = f"{bar_nm / 1000:g} um" if bar_nm >= 1000 else f"{bar_nm} nm"
-            yield Box(x + 8, y + SIDE - 48, max(bar_nm * px + 16, 72), 40, PAPER)
-            yield Box(x + 16, y + SIDE - 18, bar_nm * px, 5, INK)
-            yield Label(x + 16, y + SIDE - 33, text, TEXT)
+    if bar := scale_bar(crop.side, pixel_size_nm):
+        length, text = SIDE / crop.side * bar[0], bar[1]
+        yield Box(x + 8, y + SIDE - 48, max(length + 16, 72), 40, PAPER)
+        yield Box(x + 16, y + SIDE - 18, length, 5, INK)
+        yield Label(x + 16, y + SIDE - 33, text, TEXT)
+
+
+def scale_bar(side: int, pixel_size_nm: float | None) -> tuple[float, str] | None:
+    """A round length of at most a third of a square's side, in pixels and in words; None where it is not known."""
+    if not pixel_size_nm:
+        return None
+    bar_nm = max((each for each in BARS_NM if each / pixel_size_nm <= side / 3), default=None)
+    if bar_nm is None:
+        return None
+    return bar_nm / pixel_size_nm, f"{bar_nm / 1000:g} um" if bar_nm >= 1000 else f"{bar_nm} nm"
 
 
 def _beside(told: Explanation, crop: Crop, x: float, y: float) -> Iterator[Photo | Box | Label]:

@@ -80,6 +80,11 @@ class FeatureList:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def radii_px(self) -> NDArray[np.float64]:
+        """(n,) radius of the disc that answers most strongly at each feature's scale."""
+        return math.sqrt(2) * self.scales_px
+
     def by_scale(self, n_scales: int) -> list[int]:
         """Number of features at each scale."""
         return [int(count) for count in np.bincount(self.scale_index, minlength=n_scales)]
