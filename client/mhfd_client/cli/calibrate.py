@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -98,8 +99,6 @@ def _series(
     as_json: bool,
 ) -> ExitCode:
     """Fit a focal series and tell it; kept under the instrument, None for nowhere."""
-    from mhfd_client.files.find import Search
-    from mhfd_client.files.near import did_you_mean, is_missing
     from mhfd_client.files.whole import check_writable
     from mhfd_client.judge.calibration import keep, read_series
     from mhfd_client.views import terminal
@@ -110,15 +109,7 @@ def _series(
             raise click.UsageError("--plot names a file")
         check_plot(plot)
         check_writable(plot)
-    search = Search(paths)
-    for sentence in search.left_out:
-        say(sentence, err=True)
-    if not search.tiles:
-        raise click.UsageError(f"no image files in {', '.join(paths)}")
-    for path in {*paths}.intersection(search.tiles):  # a folder or a pattern that matches is not among them
-        if is_missing(path):
-            raise click.UsageError(f"{path}: no such file or folder{did_you_mean(path)}")
-    found = read_series(search.tiles, distances, backend=backend)
+    found = read_series(frames(paths), distances, backend=backend)
     calibration = found.calibration()
     kept = False
     if calibration is not None and instrument is not None:
@@ -135,6 +126,22 @@ def _series(
     if plot is not None:
         draw(found, plot)
     return ExitCode.OK if calibration is not None and not found.failed else REFUSED
+
+
+def frames(paths: Sequence[str]) -> Sequence[str]:
+    """The files of a focal series; what is left out is told."""
+    from mhfd_client.files.find import Search
+    from mhfd_client.files.near import did_you_mean, is_missing
+
+    search = Search(paths)
+    for sentence in search.left_out:
+        say(sentence, err=True)
+    if not search.tiles:
+        raise click.UsageError(f"no image files in {', '.join(paths)}")
+    for path in {*paths}.intersection(search.tiles):  # a folder or a pattern that matches is not among them
+        if is_missing(path):
+            raise click.UsageError(f"{path}: no such file or folder{did_you_mean(path)}")
+    return search.tiles
 
 
 def _profile_instrument(config_file: Path | None) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import click
 
 from mhfd.contract import ExitCode
 from mhfd.text import counted
+from mhfd_client.cli.figures import draw_figures, figure_options
 from mhfd_client.cli.options import FILE, FOLDER, OUT_FILE, STDOUT, config_option, opened_ledger, out_file, say
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ NAMED = 5
 @click.option("--pdf", type=FILE, help="Write a PDF; with --out the HTML file too.")
 @click.option("--run", "folder", type=FOLDER, metavar="DIR", help="Folder of the run, where a ledger has several.")
 @click.option("--ledger", "where", help="File or postgresql:// URL.  [default: the configuration's]")
+@figure_options
 @config_option
 def report(
     target: str | None,
@@ -35,6 +39,10 @@ def report(
     pdf: Path | None,
     folder: Path | None,
     where: str | None,
+    figures: Path | None,
+    series: Sequence[str],
+    distances: Path | None,
+    bench: Sequence[Path],
     config_file: Path | None,
 ) -> None:
     """Write a report of a run: what to take again, beside sharp neighbours; map, chart, all tiles, settings.
@@ -43,9 +51,21 @@ def report(
     folder that the ledger has no run of is scored here first. It is one HTML file that needs nothing else. A PDF is
     printed by Chromium, Chrome or Edge, or made by WeasyPrint. Example: mhfd report run/ --pdf report.pdf
 
-    Exit code: 0; 2 wrong usage, or no images; 69 the ledger is out of reach, 75 a file cannot be written, 78 there is
-    no such run, or nothing that makes a PDF; 130 interrupted.
+    With --figures DIR no report, but the figures of the paper from your own data, each as SVG and PNG with its numbers
+    as CSV: 1, 2a and 2b from a focal series (1 from a run, if one is named), 3a, 3b and 4 from a benchmark. Example:
+    mhfd report --figures figures --series series/ --distances z.csv
+
+    Exit code: 0; 2 wrong usage, or no images or data; 3 some data for a figure could not be used; 69 the ledger is out
+    of reach, 75 a file cannot be written, 78 there is no such run, or nothing that makes a PDF; 130 interrupted.
     """
+    if figures is not None:
+        if out is not None or pdf is not None:
+            raise click.UsageError("--figures writes no report: leave out --out and --pdf")
+        named = target is not None or folder is not None or where is not None
+        run = _opened(target, folder, where, config_file) if named else None
+        sys.exit(draw_figures(figures, series, distances, bench, run))
+    if series or distances or bench:
+        raise click.UsageError("--series, --distances and --bench go with --figures")
     from mhfd_client.files.whole import check_writable
     from mhfd_client.views.report.page import render_report
     from mhfd_client.views.report.pdf import check_pdf, write_pdf
@@ -73,25 +93,38 @@ def _gathered(target: str | None, folder: Path | None, where: str | None, config
     from mhfd_client.ledger import LedgerBusyError, LedgerError, LedgerUnavailableError
     from mhfd_client.views.report.gathering import of_run
 
-    if target is not None and ("://" in target or Path(target).is_file()):
-        if where is not None:
-            raise click.UsageError(f"{target} and --ledger both name a ledger: name one")
-        target, where = None, target
-        with opened_ledger(where, config_file, readonly=True) as ledger:
-            return of_run(ledger, _only_run(ledger, folder), time.time())
-    if target is not None and folder is not None:
-        raise click.UsageError(f"{target} and --run both name a run: name one")
-    wanted = target if folder is None else str(folder)
     try:
-        with opened_ledger(where, config_file, readonly=True) as ledger:
-            return of_run(ledger, ledger.find_run(wanted), time.time())
+        with _opened(target, folder, where, config_file) as (ledger, run):
+            return of_run(ledger, run, time.time())
     except (LedgerUnavailableError, LedgerBusyError):
         raise
     except LedgerError:
-        if where is not None or wanted is None or not Path(wanted).is_dir():
+        wanted = target if folder is None else str(folder)
+        if where is not None or _is_ledger(target) or wanted is None or not Path(wanted).is_dir():
             raise
     say(f"the ledger has no run of {wanted}: its images are scored here", err=True)
     return _scored(wanted)
+
+
+@contextmanager
+def _opened(
+    target: str | None, folder: Path | None, where: str | None, config_file: Path | None
+) -> Generator[tuple[Ledger, Run], None, None]:
+    """The run that is meant, and its ledger."""
+    if _is_ledger(target):
+        if where is not None:
+            raise click.UsageError(f"{target} and --ledger both name a ledger: name one")
+        with opened_ledger(target, config_file, readonly=True) as ledger:
+            yield ledger, _only_run(ledger, folder)
+        return
+    if target is not None and folder is not None:
+        raise click.UsageError(f"{target} and --run both name a run: name one")
+    with opened_ledger(where, config_file, readonly=True) as ledger:
+        yield ledger, ledger.find_run(target if folder is None else str(folder))
+
+
+def _is_ledger(target: str | None) -> bool:
+    return target is not None and ("://" in target or Path(target).is_file())
 
 
 def _only_run(ledger: Ledger, folder: Path | None) -> Run:
