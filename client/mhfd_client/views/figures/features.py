@@ -14,6 +14,7 @@ from mhfd import find_features
 from mhfd.contract import FocusParams, MhfdError, TileError, split_page
 from mhfd.images import Tile, read_tile
 from mhfd.kernel.measures import FeatureList
+from mhfd.text import counted, visible
 from mhfd_client.files.names import for_system
 from mhfd_client.judge.calibration import FocalSeries
 from mhfd_client.judge.run import judge_run
@@ -168,7 +169,8 @@ def pair_of_run(ledger: Ledger, run: Run) -> Pair:
         says = f"section {section}, blur {result.blur_px or 0:.1f} px"
         return Shown(panel, row.name, says, file_of(Path(run.root), row), row.page, result.pixel_size_nm)
 
-    for row in ledger.get(blurred[:TRIED]):
+    rows = {row.tile_id: row for row in ledger.get(blurred[:TRIED])}
+    for row in (rows[i] for i in blurred[:TRIED] if i in rows):
         why = f"no tile of {run.root} that is out of focus has a sharp one at its place in an earlier section"
         try:
             for other in ledger.same_place(row, LOOKED_BACK):
@@ -226,9 +228,10 @@ def _draw(axes: Axes, tile: Tile, shown: Shown, lines: list[Line], limits: tuple
     )  # fmt: skip
     if bar := scale_bar(side, shown.pixel_size_nm or tile.pixel_size_nm):
         begin, low, text = x + 0.05 * side, y + 0.94 * side, bar[1].replace("um", "µm")
-        plate = [withStroke(linewidth=2.5, foreground=PAPER)]
-        axes.plot([begin, begin + bar[0]], [low, low], color=INK, linewidth=1.5, path_effects=plate)
-        axes.text(begin, low - 0.025 * side, text, va="bottom", path_effects=plate)
+        plate = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
+        axes.text(begin, low - 0.035 * side, text, va="bottom", bbox=plate)
+        axes.plot([begin, begin + bar[0]], [low, low], color=INK, linewidth=1.5, path_effects=outlined)
     axes.set(xticks=[], yticks=[], xlim=extent[:2], ylim=extent[2:])
     axes.spines[:].set_visible(False)
-    axes.set_title(f"{part.panel}: {part.features} features\n{shown.says}", loc="left")
+    title = f"{part.panel}: {counted(part.features or 0, 'feature')}", shown.says
+    axes.set_title("\n".join(map(visible, title)), loc="left")

@@ -33,7 +33,7 @@ COLOURS = (BLUE, VERMILION, VIOLET, GREY, YELLOW, INK)
 MARKERS = "o^sDvPX"
 DASHES = ("-", "--", "-.", ":")
 RAMP = ("#E8F0F7", "#9DC1DF", "#3F7FB5", "#0B2E57", PAPER)
-HATCHES = ("", "", "////", "", ".....")
+HATCHES = ("", "", "////", "", "xxxx")
 """Fillings, told apart in grey by lightness and pattern."""
 
 _LOOK: Any = {
