@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mhfd.contract import ParamsError
 from mhfd.extras import install_hint
+from mhfd_client.views.marks import INKS, MARKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +26,10 @@ COLUMN_MM = 85.0
 MM_PER_INCH = 25.4
 DOTS_PER_INCH = 300
 
-BLUE, VERMILION, VIOLET, GREY, YELLOW = "#3583C4", "#C8400A", "#4F1D78", "#7D7B76", "#F0C419"
-INK, SOFT, LINE, PAPER = "#15181C", "#555C66", "#D9DCE0", "#FFFFFF"
+BLUE, VERMILION, VIOLET, GREY, YELLOW = (
+    MARKS[verdict].colours[0] for verdict in ("in_focus", "out_of_focus", "astigmatic", "no_content", "cannot_tell")
+)
+INK, SOFT, LINE, PAPER = (INKS[name][0] for name in ("ink", "soft", "line", "raised"))
 COLOURS = (BLUE, VERMILION, VIOLET, GREY, YELLOW, INK)
 """As on the page: the colour-blind tell them apart."""
 
