@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mhfd.text import visible
 from mhfd_client.bench.race import Summary
 from mhfd_client.bench.tables import Report, number
 from mhfd_client.views.figures.drawn import Drawn, write
-from mhfd_client.views.figures.speed import figure_3a, figure_3b, figure_4
+from mhfd_client.views.figures.speed import figure_3a, figure_3b, figure_4, label
 from mhfd_client.views.figures.style import BLUE, GREY, canvas, plain_ticks, styled
 
 RIVAL_COLUMNS = ("contestant", "device", "side_px", "n_scales", "median_ms", "ratio")
@@ -41,7 +40,7 @@ def figure_rivals(rows: Sequence[Summary]) -> Drawn | None:
         axes.barh(range(len(rows)), [row.median_ms for row in rows], color=colours, height=0.4)
         for i, row in enumerate(rows):  # over its bar: names are long
             ratio = f", {number(row.ratio)} x" if row.ratio else ""
-            name = visible(f"{row.contestant} ({row.device})")
+            name = label(row.contestant, row.device)
             axes.annotate(f"{name}: {number(row.median_ms)} ms{ratio}", (0, i - 0.27), fontsize=6.5, va="bottom",
                           xycoords=("axes fraction", "data"))  # fmt: skip
         side = rows[0].side

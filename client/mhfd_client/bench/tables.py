@@ -130,6 +130,10 @@ def _row(kind: type[Row], line: Any) -> Row:
             raise ValueError(f"{name} is a time, not {value}")
         if name in found:
             found[name] = float(found[name])
+    if min(found["side"], found["n_scales"]) < 1:
+        raise ValueError("a tile has a side and scales")
+    if kind is Summary and not found["q1_ms"] <= found["median_ms"] <= found["q3_ms"]:
+        raise ValueError("a median lies between its quartiles")
     if "ours" in found:
         found["ours"] = found["ours"] == "True"
     if "ratio" in found:

@@ -168,7 +168,9 @@ HEAD = "figure,contestant,device,side,n_scales,lap,runs,median_ms,q1_ms,q3_ms,ra
     [
         "", "a,b\n1,2\n", "{}", '{"times": 3}', '{"times": [3]}', "{", "\x00",
         HEAD + "3a,x,cpu,64,1,kernel,2,nan,1,1,,7\n",
-        HEAD + "3a,x,cpu,64,1,kernel,2,-1,1,1,,7\n",
+        HEAD + "3a,x,cpu,64,1,kernel,2,-1,-1,1,,7\n",
+        HEAD + "3a,x,cpu,64,1,kernel,2,1,2,3,,7\n",
+        HEAD + "3a,x,cpu,0,1,kernel,2,1,1,1,,7\n",
         HEAD + "9z,x,cpu,64,1,kernel,2,1,1,1,,7\n",
         HEAD + "3a,x,cpu,many,1,kernel,2,1,1,1,,7\n",
         HEAD + "3a,x,cpu\n",

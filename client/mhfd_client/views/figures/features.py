@@ -216,7 +216,8 @@ def _draw(axes: Axes, tile: Tile, shown: Shown, lines: list[Line], limits: tuple
     pixels = cut(tile.pixels, part.y_px, part.x_px, side)
     extent = x, x + side, y + side, y
     axes.imshow(pixels, "gray", vmin=limits[0], vmax=limits[1], extent=extent, interpolation="none")
-    outlined = [withStroke(linewidth=1.3, foreground=PAPER)]  # dark on light, light on dark: seen in grey too
+    # Dark on light, light on dark: seen in grey too.
+    outlined, bar_outlined = ([withStroke(linewidth=width, foreground=PAPER)] for width in (1.3, 4.0))
     widths = [2 * each.size_px for each in circles]
     axes.add_collection(
         EllipseCollection(
@@ -230,7 +231,7 @@ def _draw(axes: Axes, tile: Tile, shown: Shown, lines: list[Line], limits: tuple
         begin, low, text = x + 0.05 * side, y + 0.94 * side, bar[1].replace("um", "µm")
         plate = {"facecolor": PAPER, "edgecolor": "none", "pad": 1}
         axes.text(begin, low - 0.035 * side, text, va="bottom", bbox=plate)
-        axes.plot([begin, begin + bar[0]], [low, low], color=INK, linewidth=1.5, path_effects=outlined)
+        axes.plot([begin, begin + bar[0]], [low, low], color=INK, linewidth=1.5, path_effects=bar_outlined)
     axes.set(xticks=[], yticks=[], xlim=extent[:2], ylim=extent[2:])
     axes.spines[:].set_visible(False)
     title = f"{part.panel}: {counted(part.features or 0, 'feature')}", shown.says

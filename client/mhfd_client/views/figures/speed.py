@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from mhfd.text import counted, visible
+from mhfd_client.views.drawing import shortened
 from mhfd_client.views.figures.drawn import Drawn
 from mhfd_client.views.figures.style import (
     COLOURS,
@@ -31,6 +32,9 @@ KERNEL = "kernel"
 
 GUIDE = 8
 """The slope that the paper found is drawn over this factor in x."""
+
+LABEL_PT, LABEL_SIZE = 208, 7.7
+"""Room for a name beside its mark in the legend, and the size at which the font that measures is as wide as ours."""
 
 LINE_MM, BAR_MM = 4.0, 9.0
 """Height of a line of the legend, and of a bar."""
@@ -92,13 +96,13 @@ class Time(Protocol):
 
 def figure_3a(times: Sequence[Time]) -> Drawn | None:
     """Time by number of scales (paper, fig. 3a); None without such times."""
-    rows = [each for each in times if each.figure == "3a" and each.lap == KERNEL]
+    rows = _kernel_times(times, "3a")
     return _curves("figure-3a", rows, "n_scales", 1, "linear") if rows else None
 
 
 def figure_3b(times: Sequence[Time]) -> Drawn | None:
     """Time by side of the tile (paper, fig. 3b); None without such times."""
-    rows = [each for each in times if each.figure == "3b" and each.lap == KERNEL]
+    rows = _kernel_times(times, "3b")
     return _curves("figure-3b", rows, "side_px", 2, "quadratic") if rows else None
 
 
@@ -127,12 +131,17 @@ def figure_4(times: Sequence[Time]) -> Drawn | None:
                 label=visible(phase),
             )
         for i, (item, device, *_) in enumerate(bars):  # over its bar: names are long
-            axes.text(0, i - 0.28, _label(item, device), fontsize=6.5, va="bottom")
+            axes.text(0, i - 0.28, label(item, device), fontsize=6.5, va="bottom")
         axes.set(xlabel="time, ms (medians)", yticks=[], title=_setting(rows, "side", "n_scales"))
         axes.set_ylim(len(bars) - 0.6, -0.75)
         axes.spines["left"].set_visible(False)
         legend_below(axes, columns=2)
     return Drawn("figure-4", f"{counted(len(phases), 'phase')} of a tile on two devices", page, Piece._fields, pieces)
+
+
+def _kernel_times(times: Sequence[Time], figure: str) -> list[Time]:
+    """Those that a logarithmic axis has a place for."""
+    return [each for each in times if each.figure == figure and each.lap == KERNEL and each.median_ms > 0]
 
 
 def _curves(name: str, rows: Sequence[Time], varied: Varied, power: int, growth: str) -> Drawn:
@@ -155,7 +164,7 @@ def _curves(name: str, rows: Sequence[Time], varied: Varied, power: int, growth:
                     [each.median_ms - (each.q1_ms or 0.0) for each in here],
                     [(each.q3_ms or 0.0) - each.median_ms for each in here],
                 ],
-                label=_label(*curve),
+                label=label(*curve),
                 color=COLOURS[k % len(COLOURS)],
                 marker=MARKERS[k % len(MARKERS)],
                 linestyle=DASHES[k % len(DASHES)],
@@ -222,5 +231,6 @@ def _setting(rows: Sequence[Time], *fixed: str) -> str:
     return ", ".join(parts)
 
 
-def _label(contestant: str, device: str) -> str:
-    return visible(f"{contestant} ({device})")
+def label(contestant: str, device: str) -> str:
+    """A name that fits into a line of a figure."""
+    return shortened(f"{contestant} ({device})", LABEL_PT, LABEL_SIZE)

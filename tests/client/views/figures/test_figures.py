@@ -199,6 +199,7 @@ def test_without_times_there_is_no_figure() -> None:
     copied = [time("3a", "one", 512, 4, 1.0, "copied")]
     assert [make([]) for make in (figure_3a, figure_3b, figure_4)] == [None] * 3
     assert figure_3a(copied) is None  # the paper's figure is of the kernel
+    assert figure_3a([time("3a", "one", 512, 4, 0.0)]) is None  # a logarithm has no place for 0
 
 
 def test_a_single_time_has_no_slope_beside_it(tmp_path: Path) -> None:
