@@ -56,10 +56,10 @@ def export(
     fits: Fits | None = None,
 ) -> int:
     """Write the tiles of a run that `chosen` gives; their number. Without a result a tile has no line in JSON."""
-    wanted = form in ("csv", "parquet")
+    with_decisions = form in ("csv", "parquet")  # results in JSON have none
     rows, decided = chosen(
-        ledger, run, states=states, since=since, standard=standard, fits=fits, with_decisions=wanted
-    )  # fmt: skip
+        ledger, run, states=states, since=since, standard=standard, fits=fits, with_decisions=with_decisions
+    )
     counted = _Counted(rows)
     _WRITERS[form](counted, out, decided)
     return counted.n
