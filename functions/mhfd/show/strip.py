@@ -46,7 +46,7 @@ def plot_results(results: Sequence[FocusResult]) -> Drawn:
     axes.set(xlabel="tile", ylabel="blur, px" if key == "blur_px" else "focus score")
     plain(axes)
     if results:
-        axes.legend(fontsize=8, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+        axes.legend(fontsize=8, frameon=False, ncols=7, loc="lower left", bbox_to_anchor=(0, 1))
     return figure
 
 
