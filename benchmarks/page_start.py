@@ -36,7 +36,7 @@ def long_run(tiles: int) -> Iterator[tuple[Ledger, Run]]:
     """A ledger with a run of so many tiles, judged."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        simulate_run(folder / "small", RunPlan(), lambda *_: None)
+        simulate_run(folder / "small", RunPlan(tile_px=256), lambda *_: None)
         results = list(score_many(sorted((folder / "small").rglob("*.tif")), FocusParams()))
         with open_ledger(folder / "ledger.db") as ledger:
             run = ledger.open_run(str(folder / "small"), FocusParams(), layout="plain", endpoint="local")

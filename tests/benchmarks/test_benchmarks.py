@@ -243,3 +243,12 @@ def test_row_size_finds_the_length_of_the_spectrum(tmp_path: Path) -> None:
     rows = {row["where"]: row for row in read_csv(tmp_path / "raw.csv")}
     assert list(rows) == ["JSON", "ledger", "Parquet"]
     assert 500 < float(rows["JSON"]["with_bytes"]) - float(rows["JSON"]["without_bytes"]) < 1300
+
+
+def test_the_start_of_the_page_is_timed() -> None:
+    done = run("page_start.py", "--tiles", 150)
+    assert done.returncode == 0, done.stderr
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()] == [
+        "150 tiles: the run is read", "its columns are packed", "the whole run is judged after",
+        "a tile is explained", "the tiles to take again are listed",
+    ]  # fmt: skip
