@@ -1,25 +1,15 @@
 // The strip chart: blur or score in the order of acquisition, on the map's axis, with the threshold as a line to drag.
 
+import { GUTTER, drawSections } from './axis.js';
 import { $, $$, framed, say, sized } from './dom.js';
-import { drawMark, palette } from './marks.js';
+import { drawMark, drawStem, palette } from './marks.js';
 import { preview } from './preview.js';
 import { CODE, clamp, clock, effect, isBad, isMeasured, px } from './words.js';
 
-/** Room for the labels at the left of the chart and of the map, px. */
-export const GUTTER = 56;
 const TOP = 30, FOOT = 22, LEAST_PX = 0.2;
 const EVENT_MARKS = { refocus: CODE.in_focus, missing: CODE.missing, drift: CODE.out_of_focus };
-const EVENT_WORDS = { drift: 'Blur rising', worsening: 'Blur rising', many: 'Many flagged', missing: 'Missing', refocus: 'Refocused',
+const EVENT_WORDS = { drift: 'Blur rising', many: 'Many flagged', missing: 'Missing', refocus: 'Refocused',
   endpoint: 'Endpoint', signin: 'Sign-in' };
-
-/** Section numbers to write under an axis from `first` to `last`, `wide` pixels a section. */
-export function ticks(first, last, wide, room = 84) {
-  let step = 1;
-  for (let k = 0; step * wide < room; k++) step = [1, 2, 5][k % 3] * 10 ** Math.floor(k / 3);
-  const found = [];
-  for (let s = Math.ceil(first / step) * step; s <= last; s += step) found.push(s);
-  return found;
-}
 
 /** Lowest twentieth, median and highest twentieth of numbers; null of fewer than 3. */
 export function spread(values) {
@@ -32,7 +22,7 @@ export function makeChart({ store, view, decisions }) {
   const canvas = $('.chart canvas'), handle = $('#line');
   let spreads = [], known = null, size = null, hits = [], dragging = false;
 
-  const valueOf = (i) => (view.measure === 'blur' ? store.compared(i) : store.column.score[i]);
+  const valueOf = (i) => store.column[view.measure][i];
 
   /** The spread of each section, made anew only where tiles changed. */
   function sections() {
@@ -97,20 +87,22 @@ export function makeChart({ store, view, decisions }) {
       const covered = view.measure === 'blur' && Math.abs(up(view.line ?? store.maxBlur ?? -9) - y) < 16;
       if (!covered) context.fillText(step >= 1 ? value : Number(value.toPrecision(2)), GUTTER - 10, y);
     }
-    context.fillText('section', GUTTER - 10, height - 8);
-    for (const section of ticks(first, first + all - 1, (width - GUTTER) / all)) {
-      const x = across(section - first + 0.5);
-      context.textAlign = x > width - 16 ? 'right' : x < GUTTER + 12 ? 'left' : 'center';
-      context.fillText(section, clamp(x, GUTTER, width), height - 8);
-    }
+    drawSections(context, { first, last: first + all - 1, wide: (width - GUTTER) / all, X: (section) => across(section - first + 0.5), y: height - 8, right: width });
+  }
+
+  /** Where on the axis something began; the end of a drift is where somebody refocused. */
+  function happened() {
+    const alarms = [...store.alarms.values()];
+    return [
+      ...alarms.map(({ n, kind, began }) => ({ i: store.index.get(n), kind, time: began })),
+      ...alarms.filter((each) => each.kind === 'drift').map(({ n_end: n, ended }) => ({ i: store.index.get(n), kind: 'refocus', time: ended })),
+    ].filter(({ i }) => i !== undefined).sort((a, b) => store.column.section[a.i] - store.column.section[b.i]);
   }
 
   function events(context, colours) {
     let clear = -Infinity;
-    for (const alarm of [...store.alarms.values()].sort((a, b) => a.n - b.n)) {
-      const i = store.index.get(alarm.n);
-      if (i === undefined) continue;
-      const x = across(store.column.section[i] - store.map.first + 0.5), word = `${EVENT_WORDS[alarm.kind] ?? alarm.kind} ${clock(alarm.began)}`;
+    for (const { i, kind, time } of happened()) {
+      const x = across(store.column.section[i] - store.map.first + 0.5), word = `${EVENT_WORDS[kind] ?? kind} ${clock(time)}`;
       context.strokeStyle = colours.soft;
       context.lineWidth = 1;
       context.setLineDash([2, 3]);
@@ -119,7 +111,7 @@ export function makeChart({ store, view, decisions }) {
       context.lineTo(x, size.height - FOOT);
       context.stroke();
       context.setLineDash([]);
-      const code = EVENT_MARKS[alarm.kind] ?? CODE.out_of_focus, wide = context.measureText(word).width + 26;
+      const code = EVENT_MARKS[kind] ?? CODE.out_of_focus, wide = context.measureText(word).width + 26;
       const left = x + wide > size.width;
       drawMark(context, code, left ? x - 12 : x + 12, 11, 12, colours.marks[code]);
       const from = left ? x - wide : x;
@@ -133,16 +125,17 @@ export function makeChart({ store, view, decisions }) {
   }
 
   function marks(context, colours) {
-    const { verdict, section, position } = store.column, { first, positions } = store.map;
+    const { verdict, section, position, flag } = store.column, { first, positions } = store.map;
     hits = [];
     let clear = -Infinity;
     for (let i = 0; i < store.size; i++) {
       const code = verdict[i];
       if (!isBad(code) && code !== CODE.cannot_tell && !view.near.has(i)) continue;
       if (section[i] === 0xffff) continue;
-      const x = across(section[i] - first + (position[i] + 0.5) / positions), value = valueOf(i);
+      const x = clamp(across(section[i] - first + (position[i] + 0.5) / positions), GUTTER + 6, size.width - 6), value = valueOf(i);
       if (code === CODE.cannot_tell && !(value === value)) continue;
       const y = value === value ? up(value) : TOP - 6;
+      if (view.measure === 'blur') drawStem(context, x, y, up(flag[i]), colours.marks[isBad(code) ? code : CODE.out_of_focus]);
       if (view.near.has(i)) {
         context.beginPath();
         context.arc(x, y, 2.6, 0, 7);

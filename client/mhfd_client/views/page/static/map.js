@@ -1,11 +1,11 @@
 // The map, section by position: one picture with a pixel a tile, scaled by the canvas, and marks for what asks for a look.
 
-import { GUTTER, ticks } from './chart.js';
+import { GUTTER, drawSections } from './axis.js';
 import { $, $$, framed, h, say, sized } from './dom.js';
 import { listen } from './mapcontrol.js';
-import { BLUR_TOP_PX, FOOT, MapPicture, fit } from './mappicture.js';
+import { FOOT, MapPicture, fit } from './mappicture.js';
 import { drawMark, mark, palette } from './marks.js';
-import { CODE, KEYS, WORDS, clamp, isBad, isMeasured, plain, px } from './words.js';
+import { CODE, KEYS, WORDS, clamp, isBad, isMeasured, plain, px, um } from './words.js';
 
 const BIG = 12, LEAST = 5, DEEPEST = 24;
 const COLOURS = ['verdict', 'blur', 'score', 'defocus'];
@@ -112,14 +112,8 @@ export function makeMap({ store, view }) {
     const { first, positions, columns } = painted, [from, to] = seen();
     context.fillStyle = colours.soft;
     context.font = `12px ${colours.sans}`;
-    context.textBaseline = 'middle';
-    context.textAlign = 'right';
-    context.fillText('section', GUTTER - 10, height - 9);
-    context.textAlign = 'center';
-    for (const section of ticks(first + from, first + to - 1, placed.kx)) {
-      const x = X(section - first + 0.5);
-      if (x >= GUTTER && x < GUTTER + placed.width - 12) context.fillText(section, Math.max(x, GUTTER + 8), height - 9);
-    }
+    drawSections(context, { first: first + from, last: first + to - 1, wide: placed.kx, X: (section) => X(section - first + 0.5), y: height - 9,
+      right: GUTTER + placed.width });
     context.textAlign = 'right';
     const fine = placed.ky > 14 || columns >= positions, every = fine ? Math.ceil(14 / placed.ky) : Math.ceil(14 / (columns * placed.ky)) * columns;
     for (let p = fine ? 0 : columns >> 1; p < positions; p += every) {
@@ -191,24 +185,28 @@ export function makeMap({ store, view }) {
   }
 
   function readout(i) {
-    const code = store.column.verdict[i];
-    say($('#readout'), `${plain(store.name(i))}, ${WORDS[KEYS[code]]}${isMeasured(code) ? `, ${px(store.column.blur[i])}` : ''}`);
+    const { verdict, blur, defocus } = store.column, code = verdict[i];
+    const told = [plain(store.name(i)), WORDS[KEYS[code]], isMeasured(code) && px(blur[i]), Number.isFinite(defocus[i]) && um(defocus[i])];
+    say($('#readout'), told.filter(Boolean).join(', '));
   }
 
   function legend() {
     const codes = view.colour === 'verdict' ? LISTED : LISTED.slice(1);
-    const ends = { blur: ['0 px', `${BLUR_TOP_PX} px and more`], score: [`${Number(picture.scoreTop.toPrecision(2))} and more`, '0'] }[view.colour];
+    const top = `${picture.topOf(view.colour)}`;
+    const ends = { blur: ['0 px', `${top} px and more`], score: [`score ${top} and more`, '0'], defocus: ['0 µm', `${top} µm and more`] }[view.colour];
     for (const place of $$('.legend')) {
       place.replaceChildren(...(ends ? [h('span', {}, ends[0], h('i'), ends[1])] : []), ...codes.map((code) => h('span', {}, mark(code), WORDS[KEYS[code]])));
     }
-    for (const button of $$('#colour button')) button.setAttribute('aria-pressed', String(button.dataset.k === view.colour));
+    for (const button of $$('#colour button')) {
+      button.setAttribute('aria-pressed', String(button.dataset.k === view.colour));
+      if (button.dataset.k === 'defocus') button.disabled = !store.calibrated;
+    }
   }
 
   listen(canvas, { store, view, tileAt, zoom, readout, pan });
   for (const kind of ['focus', 'blur']) canvas.addEventListener(kind, redraw);
   $('#colour').replaceChildren(...COLOURS.map((k) => h('button', {
-    'data-k': k, disabled: k === 'defocus', title: k === 'defocus' ? 'Needs a calibration: mhfd calibrate' : undefined,
-    onclick: () => view.set({ colour: k }),
+    'data-k': k, title: k === 'defocus' ? 'Needs a calibration: mhfd calibrate' : undefined, onclick: () => view.set({ colour: k }),
   }, k)));
 
   const afresh = () => { stale = true; legend(); redraw(); };

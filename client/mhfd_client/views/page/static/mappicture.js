@@ -1,13 +1,12 @@
 // The map's picture: a pixel a tile, painted once, and then only where tiles changed.
 
-import { GUTTER } from './chart.js';
+import { GUTTER } from './axis.js';
 import { step } from './marks.js';
 import { CODE, clamp, isBad } from './words.js';
 
 /** Room for the section numbers below the map, px. */
 export const FOOT = 24;
-/** The blur that has the end of the ramp. */
-export const BLUR_TOP_PX = 2;
+const BLUR_TOP_PX = 2;
 const WIDEST = 8192;                                            // of a canvas, on every browser; more sections share a column
 
 /** How a picture of `sections` by `positions` lies in a frame: origin, and pixels a section and a position. */
@@ -19,10 +18,10 @@ export function fit(frame, grid, { x, y, zoom }) {
 
 export class MapPicture {
   constructor(store) {
-    Object.assign(this, { store, canvas: document.createElement('canvas'), image: null, grid: null, special: [], scoreTop: 1 });
+    Object.assign(this, { store, canvas: document.createElement('canvas'), image: null, grid: null, special: [], top: 1 });
   }
 
-  /** Paints all again, with these colours, by "verdict", "blur" or "score". */
+  /** Paints all again, with these colours, by "verdict", "blur", "score" or "defocus". */
   paint(colours, by) {
     const grid = this.store.map, each = Math.ceil(grid.sections / WIDEST), wide = Math.ceil(grid.sections / each);
     const { canvas } = this, context = canvas.getContext('2d');
@@ -31,7 +30,7 @@ export class MapPicture {
       canvas.height = grid.positions;
       this.image = context.createImageData(wide, grid.positions);
     } else this.image.data.fill(0);
-    Object.assign(this, { grid, each, colours, by, scoreTop: usualTop(this.store.column.score, this.store.size) });
+    Object.assign(this, { grid, each, colours, by, top: this.topOf(by) });
     for (const i of grid.cell) if (i >= 0) this.put(i);
     context.putImageData(this.image, 0, 0);
     this.findSpecial();
@@ -66,12 +65,15 @@ export class MapPicture {
 
   /** The colour of a tile; null for a gap. */
   fill(i) {
-    const { verdict, blur, score } = this.store.column, code = verdict[i], { cells, ramp } = this.colours;
+    const { column } = this.store, code = column.verdict[i], { cells, ramp } = this.colours;
     if (code === CODE.later || code === CODE.missing) return null;
     if (code !== CODE.in_focus || this.by === 'verdict') return cells[code];
-    const value = this.by === 'blur' ? blur[i] / BLUR_TOP_PX : 1 - score[i] / this.scoreTop;
-    return value === value ? ramp[step(value)] : cells[code];
+    const share = column[this.by][i] / this.top;                // a high score is a sharp tile
+    return share === share ? ramp[step(this.by === 'score' ? 1 - share : share)] : cells[code];
   }
+
+  /** The value that has the end of the ramp. */
+  topOf(by) { return by === 'score' || by === 'defocus' ? usualTop(this.store.column[by], this.store.size) : BLUR_TOP_PX; }
 
   /** The tiles that get a mark at any zoom. */
   findSpecial() {
@@ -83,10 +85,10 @@ export class MapPicture {
   }
 }
 
-/** A round number that few scores exceed. */
-function usualTop(score, size) {
+/** A round number that few values exceed. */
+function usualTop(values, size) {
   const some = [];
-  for (let i = 0, skip = Math.max(1, Math.floor(size / 2000)); i < size; i += skip) if (score[i] === score[i]) some.push(score[i]);
+  for (let i = 0, skip = Math.max(1, Math.floor(size / 2000)); i < size; i += skip) if (values[i] === values[i]) some.push(values[i]);
   some.sort((a, b) => a - b);
   return some.length ? Number((some[Math.floor(0.95 * (some.length - 1))] || 1).toPrecision(2)) : 1;
 }

@@ -43,6 +43,21 @@ export function drawMark(context, code, x, y, size, fill, edge) {
 }
 drawMark.paths = [];
 
+/** A stem from a tile's blur, at `y`, to the threshold up to which it is flagged, at `to`; none where the two agree. */
+export function drawStem(context, x, y, to, colour) {
+  if (!(Math.abs(to - y) > 8)) return;                          // also where the threshold is not known
+  context.globalAlpha = 0.6;
+  context.strokeStyle = colour;
+  context.lineWidth = 1;
+  context.beginPath();
+  context.moveTo(x, y);
+  context.lineTo(x, to);
+  context.moveTo(x - 3, to);
+  context.lineTo(x + 3, to);
+  context.stroke();
+  context.globalAlpha = 1;
+}
+
 /** The colours of the theme in use, as the style sheet gives them; read anew when the theme changes. */
 export function palette() {
   const style = getComputedStyle(document.documentElement), get = (name) => style.getPropertyValue(`--${name}`).trim();

@@ -72,7 +72,8 @@ export function makeNow({ store, view, live, decisions }) {
     const newest = [...store.alarms.values()].sort((a, b) => b.id - a.id).slice(0, 3);
     $('.alarms ul').replaceChildren(...(newest.length ? newest.map((alarm) => h('li', {},
       h('time', { className: 'soft' }, clock(alarm.began)),
-      h('span', {}, plain(alarm.text), alarm.seen_by ? h('span', { className: 'soft' }, ' Seen by ', bdi(alarm.seen_by), '.') : null),
+      h('span', {}, plain(alarm.text), alarm.ended && h('span', { className: 'soft' }, ` Over at ${clock(alarm.ended)}${alarm.end ? `: ${plain(alarm.end)}` : ''}.`),
+        alarm.seen_by ? h('span', { className: 'soft' }, ' Seen by ', bdi(alarm.seen_by), '.') : null),
       alarm.seen_by || alarm.id < 0 || store.readonly ? null
         : h('button', { 'aria-label': `Seen: ${plain(alarm.text)}`, onclick: () => decisions.seen(alarm.id) }, 'Seen')))
       : [h('li', { className: 'soft none' }, 'None.')]));
@@ -113,9 +114,8 @@ export function makeNow({ store, view, live, decisions }) {
     const over = trying ? tiles.findIndex((i) => store.column.flag[i] > view.line) : -1;
     row.forEach((one, k) => one.classList.toggle('over', k === over));
     say($('#h-last'), trying ? `${tiles.length} tiles nearest the line` : `Last ${tiles.length || 30} tiles`);
-    const { flag } = store.column, order = trying ? 'left to right' : 'newest at the right';
-    say($('#last-note'), !tiles.length ? 'none yet'
-      : `${trying ? `${px(flag[tiles[0]])} to ${px(flag[tiles[tiles.length - 1]])}, ` : ''}${order}; each the worst block at 1:1`);
+    const { flag } = store.column, ends = `flagged up to a threshold of ${px(flag[tiles[0]])} to ${px(flag[tiles[tiles.length - 1]])}, left to right`;
+    say($('#last-note'), !tiles.length ? 'none yet' : `${trying ? ends : 'newest at the right'}; each the worst block at 1:1`);
     first = first && !tiles.length;
   });
 

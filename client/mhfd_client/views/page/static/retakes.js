@@ -56,7 +56,7 @@ export function makeRetakes({ store, view, decisions }) {
     h('td', {}, h('a', { href: `#/tile/${n}` }, mark(code, WORDS[KEYS[code]]), h('span', {}, plain(store.name(i))))),
     h('td', { className: 'n' }, px(store.column.blur[i])),
     h('td', { className: 'reason' }, plain(why(i))),
-    h('td', { className: 'n wide soft' }, stage(i)),
+    h('td', { className: 'n wide soft stage' }, stage(i)),
     h('td', {}, closed ? 'taken again' : buttons.length ? h('span', { className: 'join decide' }, ...buttons) : state, decided(i)));
   }
 
@@ -64,7 +64,7 @@ export function makeRetakes({ store, view, decisions }) {
   function closedRow(fact) {
     return h('tr', { className: 'closed' },
       h('td', {}, h('span', { className: 'name' }, mark(CODE.in_focus), bdi(fact.name))), h('td', { className: 'n' }, px(fact.blur_px ?? NaN)),
-      h('td', { className: 'reason' }, plain(fact.why ?? '')), h('td', { className: 'n wide' }, ''),
+      h('td', { className: 'reason' }, plain(fact.why ?? '')), h('td', { className: 'stage' }),
       h('td', {}, 'closed', fact.by ? h('span', { className: 'small who' }, bdi(fact.by), ` ${clock(fact.at)}`) : null));
   }
 
@@ -99,6 +99,7 @@ export function makeRetakes({ store, view, decisions }) {
         h('button', { onclick: () => { groupsShown += PART; render(); } }, `${count(Math.min(PART, all.length - groupsShown))} more sections of ${count(all.length)}`)))));
     }
     table.hidden = !total;
+    table.classList.toggle('no-stage', ![...decisions.facts.values()].some((fact) => fact.stage_mm));
     say($('#none'), total ? '' : store.size ? 'No tile is flagged so far.' : 'No tile yet.');
     focus?.();
     if (key !== String(view.n)) { key = String(view.n); $('tr[aria-current]', table)?.scrollIntoView({ block: 'nearest' }); }

@@ -6,7 +6,7 @@ import { mark } from './marks.js';
 import { cropUrl, hasPicture, picture, thumb } from './pictures.js';
 import { CODE, KEYS, WORDS, canDecide, clock, isBad, plain } from './words.js';
 
-const PICTURED = 240, MOST = 700;
+const PICTURED = 240, MOST = 700, ROOM = 326, GAP = 4;
 
 /** Draws a picture on a canvas at 1:1, in its middle. */
 export function drawPlain(canvas, image) {
@@ -38,13 +38,16 @@ export function makeSide({ store, view, decisions, facts }) {
     const { positions, columns } = store.map, cells = [];
     const pictured = positions <= PICTURED;
     if (shown !== section) { grid.replaceChildren(); shown = section; }
-    grid.style.setProperty('--columns', Math.min(columns, Math.max(7, Math.round(Math.sqrt(positions * 1.2)))));
+    const across = Math.min(columns, Math.max(7, Math.round(Math.sqrt(positions * 1.2))));
     for (let p = 0; p < positions && cells.length < MOST; p++) {
       const i = store.at(section, p);
       if (!pictured && (i < 0 || !canDecide(store.column.verdict[i]))) continue;
       cells.push([p, i]);
     }
     if (grid.children.length !== cells.length) grid.replaceChildren(...cells.map(() => h('button', {}, h('span', { className: 'frame' }), h('span'))));
+    const room = ROOM / Math.ceil(cells.length / across) - GAP, wide = grid.clientWidth / across - GAP;
+    grid.style.setProperty('--columns', across);
+    grid.style.setProperty('--high', `${Math.max(24, Math.min(wide / 1.25, room))}px`);
     cells.forEach(([p, i], k) => cell(grid.children[k], section, p, i, chosen, pictured));
   }
 

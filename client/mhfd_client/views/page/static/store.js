@@ -20,6 +20,7 @@ export class Store extends EventTarget {
     this.planned = {};
     this.hello = this.counts = this.state = this.health = this.limit = null;
     this.seq = 0;
+    this.calibrated = false;                                    // whether any tile has a defocus
     this.newest = [];                                           // indices of the tiles that came last
   }
 
@@ -53,6 +54,7 @@ export class Store extends EventTarget {
     const verdict = this.column.verdict;
     for (let i = 0; i < count; i++) if (verdict[i] >= KEYS.length) verdict[i] = CODE.later;
     this.size = count;
+    this.calibrated = columns.defocus.some(Number.isFinite);
     for (let i = 0; i < count; i++) this.index.set(columns.n[i], i);
     this.findNewest();
     this.tell('run');
@@ -68,10 +70,10 @@ export class Store extends EventTarget {
     }
   }
 
-  /** Takes rows of a `tiles` event: [n, section, position, verdict, blur, flag, score, time, remarks]. */
+  /** Takes rows of a `tiles` event: [n, section, position, verdict, blur, flag, score, time, remarks, defocus]. */
   update(rows) {
     const changed = [];
-    for (const [n, section, position, verdict, blur, flag, score, time] of rows) {
+    for (const [n, section, position, verdict, blur, flag, score, time, , defocus] of rows) {
       const known = this.index.get(n), i = known ?? this.size;
       if (known === undefined) {
         this.reserve(this.size + 1);
@@ -84,6 +86,8 @@ export class Store extends EventTarget {
       this.column.blur[i] = blur ?? NaN;
       this.column.flag[i] = flag ?? NaN;
       this.column.score[i] = score ?? NaN;
+      this.column.defocus[i] = defocus ?? NaN;
+      this.calibrated ||= Number.isFinite(defocus);
       if (time !== null && section !== null && !this.times.has(section)) this.times.set(section, time);
       changed.push(i);
     }
@@ -163,12 +167,6 @@ export class Store extends EventTarget {
   /** A position's name, with the numbers of the file's name: "r2 c4". */
   spot(position) {
     return this.planned.labels?.[position] ?? `tile ${position + 1}`;
-  }
-
-  /** A tile's blur as the threshold compares it: a tile may be flagged for a part, or for one direction. */
-  compared(i) {
-    const { blur, flag } = this.column;
-    return flag[i] === flag[i] ? flag[i] : blur[i];
   }
 
   /** What people decided about a tile: open, retake, accept, ignore or closed. */

@@ -7,7 +7,7 @@ import { askJson } from './live.js';
 import { inkOn, mark, palette, step } from './marks.js';
 import { cropUrl, hasPicture, picture, small } from './pictures.js';
 import { walk } from './walk.js';
-import { KEYS, WORDS, clock, count, isMeasured, plain, px } from './words.js';
+import { KEYS, WORDS, clock, count, isMeasured, plain, px, um } from './words.js';
 
 const RAMP_PX = 3.4, AROUND = 3;
 
@@ -118,14 +118,14 @@ export function makeTile({ store, view, decisions, facts }) {
     const put = (word, value) => { if (some(value) && value !== '') pairs.push(h('dt', {}, word), h('dd', {}, value)); };
     put('Blur', !isMeasured(code) && !some(blur) ? 'none' : `${blur?.toFixed(2) ?? '–'}${some(known.blur_error_px) ? ` ± ${known.blur_error_px.toFixed(2)}` : ''} px${nm && some(blur) ? `, ${(blur * nm).toFixed(1)} nm` : ''}`);
     if (known.blur_by_direction_px) put('0°, 45°, 90°, 135°', `${known.blur_by_direction_px.map((each) => each?.toFixed(2) ?? '–').join(', ')} px`);
-    put('Flagged below', some(known.flag_px) ? `a line of ${px(known.flag_px)}` : null);
+    put('Flagged up to', some(known.flag_px) ? `a threshold of ${px(known.flag_px)}` : null);
     put('Focus score', known.focus_score?.toFixed(2));
     put('Features', some(known.features) ? `${count(known.features)}${some(known.usual?.features) ? ` (usual here ${count(known.usual.features)})` : ''}` : null);
     put('Content', some(known.content) ? `${Math.round(100 * known.content)} %` : null);
     put('Noise', known.noise?.toFixed(3));
     put('Confidence', known.confidence?.toFixed(2));
     put('Reference', known.reference ? plain(typeof known.reference === 'string' ? known.reference : known.reference.text ?? known.reference.name ?? '') : null);
-    put('Defocus', some(known.defocus_um) ? `${known.defocus_um.toFixed(2)} µm` : 'not calibrated');
+    put('Defocus', some(known.defocus_um) ? um(known.defocus_um) : 'not calibrated');
     put('Stage x, y', known.stage_mm ? `${known.stage_mm.map((each) => each.toFixed(3)).join(', ')} mm` : null);
     put('Scored', known.time_s ? clock(known.time_s) : null);
     put('File', known.name ? bdi(known.name) : null);

@@ -28,6 +28,9 @@ export function count(number) {
 /** 0.4166 -> "0.42 px"; "–" for what is not known. */
 export const px = (blur) => (Number.isFinite(blur) ? `${blur.toFixed(2)} px` : '–');
 
+/** 0.4166 -> "0.42 µm". */
+export const um = (defocus) => `${defocus.toFixed(2)} µm`;
+
 const two = (number) => String(number).padStart(2, '0');
 
 /** A time as "03:12"; takes Unix seconds or ISO text. "–" for what is not known. */
