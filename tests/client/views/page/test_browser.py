@@ -216,6 +216,7 @@ def test_everything_can_be_done_by_keyboard(studio: MakeStudio) -> None:
     press("?")
     wait(page, "() => document.querySelector('#help-box').open")
     press("Escape")
+    wait(page, "() => !document.querySelector('#help-box').open")
     press("p")
     shows(page, "#health", "held")
     press("p")

@@ -10,28 +10,36 @@ const WAYS = [['retake', 'Retake', 'R'], ['accept', 'Accept', 'A'], ['ignore', '
 
 export class Decisions {
   constructor(store, live) {
-    Object.assign(this, { store, live, waiting: [], sending: false, facts: new Map() });
+    Object.assign(this, { store, live, waiting: [], sending: false, facts: new Map(), touched: new Set() });
+    this.unheard = new Map();                                   // n -> what was sent of it and not told back yet, oldest first
     live.addEventListener('line', () => this.send());
   }
 
   /** Fetches what stands, with what only the server knows of each tile. */
   async fetch() {
-    const { tiles } = await askJson('api/retakes');
+    this.touched = new Set(this.waiting.map((one) => one.n));
+    const { tiles } = await askJson('api/retakes'), { decisions } = this.store;
     this.facts = new Map(tiles.map((tile) => [tile.n, tile]));
-    const unsent = new Map(this.waiting.map((one) => [one.n, this.store.decisions.get(one.n)]));
-    this.store.decisions = new Map(tiles.filter((tile) => tile.state !== 'open')
-      .map((tile) => [tile.n, { what: tile.state, by: tile.by, at: tile.at, sent: true }]));
-    for (const [n, one] of unsent) this.store.decisions.set(n, one);
+    const newer = (n) => this.touched.has(n);                   // than the answer
+    this.store.decisions = new Map([
+      ...tiles.filter(({ n, state }) => state !== 'open' && !newer(n)).map(({ n, state, by, at }) => [n, { what: state, by, at, sent: true }]),
+      ...[...decisions].filter(([n]) => newer(n)),
+    ]);
     this.store.tell('decisions');
   }
 
-  /** A decision as the server tells it. */
+  /** A decision as the server tells it; what this page sent comes back late, when there may be a newer one. */
   hear({ n, what, by, at }) {
-    if (this.waiting.some((one) => one.n === n)) return;
-    this.set(n, what, by, at, true);
+    const own = this.unheard.get(n) ?? [];
+    if (own[0] === what) own.shift();
+    if (!own.length && !this.waiting.some((one) => one.n === n)) this.set(n, what, by, at, true);
   }
 
+  /** A new connection: the server tells all that stands. */
+  forget() { this.unheard.clear(); }
+
   set(n, what, by, at, sent) {
+    this.touched.add(n);
     if (what === 'open') this.store.decisions.delete(n);
     else this.store.decisions.set(n, { what, by, at, sent });
     this.store.tell('decisions');
@@ -61,12 +69,14 @@ export class Decisions {
     this.sending = true;
     try {
       while (this.waiting.length) {
-        const one = this.waiting[0];
+        const one = this.waiting[0], own = this.unheard.get(one.n) ?? this.unheard.set(one.n, []).get(one.n);
         try {
+          own.push(one.what);
           const done = await post('api/decision', one);
           this.waiting.shift();
           this.set(one.n, done.what, done.by, done.at ?? Date.now() / 1000, true);
         } catch (error) {
+          own.pop();
           if (error.status === undefined) { setTimeout(() => this.send(), 3000); return; } // the line is lost
           this.waiting.shift();
           this.refused(one, error);
@@ -78,7 +88,9 @@ export class Decisions {
   }
 
   refused(one, { status, body, message }) {
-    if (status === 409) {
+    if (status === 409 && body.what === one.what) {             // sent before; only the answer was lost
+      this.set(one.n, body.what, body.by, body.at, true);
+    } else if (status === 409) {
       this.set(one.n, body.what, body.by, body.at, true);
       toast([bdi(body.by ?? 'Somebody'), ` decided before you: ${body.what}, ${clock(body.at)}.`]);
     } else {

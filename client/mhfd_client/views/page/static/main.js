@@ -20,7 +20,7 @@ import { plain } from './words.js';
 const store = new Store(), view = new View();
 const keep = (name) => (data) => { store[name] = data; store.tell(name); };
 const live = new Live(store, {
-  hello: (hello) => store.meet(hello),
+  hello: (hello) => { decisions.forget(); store.meet(hello); },
   tiles: ({ rows }) => store.update(rows),
   alarm: (alarm) => { store.alarms.set(alarm.id, alarm); store.tell('alarms'); },
   decision: (one) => decisions.hear(one),
