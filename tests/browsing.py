@@ -14,7 +14,8 @@ import pytest
 
 from mhfd_client.views.page.opening import Door, open_page
 from needs import give_up
-from page_run import Filling, Wafer, open_filling
+from page_run import RIGHT_HALF, Filling, Wafer, open_filling
+from spectra import Smear
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 CHROMIUM = "/usr/bin/chromium"
 WAIT_MS = 60_000
 NAMED = "localStorage.setItem('mhfd.by', 'Ana')"
+
+SMALL = Wafer(sections=4)
+BAD = Wafer(
+    sections=6,
+    odd={(3, 1, 1): 2.6, (5, 0, 2): 2.9 * RIGHT_HALF, (5, 0, 3): 1.4, (6, 2, 2): None},
+    smeared={(4, 2, 0): Smear(2.3, 45)},
+    blank=frozenset({(2, 3)}),
+)
+VIEWS = ("now", "map", "tile", "retakes")
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +56,50 @@ def wait(page: Page, script: str, argument: Any = None, *, timeout_ms: float = W
         if time.monotonic() > end:
             raise AssertionError(f"not within {timeout_ms / 1000:g} s: {script} {argument or ''}")
         page.wait_for_timeout(20)
+
+
+def shows(page: Page, where: str, text: str) -> None:
+    """Until an element has a text in it."""
+    wait(page, "([q, t]) => document.querySelector(q)?.textContent.includes(t)", [where, text])
+
+
+def judged(page: Page, take_again: int) -> None:
+    """Until so many are to be taken again."""
+    shows(page, ".counts .big", str(take_again))
+    wait(page, "n => document.querySelector('.counts .big').textContent === String(n)", take_again)
+
+
+def go(page: Page, view: str) -> None:
+    page.evaluate("view => { location.hash = `#/${view}`; }", view)
+    wait(page, "view => document.querySelector('main').dataset.view === view.split('/')[0]", view)
+
+
+def retakes(page: Page) -> dict[str, dict[str, Any]]:
+    """What the server lists, by name."""
+    answer = page.request.get(f"{page.url.split('#')[0]}api/retakes?format=json")
+    return {each["name"]: each for each in answer.json()["tiles"]}
+
+
+def numbers(page: Page) -> dict[str, int]:
+    """The counts on the page, by their words."""
+    words = "['dt', 'dd'].map((tag) => div.querySelector(tag).textContent)"
+    found = page.evaluate(f"[...document.querySelectorAll('.counts div')].map((div) => {words})")
+    return {word: int(text.replace(",", "")) for word, text in found if text not in ("", "–")}
+
+
+def paints(page: Page, canvas: str, colour: str | None = None) -> None:
+    """Until a canvas has many shades, or a colour."""
+    wait(
+        page,
+        """([query, colour]) => {
+          const canvas = document.querySelector(query);
+          if (!canvas?.width) return false;
+          const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height), seen = new Set();
+          for (let i = 0; i < data.length; i += 4) seen.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
+          return colour ? seen.has(colour) : seen.size > 50;
+        }""",
+        [canvas, colour],
+    )
 
 
 @dataclass
@@ -79,6 +133,10 @@ class Studio:
     def _hear(self, said: ConsoleMessage) -> None:
         if said.type == "error":
             self.complaints.append(f"{said.text} {said.location['url']}")
+
+    def forgive(self, word: str) -> None:
+        """A complaint with this in it was to come: the test made it so."""
+        self.complaints[:] = [each for each in self.complaints if word not in each]
 
     def context(self, *, named: bool = True, **options: Any) -> BrowserContext:
         made = self.browser.new_context(**{"viewport": {"width": 1400, "height": 1000}, **options})

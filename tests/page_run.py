@@ -15,7 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
 from mhfd.contract import FocusParams, FocusResult
-from mhfd_client.ledger import Ledger, Run, SeenFile, open_ledger
+from mhfd.judge import setting_of
+from mhfd.judge.focal import Interval
+from mhfd_client.judge.calibration import Calibration
+from mhfd_client.judge.run import DEFAULT_INSTRUMENT
+from mhfd_client.ledger import KeptCalibration, Ledger, Missing, Run, SeenFile, open_ledger
 from mhfd_client.naming.position import Position
 from spectra import ABOUT, Smear, row, spectrum
 
@@ -146,6 +150,28 @@ class Filling:
         """Results for these."""
         found = [(n, self.wafer.result(spot, self._rng)) for n, spot in seen]
         self.ledger.store(found, time.time() if now is None else now)
+
+    def take_again(self, spot: Spot) -> int:
+        """The tile once more, and sharp; the number of its newest generation."""
+        (self.root / self.wafer.name(spot)).unlink()
+        self.wafer = replace(self.wafer, odd={k: v for k, v in self.wafer.odd.items() if k != spot})
+        self._drawn.pop(spot, None)
+        (n,) = self.add([spot])
+        return n
+
+    def miss(self, spots: Iterable[Spot]) -> None:
+        """Note these as missing, as a watch does."""
+        gone = [
+            Missing(self.wafer.name((s, r, c)), Position(section=s, row=r, col=c), "not in the grid")
+            for s, r, c in spots
+        ]
+        self.ledger.set_missing(self.run.run_id, gone, time.time())
+
+    def calibrate(self, px_per_um: float) -> None:
+        """As `mhfd calibrate` does: blur grows by so much."""
+        setting, slope = setting_of(self.wafer.result(next(self.wafer.spots()), self._rng)), Interval(*[px_per_um] * 3)
+        found = Calibration(setting, slope, Interval(0.0, 0.0, 0.0), {})
+        self.ledger.keep_calibration(KeptCalibration(DEFAULT_INSTRUMENT, str(setting), time.time(), found.to_dict()))
 
     def add(self, spots: Iterable[Spot]) -> list[int]:
         """Tiles with their results; their numbers."""

@@ -8,74 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from browsing import Studio, wait
-from needs import give_up
-from page_run import RIGHT_HALF, Wafer
-from spectra import Smear
+from browsing import BAD, SMALL, Studio, go, judged, numbers, paints, retakes, shows, wait
+from mhfd_client.judge.run import standard_of
+from page_run import Wafer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 MakeStudio = Callable[..., Studio]
-
-SMALL = Wafer(sections=4)
-BAD = Wafer(
-    sections=6,
-    odd={(3, 1, 1): 2.6, (5, 0, 2): 2.9 * RIGHT_HALF, (5, 0, 3): 1.4, (6, 2, 2): None},
-    smeared={(4, 2, 0): Smear(2.3, 45)},
-    blank=frozenset({(2, 3)}),
-)
-VIEWS = ("now", "map", "tile", "retakes")
-PHONE = {"viewport": {"width": 400, "height": 800}, "has_touch": True, "is_mobile": True}
-NARROW = {"viewport": {"width": 320, "height": 640}}
-
-
-def shows(page: Page, where: str, text: str) -> None:
-    """Until an element has a text in it."""
-    wait(page, "([q, t]) => document.querySelector(q)?.textContent.includes(t)", [where, text])
-
-
-def judged(page: Page, take_again: int) -> None:
-    """Until so many are to be taken again."""
-    shows(page, ".counts .big", str(take_again))
-    wait(page, "n => document.querySelector('.counts .big').textContent === String(n)", take_again)
-
-
-def go(page: Page, view: str) -> None:
-    page.evaluate("view => { location.hash = `#/${view}`; }", view)
-    wait(page, "view => document.querySelector('main').dataset.view === view.split('/')[0]", view)
-
-
-def retakes(page: Page) -> dict[str, dict[str, Any]]:
-    """What the server lists, by name."""
-    answer = page.request.get(f"{page.url.split('#')[0]}api/retakes?format=json")
-    return {each["name"]: each for each in answer.json()["tiles"]}
-
-
-def numbers(page: Page) -> dict[str, int]:
-    """The counts on the page, by their words."""
-    words = "['dt', 'dd'].map((tag) => div.querySelector(tag).textContent)"
-    found = page.evaluate(f"[...document.querySelectorAll('.counts div')].map((div) => {words})")
-    return {word: int(text.replace(",", "")) for word, text in found if text not in ("", "–")}
-
-
-def paints(page: Page, canvas: str, colour: str | None = None) -> None:
-    """Until a canvas has many shades, or a colour."""
-    wait(
-        page,
-        """([query, colour]) => {
-          const canvas = document.querySelector(query);
-          if (!canvas?.width) return false;
-          const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height), seen = new Set();
-          for (let i = 0; i < data.length; i += 4) seen.add(`${data[i]},${data[i + 1]},${data[i + 2]}`);
-          return colour ? seen.has(colour) : seen.size > 50;
-        }""",
-        [canvas, colour],
-    )
 
 
 def test_a_run_appears_tile_by_tile(studio: MakeStudio) -> None:
@@ -189,56 +134,6 @@ def test_the_preview_says_what_applying_gives(studio: MakeStudio) -> None:
     judged(page, before)
 
 
-def test_everything_can_be_done_by_keyboard(studio: MakeStudio) -> None:
-    shown = studio(BAD)
-    page = shown.look()
-    judged(page, 5)
-    press = page.keyboard.press
-    press("j")
-    shows(page, "#name", "s0006 r2 c2")  # the newest one
-    press("4")
-    press("k")
-    shows(page, "#side-name", "s0005 r0 c3")
-    press("a")
-    shows(page, "#toast", "s0005 r0 c3: accept.")
-    press("u")
-    wait(page, "() => !document.querySelector('.list button[aria-pressed=true]')")
-    press("i")
-    shows(page, "#toast", "s0005 r0 c3: ignore.")
-    press("2")
-    page.locator(".map canvas").focus()
-    press("ArrowLeft")
-    shows(page, "#readout", "s0004 r0 c3, in focus")
-    press("+")
-    press("0")
-    press("Enter")
-    shows(page, "#name", "s0004 r0 c3")
-    press("?")
-    wait(page, "() => document.querySelector('#help-box').open")
-    press("Escape")
-    wait(page, "() => !document.querySelector('#help-box').open")
-    press("p")
-    shows(page, "#health", "held")
-    press("p")
-    wait(page, "() => document.activeElement === document.body")
-    press("Tab")
-    assert page.evaluate("document.activeElement.closest('nav') !== null")
-    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert outline == "solid"
-
-
-def test_letters_are_silent_when_switched_off_and_while_typing(studio: MakeStudio) -> None:
-    shown = studio(SMALL)
-    page = shown.look()
-    page.keyboard.press("Control+2")
-    page.keyboard.press("?")
-    page.locator("#keys-on").uncheck()
-    page.keyboard.press("Escape")
-    page.keyboard.press("2")
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.querySelector('main').dataset.view") == "now"
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
 def test_script_in_a_name_is_inert(studio: MakeStudio) -> None:
     evil = "<img src=x onerror=alert(1)>"
@@ -288,7 +183,7 @@ def test_a_lost_connection_is_said_and_decisions_wait(studio: MakeStudio) -> Non
     wait(page, "() => document.querySelector('#banner').hidden")
     wait(page, "() => !document.querySelector('.list').textContent.includes('not sent')")
     assert retakes(page)["s0003_r1_c1.tif"]["state"] == "retake"
-    shown.complaints[:] = [each for each in shown.complaints if "ERR_" not in each and "Failed to load" not in each]
+    shown.forgive("ERR_")
 
 
 def test_the_later_of_two_viewers_sees_who_was_first(studio: MakeStudio) -> None:
@@ -304,7 +199,7 @@ def test_the_later_of_two_viewers_sees_who_was_first(studio: MakeStudio) -> None
     first.wait_for_timeout(300)
     second.locator('[aria-label="Ignore s0003 r1 c1"]').click()
     shows(second, "#toast", "Ana decided before you: accept")
-    shown.complaints[:] = [each for each in shown.complaints if "409" not in each]
+    shown.forgive("409")
 
 
 def test_a_read_only_page_has_no_decisions(studio: MakeStudio) -> None:
@@ -331,43 +226,197 @@ def test_a_token_is_asked_for_and_taken_from_the_address(studio: MakeStudio) -> 
     assert "token" not in known.url
 
 
-@pytest.mark.parametrize("size", [PHONE, NARROW], ids=["400", "320"])
-def test_a_phone_needs_no_sideways_scroll(studio: MakeStudio, size: dict[str, Any]) -> None:
-    shown = studio(BAD)
-    page = shown.look("now", **size)
-    judged(page, 5)
-    for view in VIEWS:
-        go(page, view)
-        page.wait_for_timeout(200)
-        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, view
-    wait(page, "() => document.querySelectorAll('.list a').length === 5")
-    height = "e.getBoundingClientRect().height"
-    all_of_them = "[...document.querySelectorAll('button, a')]"
-    assert page.evaluate(f"{all_of_them}.filter((e) => {height} > 0 && {height} < 24).map((e) => e.outerHTML)") == []
+def pixel(page: Page, section: int, position: int, of: Wafer) -> list[int]:
+    """The colour of a tile on the map, near its corner: the mark is in the middle."""
+    return page.evaluate(
+        """([s, p, sections, positions]) => {
+          const canvas = document.querySelector('.map canvas');
+          const wide = (canvas.width - 56) / sections, high = (canvas.height - 24) / positions;
+          const at = [56 + (s - 0.85) * wide, (p + 0.15) * high].map(Math.round);
+          return [...canvas.getContext('2d').getImageData(...at, 1, 1).data].slice(0, 3);
+        }""",
+        [section, position, of.sections, of.rows * of.cols],
+    )
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 400])
-def test_axe_finds_nothing_serious(studio: MakeStudio, theme: str, width: int) -> None:
-    try:
-        from axe_playwright_python.sync_playwright import Axe
-    except ImportError:
-        give_up("axe is not installed: pip install 'mhfd[test]'.")
+def middle(page: Page, section: int, position: int, of: Wafer) -> tuple[float, float]:
+    """Where a tile is on the map that shows the whole run."""
+    box = page.locator(".map canvas").bounding_box()
+    assert box is not None
+    wide, high = (box["width"] - 56) / of.sections, (box["height"] - 24) / (of.rows * of.cols)
+    return box["x"] + 56 + (section - 0.5) * wide, box["y"] + (position + 0.5) * high
+
+
+def test_a_missing_tile_is_a_gap_on_the_map(studio: MakeStudio) -> None:
+    wafer = replace(SMALL, missing=frozenset({(2, 1, 1)}))
+    shown = studio(wafer)
+    shown.filling.miss(wafer.missing)
+    page = shown.look("map")
+    wait(page, "() => document.querySelector('[data-k=missing] dd').textContent === '1'")
+    page.mouse.move(*middle(page, 2, 5, wafer))
+    shows(page, "#readout", "s0002 r1 c1, missing")
+    wait(page, "() => document.querySelector('.map canvas').width > 0")
+    assert pixel(page, 2, 5, wafer) == [255, 255, 255]
+    assert pixel(page, 2, 6, wafer) != [255, 255, 255]
+
+
+def test_the_map_shows_defocus_where_it_is_calibrated(studio: MakeStudio) -> None:
+    shown = studio(SMALL)
+    page = shown.look("map")
+    shows(page, "#side-sentence", "In focus")
+    defocus = page.locator("#colour button", has_text="defocus")
+    assert defocus.is_disabled()
+    page.close()
+    shown.stop()
+    shown.filling.calibrate(0.5)
+    blurred = (4, 2, 2)
+    shown.filling.wafer = replace(SMALL, odd={blurred: 0.9})
+    shown.filling.take_again(blurred)
+    shown.serve()
+    page = shown.look("map")
+    wait(page, "() => !document.querySelectorAll('#colour button')[3].disabled")
+    defocus = page.locator("#colour button", has_text="defocus")
+    by_blur = pixel(page, 1, 1, SMALL)
+    defocus.click()
+    shows(page, ".map .legend.only-map", "µm and more")
+    wait(page, "() => document.querySelectorAll('#colour button')[3].getAttribute('aria-pressed') === 'true'")
+    page.wait_for_timeout(100)
+    assert pixel(page, 1, 1, SMALL) != by_blur
+    page.mouse.move(*middle(page, 1, 1, SMALL))
+    assert re.search(r"in focus, [\d.]+ px, [\d.]+ µm$", page.locator("#readout").text_content() or "")
+
+
+def test_the_map_zooms_and_moves_under_mouse_and_fingers(studio: MakeStudio) -> None:
     shown = studio(BAD)
-    context = shown.context(viewport={"width": width, "height": 1000}, color_scheme=theme, bypass_csp=True)
-    page = shown.look("now", context)
+    page = shown.look("map", has_touch=True)
     judged(page, 5)
-    found = []
-    for view in VIEWS:
-        go(page, view)
-        page.wait_for_timeout(900)
-        answer = Axe().run(page)
-        found += [
-            (view, each["id"], each["nodes"][0]["html"][:200])
-            for each in answer.response["violations"]
-            if each["impact"] in ("serious", "critical", "moderate")
-        ]
-    assert found == []
+    spot = middle(page, 3, 5, BAD)
+    page.mouse.move(*spot)
+    shows(page, "#readout", "s0003 r1 c1")
+    page.mouse.wheel(0, -600)
+    page.wait_for_timeout(100)
+    page.mouse.move(spot[0] + 20, spot[1])
+    shows(page, "#readout", "s0003 r1 c1")  # the place under the mouse stays
+    far = middle(page, 6, 5, BAD)
+    page.mouse.move(*far)
+    told = page.locator("#readout").text_content() or ""
+    assert "s0006" not in told
+    page.mouse.down()
+    page.mouse.move(far[0] - 400, far[1], steps=4)
+    page.mouse.up()
+    page.mouse.move(*far)
+    assert page.locator("#readout").text_content() != told
+    page.keyboard.press("Escape")
+    page.locator("[data-zoom='0']").click()
+    page.mouse.move(*far)
+    shows(page, "#readout", "s0006 r1 c1")
+    fingers = page.context.new_cdp_session(page)
+    touch = "Input.dispatchTouchEvent"
+    for kind, gap in (("touchStart", 20), ("touchMove", 60), ("touchMove", 120)):
+        points = [{"x": spot[0] + side * gap, "y": spot[1], "id": k} for k, side in enumerate((-1, 1))]
+        fingers.send(touch, {"type": kind, "touchPoints": points})
+    fingers.send(touch, {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_timeout(100)
+    page.mouse.move(*far)
+    assert "s0006" not in (page.locator("#readout").text_content() or "")
+
+
+def test_the_slider_goes_through_the_sections(studio: MakeStudio) -> None:
+    shown = studio(BAD)
+    page = shown.look("map")
+    judged(page, 5)
+    shows(page, "#h-section", "Section 3")
+    page.locator(".side input").focus()
+    page.keyboard.press("ArrowRight")
+    shows(page, "#h-section", "Section 4")
+    shows(page, "#section-note", "1 flagged")
+    assert page.locator(".grid button[aria-current=true]").get_attribute("aria-label") == "s4 r1 c1, in focus"
+
+
+def test_an_alarm_is_marked_and_says_who_has_seen_it(studio: MakeStudio) -> None:
+    shown = studio(SMALL)
+    ledger, run_id = shown.filling.ledger, shown.filling.run.run_id
+    first, second = shown.look(), shown.look()
+    event, _ = ledger.begin_event(run_id, "many", "", {"text": "9 of the last 10 tiles are out of focus"}, time.time())
+    first.locator(".alarms button").click()
+    for page in (first, second):
+        shows(page, ".alarms li", "9 of the last 10 tiles are out of focus Seen by Ana.")
+        wait(page, "() => !document.querySelector('.alarms button')")
+    (stored,) = ledger.events(run_id)
+    assert (stored.event_id, stored.acknowledged_by) == (event.event_id, "Ana")
+
+
+def test_a_tile_taken_again_and_sharp_is_no_more_to_do(studio: MakeStudio) -> None:
+    shown = studio(BAD)
+    page = shown.look("retakes")
+    judged(page, 5)
+    row = page.locator("tr[data-n]", has_text="s0005 r0 c3")
+    row.locator("button", has_text="Retake").click()
+    shows(page, "#toast", "s0005 r0 c3: retake")
+    shown.filling.take_again((5, 0, 3))
+    judged(page, 4)
+    shows(page, "#h-retakes", "4 to take again, in 4 sections")
+    wait(page, "() => document.querySelector('tr.closed')?.textContent.includes('closed')")
+    page.locator("#only-open").click()
+    wait(page, "() => !document.querySelector('tr.closed')")
+
+
+def test_undo_takes_a_decision_back(studio: MakeStudio) -> None:
+    shown = studio(BAD)
+    page = shown.look("retakes")
+    page.locator('[aria-label="Ignore s0003 r1 c1"]').click()
+    shows(page, "#open", "4")
+    wait(page, "() => document.querySelector('tr[data-n] .who')?.textContent.match(/Ana \\d/)")
+    assert retakes(page)["s0003_r1_c1.tif"]["state"] == "ignore"
+    page.locator("#toast button").click()
+    shows(page, "#open", "5")
+    wait(page, "() => !document.querySelector('.list [aria-pressed=true]')")
+    end = time.monotonic() + 30
+    while retakes(page)["s0003_r1_c1.tif"]["state"] != "open" and time.monotonic() < end:
+        page.wait_for_timeout(50)
+    assert retakes(page)["s0003_r1_c1.tif"]["state"] == "open"
+
+
+def test_a_held_page_stands_still_and_catches_up(studio: MakeStudio) -> None:
+    shown = studio(SMALL, filled=False)
+    held, other = shown.look(), shown.look()
+    held.keyboard.press("p")
+    shows(held, "#health", "held")
+    shown.filling.add(list(SMALL.spots())[:4])
+    wait(other, "() => document.querySelectorAll('.strip a').length === 4")
+    assert held.locator(".strip a").count() == 0
+    held.locator("#hold").click()
+    wait(held, "() => document.querySelectorAll('.strip a').length === 4")
+
+
+def test_the_line_is_dragged_and_nothing_changes_before_apply(studio: MakeStudio) -> None:
+    shown = studio(Wafer(sections=5, odd={(s, 1, 1): 0.4 + 0.12 * s for s in range(1, 6)}))
+    page = shown.look()
+    wait(page, "() => document.querySelectorAll('.strip a[data-v=in_focus]').length > 20")
+    box = page.locator("#line").bounding_box()
+    assert box is not None
+    x, y = box["x"] + 20, box["y"] + 14
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x, y + 20, steps=3)
+    page.mouse.up()
+    shows(page, "#preview", "would flag")
+    wait(page, "() => document.querySelectorAll('.strip img.there').length > 5")  # the borderline ones
+    assert rule(shown) == 1.1
+    page.keyboard.press("Escape")
+    shows(page, "#preview", "Flagged above 1.10 px")
+    page.keyboard.press("PageDown")
+    page.locator("#apply").click()
+    shows(page, "#toast", "Flagged above 1.00 px from now on")
+    assert rule(shown) == 1.0
+    page.locator("#toast button").click()
+    shows(page, "#preview", "Flagged above 1.10 px")
+    assert rule(shown) == 1.1
+
+
+def rule(shown: Studio) -> float:
+    """The run's threshold, px."""
+    return standard_of(shown.filling.ledger, shown.filling.run.run_id).rule.max_blur_px
 
 
 @contextmanager
