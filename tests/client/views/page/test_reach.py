@@ -177,9 +177,10 @@ def test_the_focus_is_seen_and_lies_under_nothing(studio: MakeStudio, size: dict
 def test_nothing_moves_for_who_wants_it_still(studio: MakeStudio) -> None:
     shown = studio(SMALL, filled=False)
     moves, spots = [], SMALL.spots()
+    shown.filling.add([next(spots)])
     for wish in ("no-preference", "reduce"):
         page = shown.look("now", reduced_motion=wish)
-        wait(page, "() => document.querySelector('.beacon b')")
+        page.locator(".strip a").first.wait_for()
         shown.filling.add([next(spots)])
         page.locator(".strip a.new .frame").first.wait_for()
         moves.append(page.evaluate("getComputedStyle(document.querySelector('.strip a.new .frame')).animationName"))

@@ -10,17 +10,18 @@ const WAYS = [['retake', 'Retake', 'R'], ['accept', 'Accept', 'A'], ['ignore', '
 
 export class Decisions {
   constructor(store, live) {
-    Object.assign(this, { store, live, waiting: [], sending: false, facts: new Map(), touched: new Set() });
+    Object.assign(this, { store, live, waiting: [], sending: false, facts: new Map(), changes: 0 });
+    this.changed = new Map();                                   // n -> the number of its last change here
     this.unheard = new Map();                                   // n -> what was sent of it and not told back yet, oldest first
     live.addEventListener('line', () => this.send());
   }
 
   /** Fetches what stands, with what only the server knows of each tile. */
   async fetch() {
-    this.touched = new Set(this.waiting.map((one) => one.n));
+    const start = this.changes, unsent = new Set(this.waiting.map((one) => one.n));
     const { tiles } = await askJson('api/retakes'), { decisions } = this.store;
     this.facts = new Map(tiles.map((tile) => [tile.n, tile]));
-    const newer = (n) => this.touched.has(n);                   // than the answer
+    const newer = (n) => unsent.has(n) || this.changed.get(n) > start; // than the answer
     this.store.decisions = new Map([
       ...tiles.filter(({ n, state }) => state !== 'open' && !newer(n)).map(({ n, state, by, at }) => [n, { what: state, by, at, sent: true }]),
       ...[...decisions].filter(([n]) => newer(n)),
@@ -30,8 +31,8 @@ export class Decisions {
 
   /** A decision as the server tells it; what this page sent comes back late, when there may be a newer one. */
   hear({ n, what, by, at }) {
-    const own = this.unheard.get(n) ?? [];
-    if (own[0] === what) own.shift();
+    const own = this.unheard.get(n) ?? [];                      // of two in short order only the later may be told
+    own.splice(0, own.lastIndexOf(what) + 1);
     if (!own.length && !this.waiting.some((one) => one.n === n)) this.set(n, what, by, at, true);
   }
 
@@ -39,7 +40,7 @@ export class Decisions {
   forget() { this.unheard.clear(); }
 
   set(n, what, by, at, sent) {
-    this.touched.add(n);
+    this.changed.set(n, ++this.changes);
     if (what === 'open') this.store.decisions.delete(n);
     else this.store.decisions.set(n, { what, by, at, sent });
     this.store.tell('decisions');
