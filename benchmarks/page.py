@@ -1,4 +1,5 @@
-"""The live page with a long run: first paint, first data, frames a second while it is panned and zoomed.
+"""The live page with a long run: first paint, first data, preview of a threshold, frames a second while the map is
+panned and zoomed, memory.
 
     python benchmarks/page.py [--sections 2400] [--positions 42] [--out raw.csv]
 
@@ -59,6 +60,8 @@ MOVES = """async ({ kind, frames }) => {
   if (kind === 'pan') send('pointerup', box.width / 2);
   return gaps;
 }"""
+MEMORY = ("usedSize", "embedderHeapUsedSize", "backingStorageSize")
+"""Of scripts, of the page's elements, and of its arrays."""
 PREVIEW = """async () => {
   const line = document.querySelector('#line'), took = [];
   line.focus();
@@ -129,7 +132,9 @@ def measured(page: Any, url: str) -> dict[str, float]:
         gaps = page.evaluate(MOVES, {"kind": kind, "frames": 120})
         found[f"{kind}, frames/s"] = 1000 * len(gaps) / sum(gaps)
         found[f"{kind}, slowest twentieth, ms"] = float(np.quantile(gaps, 0.95))
-    found["nodes"] = page.evaluate("document.querySelectorAll('*').length")
+    heap = page.context.new_cdp_session(page).send("Runtime.getHeapUsage")
+    found["memory, MB"] = sum(heap.get(key, 0) for key in MEMORY) / 1e6
+    found["DOM nodes"] = page.evaluate("document.querySelectorAll('*').length")
     return found
 
 

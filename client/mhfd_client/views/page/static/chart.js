@@ -12,7 +12,7 @@ const EVENT_WORDS = { drift: 'Blur rising', many: 'Many flagged', missing: 'Miss
   endpoint: 'Endpoint', signin: 'Sign-in' };
 
 /** Lowest twentieth, median and highest twentieth of numbers; null of fewer than 3. */
-export function spread(values) {
+function spread(values) {
   if (values.length < 3) return null;
   const sorted = Float32Array.from(values).sort(), last = sorted.length - 1;
   return [sorted[Math.floor(last * 0.05)], sorted[sorted.length >> 1], sorted[Math.floor(last * 0.95)]];
@@ -197,7 +197,7 @@ export function makeChart({ store, view, decisions }) {
     $('#apply').hidden = !trying || store.readonly;
     $('#cancel').hidden = !trying;
     if (!here) { say($('#preview'), ''); return; }
-    const line = view.line ?? used, words = trying ? effect(preview(store.column, store.size, used, line)) : 'in use';
+    const line = view.line ?? used, words = trying ? effect(view.change) : 'in use';
     handle.style.transform = `translateY(${up(line) - 14}px)`;
     say(handle.firstElementChild, line.toFixed(2));
     handle.setAttribute('aria-valuenow', line);
@@ -214,7 +214,8 @@ export function makeChart({ store, view, decisions }) {
     if (used === null || !size) return;
     const rounded = value === null ? used : clamp(Math.round(value * 100) / 100, LEAST_PX, size.top);
     const line = rounded === used ? null : rounded;
-    view.set({ line, near: new Set(line === null ? [] : preview(store.column, store.size, used, line).indices) }, 'line');
+    const change = line === null ? null : preview(store.column, store.size, used, line);
+    view.set({ line, change, near: new Set(change?.indices) }, 'line');
   }
 
   async function apply() {

@@ -3,7 +3,7 @@
 /** A value of `section` or `position` that says: none. */
 export const NONE = 0xffff;
 /** Bytes before the first column, and bytes a tile. */
-export const HEADER = 32, ROW = 25;
+const HEADER = 32, ROW = 25;
 
 /** The columns, their types and their bytes, in the order in which they come. */
 export const COLUMNS = [

@@ -11,7 +11,7 @@ const COUNTS = ['in_focus', 'no_content', 'cannot_tell', 'todo', 'missing', 'lat
 const PARTS = ['out_of_focus', 'astigmatic', 'failed'];
 
 /** The state to show: the server's, unless the line is lost; nothing green is made up. */
-export function stateNow(store, live) {
+function stateNow(store, live) {
   if (live.state === 'lost') {
     const at = live.since ? `What you see was true at ${clock(live.since / 1000)}.` : 'Nothing has come yet.';
     return { code: 'offline', word: 'Offline', text: `${at} The run goes on without this page.` };

@@ -9,7 +9,7 @@ import { CODE, KEYS, WORDS, canDecide, clock, isBad, plain } from './words.js';
 const PICTURED = 240, MOST = 700, ROOM = 326, GAP = 4;
 
 /** Draws a picture on a canvas at 1:1, in its middle. */
-export function drawPlain(canvas, image) {
+function drawPlain(canvas, image) {
   const scale = window.devicePixelRatio || 1, width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
   canvas.width = width;
   canvas.height = height;

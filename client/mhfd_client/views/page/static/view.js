@@ -8,7 +8,7 @@ export class View extends EventTarget {
     super();
     Object.assign(this, {
       name: 'now', n: null,
-      line: null, near: new Set(),                              // the threshold being tried, and the tiles it would change
+      line: null, change: null, near: new Set(),                // the threshold being tried, what it would change, and its tiles
       colour: 'blur', measure: 'blur',                          // of the map, of the chart
       one: true, features: false, blink: false, onlyOpen: false,
     });
