@@ -266,6 +266,7 @@ export function makeChart({ store, view, decisions }) {
   view.on('look', () => {
     for (const button of $$('#measure button')) button.setAttribute('aria-pressed', String(button.dataset.k === view.measure));
     say($('#h-chart'), view.measure === 'blur' ? 'Blur, px' : 'Focus score');
+    $('#stem').hidden = view.measure !== 'blur';
   });
   store.on('run', () => { known = null; });
   store.on('tiles', () => {

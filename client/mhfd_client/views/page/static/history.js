@@ -50,7 +50,7 @@ export function drawHistory(store, i) {
   }
   for (const piece of pieces) stroke(colours.soft, 1.2, [], piece.map(([s, value]) => [X(s), Y(value)]));
   const here = X(section[i] - first);
-  stroke(colours.ink, 2, [], [[here, Y(blur[i]) + 9], [here, height - FOOT + 4]]);
+  stroke(colours.ink, 2, [], [[here, Math.min(Y(blur[i]) + 9, height - FOOT - 3)], [here, height - FOOT + 4]]);
   for (const [s, other] of marked) {
     const code = verdict[other];
     if (isBad(code)) drawStem(context, X(s), Y(blur[other]), Y(flag[other]), colours.marks[code]);

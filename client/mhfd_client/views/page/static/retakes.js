@@ -45,7 +45,7 @@ export function makeRetakes({ store, view, decisions }) {
     const one = store.decisions.get(store.column.n[i]);
     if (!one) return null;
     const time = one.sent ? clock(one.at) : 'not sent';
-    return h('span', { className: 'soft small who' }, h('span', { className: 'thin' }, `${one.what}, `), one.by ? bdi(one.by) : '', ` ${time}`);
+    return h('span', { className: 'soft small who', title: plain(one.by ?? '') }, h('span', { className: 'thin' }, `${one.what}, `), one.by ? bdi(one.by) : '', ` ${time}`);
   }
 
   function row(i) {

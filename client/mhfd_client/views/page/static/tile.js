@@ -38,10 +38,14 @@ export function makeTile({ store, view, decisions, facts }) {
     context.strokeRect(1, 1, width - 2, height - 2);
   }
 
-  function twice(context, stroke) {                             // yellow on black is seen on any grey
-    for (const [colour, width] of [['#000', 3.4], ['#ffd400', 1.6]]) { context.strokeStyle = colour; context.lineWidth = width; stroke(); }
+  function twice(context, stroke, thin = false) {               // yellow on black is seen on any grey; small rings would hide it
+    for (const [colour, width] of thin ? [['#ffd400', 1]] : [['#000', 3.4], ['#ffd400', 1.6]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = width;
+      stroke();
+    }
   }
-  const ring = (context, x, y, radius) => twice(context, () => { context.beginPath(); context.arc(x, y, radius, 0, 7); context.stroke(); });
+  const ring = (context, x, y, radius) => twice(context, () => { context.beginPath(); context.arc(x, y, radius, 0, 7); context.stroke(); }, radius < 4);
   const outline = (context, x, y, w, high) => twice(context, () => context.strokeRect(x, y, w, high));
 
   function blockOf(known) {
