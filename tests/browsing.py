@@ -76,7 +76,7 @@ def go(page: Page, view: str) -> None:
 
 def retakes(page: Page) -> dict[str, dict[str, Any]]:
     """What the server lists, by name."""
-    answer = page.request.get(f"{page.url.split('#')[0]}api/retakes?format=json")
+    answer = page.request.get(f"{page.url.split('#')[0]}api/retakes")
     return {each["name"]: each for each in answer.json()["tiles"]}
 
 

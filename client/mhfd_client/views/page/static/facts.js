@@ -1,6 +1,7 @@
 // What only the server knows of a tile: fetched by its number, the last ones kept until the tile is judged again.
 
 import { askJson } from './live.js';
+import { plain } from './words.js';
 
 const KEPT = 60;
 
@@ -21,6 +22,14 @@ export class Facts {
     if (this.known.size > KEPT) this.known.delete(this.known.keys().next().value);
     return asked;
   }
+}
+
+const SAID_FIRST = 2;
+
+/** What `mhfd explain` says of a tile: [what is said first, the other sentences]. */
+export function sentences({ lines, explanation }) {
+  const all = lines ?? [explanation ?? ''];
+  return [plain(all.slice(0, SAID_FIRST).join(' ')), all.slice(SAID_FIRST).map(plain)];
 }
 
 /** Where to cut a tile of [rows, cols] about its worst block, so that the cut lies within: {x, y, w, h}. */

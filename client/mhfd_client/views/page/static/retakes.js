@@ -113,14 +113,14 @@ export function makeRetakes({ store, view, decisions }) {
     return () => table.querySelector(`tr[data-n="${n}"]`)?.querySelectorAll('a, button')[k]?.focus({ preventScroll: true });
   }
 
-  async function save(how) {
+  async function copy() {
     try {
-      const answer = await ask(`api/retakes?format=${how === 'json' ? 'json' : 'csv'}`), text = await answer.text();
-      if (how === 'copy') { await navigator.clipboard.writeText(text); toast('The list is in the clipboard, as CSV.'); }
+      await navigator.clipboard.writeText(await (await ask('api/retakes?format=csv')).text());
+      toast('The list is in the clipboard, as CSV.');
     } catch (error) { toast(`Not copied: ${error.message}`); }
   }
 
-  $('#copy').addEventListener('click', () => save('copy'));
+  $('#copy').addEventListener('click', copy);
   $('#only-open').addEventListener('click', (event) => {
     view.set({ onlyOpen: !view.onlyOpen });
     event.currentTarget.setAttribute('aria-pressed', String(view.onlyOpen));

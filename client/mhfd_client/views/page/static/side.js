@@ -1,12 +1,12 @@
 // Beside the map: the chosen section as a grid of buttons. Beside map and retakes: the chosen tile.
 
 import { $, framed, h, say, settled } from './dom.js';
-import { cutAt } from './facts.js';
+import { cutAt, sentences } from './facts.js';
 import { mark } from './marks.js';
 import { cropUrl, hasPicture, picture, thumb } from './pictures.js';
 import { CODE, KEYS, WORDS, canDecide, clock, isBad, plain } from './words.js';
 
-const PICTURED = 240, MOST = 700, ROOM = 326, GAP = 4;
+const PICTURED = 240, MOST = 700, ROOM = 326, GAP = 4, WIDEST = 112;
 
 /** Draws a picture on a canvas at 1:1, in its middle. */
 function drawPlain(canvas, image) {
@@ -45,7 +45,7 @@ export function makeSide({ store, view, decisions, facts }) {
       cells.push([p, i]);
     }
     if (grid.children.length !== cells.length) grid.replaceChildren(...cells.map(() => h('button', {}, h('span', { className: 'frame' }), h('span'))));
-    const room = ROOM / Math.ceil(cells.length / across) - GAP, wide = grid.clientWidth / across - GAP;
+    const room = ROOM / Math.ceil(cells.length / across) - GAP, wide = Math.min(grid.clientWidth / across - GAP, WIDEST);
     grid.style.setProperty('--columns', across);
     grid.style.setProperty('--high', `${Math.max(24, Math.min(wide / 1.25, room))}px`);
     cells.forEach(([p, i], k) => cell(grid.children[k], section, p, i, chosen, pictured));
@@ -98,7 +98,7 @@ export function makeSide({ store, view, decisions, facts }) {
     try {
       const known = await facts.of(n);
       if (view.n !== n) return;
-      say($('#side-sentence'), plain(known.explanation ?? ''));
+      say($('#side-sentence'), sentences(known)[0]);
       if (!hasPicture(code) || !known.shape || !canvas.clientWidth) { drawPlain(canvas, null); return; }
       const image = await picture(cropUrl(n, cutAt(known, canvas.clientWidth, canvas.clientHeight)));
       if (view.n === n) drawPlain(canvas, image);
@@ -126,6 +126,7 @@ export function makeSide({ store, view, decisions, facts }) {
       if (found >= 0) { view.choose(store.column.n[found]); return; }
     }
   });
+  store.on('run', () => { told = ''; shown = null; });           // names and columns come with it
   store.on('run tiles decisions', render);
   view.on('route', render);
   window.addEventListener('resize', render);

@@ -1,7 +1,7 @@
 // The view Tile: the worst place of a tile beside the same place in the last good section, and all that is known of it.
 
 import { $, bdi, framed, h, say } from './dom.js';
-import { cutAt, within } from './facts.js';
+import { cutAt, sentences, within } from './facts.js';
 import { drawHistory } from './history.js';
 import { askJson } from './live.js';
 import { inkOn, mark, palette, step } from './marks.js';
@@ -135,8 +135,8 @@ export function makeTile({ store, view, decisions, facts }) {
     put('File', known.name ? bdi(known.name) : null);
     put('Decision', decided ? h('span', {}, `${decided.what}, `, bdi(decided.by ?? 'nobody'), ` ${clock(decided.at)}${decided.sent ? '' : ', not sent'}`) : 'open');
     $('.numbers').replaceChildren(...pairs);
-    const remarks = (known.remarks ?? []).map((each) => plain(typeof each === 'string' ? each : each.text ?? each.message ?? each.code));
-    $('.remarks').replaceChildren(h('h2', {}, 'Remarks'), ...(remarks.length ? remarks : ['None.']).map((text) => h('p', { className: 'soft' }, text)));
+    const remarks = [...(known.remarks ?? []).map(plain), ...sentences(known)[1]];
+    $('.remarks').replaceChildren(h('h2', {}, 'Remarks'), ...(remarks.length ? remarks : ['None.']).map((text) => h('p', { className: 'soft small' }, text)));
   }
 
   function around(i, known) {
@@ -181,7 +181,7 @@ export function makeTile({ store, view, decisions, facts }) {
       const known = await facts.of(n);
       if (view.n !== n || view.name !== 'tile') return;
       shown = { i, known, other: store.goodBefore(i) };
-      say($('#sentence'), plain(known.explanation ?? ''));
+      say($('#sentence'), sentences(known)[0]);
       numbers(i, known);
       blurMap(known);
       around(i, known);
