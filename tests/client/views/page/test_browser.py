@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 from browsing import BAD, SMALL, Studio, go, judged, numbers, paints, retakes, shows, wait
 from mhfd_client.judge.run import standard_of
@@ -65,7 +68,7 @@ def test_a_click_shows_the_picture_and_its_features(studio: MakeStudio) -> None:
     judged(page, 5)
     page.locator('.strip a[aria-label^="s0005 r0 c2"]').click()
     shows(page, "#name", "s0005 r0 c2")
-    shows(page, "#sentence", "blur")
+    shows(page, "#sentence", "Blur")
     paints(page, "#this")
     paints(page, "#reference")
     shows(page, "#reference-caption", "section 4, the last in focus")
@@ -417,6 +420,15 @@ def test_the_line_is_dragged_and_nothing_changes_before_apply(studio: MakeStudio
 def rule(shown: Studio) -> float:
     """The run's threshold, px."""
     return standard_of(shown.filling.ledger, shown.filling.run.run_id).rule.max_blur_px
+
+
+def test_the_example_takes_pictures(studio: MakeStudio, tmp_path: Path) -> None:
+    shown = studio(SMALL)
+    script = Path(__file__).parents[4] / "examples" / "draw_page.py"
+    subprocess.run([sys.executable, script, shown.url, tmp_path], check=True)
+    for view in ("now", "map", "tile"):
+        with Image.open(tmp_path / f"page_{view}.png") as picture:
+            assert picture.size == (1240, 860)
 
 
 @contextmanager

@@ -127,7 +127,6 @@ export function makeChart({ store, view, decisions }) {
   function marks(context, colours) {
     const { verdict, section, position, flag } = store.column, { first, positions } = store.map;
     hits = [];
-    let clear = -Infinity;
     for (let i = 0; i < store.size; i++) {
       const code = verdict[i];
       if (!isBad(code) && code !== CODE.cannot_tell && !view.near.has(i)) continue;
@@ -146,15 +145,16 @@ export function makeChart({ store, view, decisions }) {
         context.stroke();
       } else {
         drawMark(context, code, x, y - 1, 12, colours.marks[code], code === CODE.cannot_tell ? colours.edge : null);
-        if (value > size.top && x > clear && x < size.width - 36) {
-          context.fillStyle = colours.soft;
-          context.textAlign = 'left';
-          context.fillText(value.toFixed(1), x + 10, y);
-          clear = x + 44;
-        }
       }
       hits.push([x, y, i]);
     }
+    context.fillStyle = colours.soft;
+    context.textAlign = 'left';
+    hits.forEach(([x, y, i], k) => {                            // those beyond the top say their value, where there is room
+      if (!(valueOf(i) > size.top) || x > size.width - 36) return;
+      const covered = hits.slice(k + 1, k + 9).some(([other, height]) => other < x + 44 && height < TOP + 8);
+      if (!covered) context.fillText(valueOf(i).toFixed(1), x + 10, y);
+    });
   }
 
   function thresholds(context, colours) {
