@@ -3,6 +3,8 @@
 import { $, bdi, h, say } from './dom.js';
 import { clock, count, day, plain, span } from './words.js';
 
+const SOON_H = 2, FAR_H = 240;                                 // until the disk is full
+
 export function makeHealth({ store, live }) {
   const seconds = (at) => (at ? (Date.now() - (typeof at === 'number' ? at * 1000 : Date.parse(at))) / 1000 : NaN);
 
@@ -16,7 +18,7 @@ export function makeHealth({ store, live }) {
       ['Queue', not(!known?.queue ? '–' : known.queue.tiles ? `${count(known.queue.tiles)} tiles${Number.isFinite(known.queue.s) ? `, ${span(known.queue.s)}` : ''}` : 'none'), !lost && away],
       ['Last tile', !known?.last_tile ? 'none' : old < 5400 && !lost ? `${span(old)} ago` : old < 43200 ? clock(known.last_tile) : day(known.last_tile)],
       ['Rate', lost || !known?.rate_per_min ? '–' : `${count(known.rate_per_min)} a minute`],
-      known?.disk ? ['Disk', not(`${count(known.disk.free_gb)} GB${Number.isFinite(known.disk.hours) ? `, ${count(known.disk.hours)} h` : ''}`), !lost && known.disk.hours !== null && known.disk.hours < 2] : null,
+      known?.disk ? ['Disk', not(`${count(known.disk.free_gb)} GB${known.disk.hours !== null && known.disk.hours < FAR_H ? `, ${count(known.disk.hours)} h` : ''}`), !lost && known.disk.hours !== null && known.disk.hours < SOON_H] : null,
       known?.signin_until ? ['Sign-in', not(`until ${day(known.signin_until)}`), !lost && seconds(known.signin_until) > -3600] : null,
     ].filter(Boolean);
   }
@@ -40,7 +42,7 @@ export function makeHealth({ store, live }) {
     if (live.state === 'lost') {
       const wait = Math.max(0, Math.round((live.retryAt - Date.now()) / 1000)), since = live.since ? ` at ${clock(live.since / 1000)}` : '';
       text = live.trouble?.status ? `${plain(live.trouble.message)} Trying again in ${wait} s.`
-        : `Connection lost${since}. Trying again in ${wait} s; decisions wait until then.`;
+        : `Connection lost${since}. Trying again in ${wait} s${store.readonly ? '' : '; decisions wait until then'}.`;
     } else if (away) {
       text = `The endpoint ${plain(known.endpoint.name ?? '')} does not answer since ${clock(known.endpoint.since)}. ${count(known.queue?.tiles ?? 0)} tiles wait and will be scored in order; nothing is lost.`;
     }

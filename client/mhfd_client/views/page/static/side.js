@@ -27,8 +27,7 @@ export function makeSide({ store, view, decisions, facts }) {
     let i = store.index.get(view.n);
     const fits = i !== undefined && (view.name === 'map' ? store.column.verdict[i] !== CODE.later : canDecide(store.column.verdict[i]));
     if (!fits) {
-      const bad = view.name === 'map' ? store.flagged() : store.listed(), newest = view.name === 'map' || i === undefined ? store.newest : [];
-      i = bad.length ? bad[0] : newest.length ? newest[newest.length - 1] : i;
+      i = view.name === 'map' ? store.flagged()[0] ?? store.newest[store.newest.length - 1] : store.listed()[0];
       if (i !== undefined) view.n = store.column.n[i];
     }
     return i;
