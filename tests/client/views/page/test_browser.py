@@ -340,13 +340,29 @@ def test_an_alarm_is_marked_and_says_who_has_seen_it(studio: MakeStudio) -> None
     shown = studio(SMALL)
     ledger, run_id = shown.filling.ledger, shown.filling.run.run_id
     first, second = shown.look(), shown.look()
-    event, _ = ledger.begin_event(run_id, "many", "", {"text": "9 of the last 10 tiles are out of focus"}, time.time())
+    wait(first, "() => document.querySelectorAll('.strip a[data-v=in_focus]').length === 30")
+    (row,) = (each for each in ledger.rows(run_id) if each.path == "s0003_r1_c1.tif")
+    began = {"text": "9 of the last 10 tiles are out of focus", "tile_id": row.tile_id}
+    event, _ = ledger.begin_event(run_id, "many", "", began, time.time())
     first.locator(".alarms button").click()
     for page in (first, second):
         shows(page, ".alarms li", "9 of the last 10 tiles are out of focus Seen by Ana.")
         wait(page, "() => !document.querySelector('.alarms button')")
+        wait(page, DOTTED, [3, SMALL.sections])
+    assert not first.evaluate(DOTTED, [2, SMALL.sections])
     (stored,) = ledger.events(run_id)
     assert (stored.event_id, stored.acknowledged_by) == (event.event_id, "Ana")
+
+
+DOTTED = """([section, sections]) => {
+  const canvas = document.querySelector('.chart canvas');
+  const x = Math.round(56 + (canvas.width - 56) * (section - 0.5) / sections);
+  const { data } = canvas.getContext('2d').getImageData(x - 1, 6, 2, canvas.height - 30);
+  let marked = 0;
+  for (let i = 3; i < data.length; i += 4) if (data[i]) marked++;
+  return marked > data.length / 4 / 4;
+}"""
+"""Whether a line stands on the chart in the middle of a section, where there are three grid lines else."""
 
 
 def test_a_tile_taken_again_and_sharp_is_no_more_to_do(studio: MakeStudio) -> None:

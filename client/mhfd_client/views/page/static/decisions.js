@@ -6,6 +6,7 @@ import { toast } from './toast.js';
 import { whoAmI } from './who.js';
 import { canDecide, clock, px } from './words.js';
 
+const HEARD_MS = 10000;                                         // by then the server has told what was sent
 const WAYS = [['retake', 'Retake', 'R'], ['accept', 'Accept', 'A'], ['ignore', 'Ignore', 'I']];
 
 export class Decisions {
@@ -18,10 +19,11 @@ export class Decisions {
 
   /** Fetches what stands, with what only the server knows of each tile. */
   async fetch() {
-    const start = this.changes, unsent = new Set(this.waiting.map((one) => one.n));
+    const start = this.changes, own = new Set(this.waiting.map((one) => one.n));
+    for (const [n, sent] of this.unheard) if (sent.length) own.add(n); // the list may not know of these yet
     const { tiles } = await askJson('api/retakes'), { decisions } = this.store;
     this.facts = new Map(tiles.map((tile) => [tile.n, tile]));
-    const newer = (n) => unsent.has(n) || this.changed.get(n) > start; // than the answer
+    const newer = (n) => own.has(n) || this.changed.get(n) > start; // than the answer
     this.store.decisions = new Map([
       ...tiles.filter(({ n, state }) => state !== 'open' && !newer(n)).map(({ n, state, by, at }) => [n, { what: state, by, at, sent: true }]),
       ...[...decisions].filter(([n]) => newer(n)),
@@ -75,6 +77,7 @@ export class Decisions {
           own.push(one.what);
           const done = await post('api/decision', one);
           this.waiting.shift();
+          setTimeout(() => { own.length = 0; }, HEARD_MS);
           this.set(one.n, done.what, done.by, done.at ?? Date.now() / 1000, true);
         } catch (error) {
           own.pop();
