@@ -35,8 +35,11 @@ export class Decisions {
   hear({ n, what, by, at }) {
     const own = this.unheard.get(n) ?? [];                      // of two in short order only the later may be told
     own.splice(0, own.lastIndexOf(what) + 1);
-    if (!own.length && !this.waiting.some((one) => one.n === n)) this.set(n, what, by, at, true);
+    if (!own.length && !this.waitsFor(n)) this.set(n, what, by, at, true);
   }
+
+  /** Whether a newer decision about a tile is still to be sent. */
+  waitsFor(n) { return this.waiting.some((one) => one.n === n); }
 
   /** A new connection: the server tells all that stands. */
   forget() { this.unheard.clear(); }
@@ -78,7 +81,7 @@ export class Decisions {
           const done = await post('api/decision', one);
           this.waiting.shift();
           setTimeout(() => { own.length = 0; }, HEARD_MS);
-          this.set(one.n, done.what, done.by, done.at ?? Date.now() / 1000, true);
+          if (!this.waitsFor(one.n)) this.set(one.n, done.what, done.by, done.at ?? Date.now() / 1000, true);
         } catch (error) {
           own.pop();
           if (error.status === undefined) { setTimeout(() => this.send(), 3000); return; } // the line is lost
