@@ -120,7 +120,7 @@ def test_a_click_shows_the_picture_and_its_features(studio: MakeStudio) -> None:
     judged(page, 5)
     page.locator('.strip a[aria-label^="s0005 r0 c2"]').click()
     shows(page, "#name", "s0005 r0 c2")
-    shows(page, "#sentence", "blur")
+    shows(page, "#sentence", "Blur")
     paints(page, "#this")
     paints(page, "#reference")
     shows(page, "#reference-caption", "section 4, the last in focus")
