@@ -24,7 +24,7 @@ VARIABLES = {
 """Environment variable -> key of the profile, for every key that takes one plain value."""
 
 OTHER_VARIABLES = (
-    "MHFD_CONFIG", "MHFD_PROFILE", "MHFD_LEDGER",
+    "MHFD_CONFIG", "MHFD_PROFILE", "MHFD_LEDGER", "MHFD_PAGE_TOKEN",
     # of endpoints and their workers
     "MHFD_BACKEND", "MHFD_CPU_AFFINITY", "MHFD_FILESYSTEMS", "MHFD_INTERFACE", "MHFD_LOW_LATENCY", "MHFD_MAX_PIXELS",
     "MHFD_OUT_ROOTS", "MHFD_RESULT_DIR", "MHFD_ROOTS", "MHFD_SPOOL_DIR", "MHFD_VENV",

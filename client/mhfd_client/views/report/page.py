@@ -25,7 +25,7 @@ from mhfd_client.ledger import Missing
 from mhfd_client.naming.position import Position
 from mhfd_client.views.listing import write_csv
 from mhfd_client.views.marks import INKS, MARKS
-from mhfd_client.views.page.facts import label
+from mhfd_client.views.page.places import label
 from mhfd_client.views.report.axis import axis_of
 from mhfd_client.views.report.calibration import draw_curve
 from mhfd_client.views.report.chart import FOOT_PX, HEIGHT_PX, KINDS, TOP_PX, draw_chart
