@@ -3,12 +3,12 @@
 /** A value of `section` or `position` that says: none. */
 export const NONE = 0xffff;
 /** Bytes before the first column, and bytes a tile. */
-export const HEADER = 32, ROW = 21;
+export const HEADER = 32, ROW = 25;
 
 /** The columns, their types and their bytes, in the order in which they come. */
 export const COLUMNS = [
   ['n', Uint32Array], ['section', Uint16Array], ['position', Uint16Array], ['verdict', Uint8Array],
-  ['blur', Float32Array], ['flag', Float32Array], ['score', Float32Array],
+  ['blur', Float32Array], ['flag', Float32Array], ['score', Float32Array], ['defocus', Float32Array],
 ];
 
 /** Reads an answer of /api/tiles.bin: {seq, count, columns}. Little endian, as every browser's machine is. */
