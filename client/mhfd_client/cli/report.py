@@ -14,7 +14,7 @@ import click
 from mhfd.contract import ExitCode
 from mhfd.text import counted
 from mhfd_client.cli.figures import draw_figures, figure_options
-from mhfd_client.cli.options import FILE, FOLDER, OUT_FILE, STDOUT, config_option, opened_ledger, out_file, say
+from mhfd_client.cli.options import FILE, FOLDER, OUT_FILE, STDOUT, config_option, example, opened_ledger, out_file, say
 
 if TYPE_CHECKING:
     from mhfd_client.ledger import Ledger, Run
@@ -25,7 +25,11 @@ NAMED = 5
 """Runs in a message, at most."""
 
 
-@click.command()
+@click.command(
+    epilog=example(
+        "mhfd report run --pdf report.pdf", "mhfd report --figures figures --series series --distances series/z.csv"
+    )
+)
 @click.argument("target", required=False, metavar="[RUN|LEDGER]")
 @click.option("--out", type=OUT_FILE, help="File to write; - is standard output.  [default: report.html]")
 @click.option("--pdf", type=FILE, help="Write a PDF; with --out the HTML file too.")
@@ -49,11 +53,10 @@ def report(
 
     RUN is its folder, by default that of the run opened last; LEDGER is a ledger file with one run, or see --run. A
     folder that the ledger has no run of is scored here first. It is one HTML file that needs nothing else. A PDF is
-    printed by Chromium, Chrome or Edge, or made by WeasyPrint. Example: mhfd report run/ --pdf report.pdf
+    printed by Chromium, Chrome or Edge, or made by WeasyPrint.
 
     With --figures DIR no report, but the figures of the paper from your own data, each as SVG and PNG with its numbers
-    as CSV: 1, 2a and 2b from a focal series (1 from a run, if one is named), 3a, 3b and 4 from a benchmark. Example:
-    mhfd report --figures figures --series series/ --distances z.csv
+    as CSV: 1, 2a and 2b from a focal series (1 from a run, if one is named), 3a, 3b and 4 from a benchmark.
 
     Exit code: 0; 2 wrong usage, or no images or data; 3 some data for a figure could not be used; 69 the ledger is out
     of reach, 75 a file cannot be written, 78 there is no such run, or nothing that makes a PDF; 130 interrupted.

@@ -99,7 +99,7 @@ def test_the_list_can_be_copied(browser: Browser, written: Path) -> None:
         page.get_by_text("The list as CSV").click()
         button = page.get_by_role("button", name="Copy").first
         button.click()
-        assert page.evaluate("getSelection().toString()").startswith("tile,section,grid,row,col")
+        assert page.evaluate("getSelection().toString()").startswith("path,section,grid,row,col,tile")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
