@@ -228,6 +228,13 @@ class Columns:
             known = known[known != NOWHERE]
         return (int(known.min()), int(known.max())) if len(known) else None
 
+    def newest_at(self, time_s: float) -> int | None:
+        """The tile whose result came last up to a time."""
+        with self._lock:
+            now = self._now
+            before = np.flatnonzero(now["time_s"] <= time_s)
+            return int(now["n"][before[now["time_s"][before].argmax()]]) if len(before) else None
+
     def usual_blur(self) -> float | None:
         """The median blur of the tiles in focus, px."""
         with self._lock:

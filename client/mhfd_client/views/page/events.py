@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 
 from mhfd.judge import VerdictRule
@@ -82,18 +82,26 @@ def limit(rule: Json, standard: VerdictRule, flagged: int) -> Json:
     }
 
 
-def alarms(events: Iterable[Event]) -> list[Json]:
-    """The events `alarm`. Bundles of single tiles are none: a bad tile raises the number to take again."""
-    return [alarm(each) for each in events if each.kind not in BUNDLES]
+def alarms(events: Iterable[Event], newest_at: Callable[[float], int | None]) -> list[Json]:
+    """The events `alarm`. Bundles of single tiles are none: a bad tile raises the number to take again.
+
+    Parameters
+    ----------
+    newest_at : time -> the tile that was scored last by then, which is where a chart marks the event
+    """
+    return [alarm(each, newest_at) for each in events if each.kind not in BUNDLES]
 
 
-def alarm(event: Event) -> Json:
-    """The event `alarm`."""
+def alarm(event: Event, newest_at: Callable[[float], int | None]) -> Json:
+    """The event `alarm`; "n" and "n_end" are the tiles where it began and ended."""
+    end = event.details.get("end")
     return {
         "id": event.event_id,
         "kind": KINDS.get(event.kind, event.kind),
-        "n": event.details.get("tile_id"),
+        "n": event.details.get("tile_id") or newest_at(event.began_at),
+        "n_end": None if event.ended_at is None else newest_at(event.ended_at),
         "text": visible(in_words(event)),
+        "end": visible(str(end)) if end else None,
         "began": utc(event.began_at),
         "seen_by": event.acknowledged_by or ("somebody" if event.acknowledged_at is not None else None),
         "ended": utc(event.ended_at),

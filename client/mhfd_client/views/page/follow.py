@@ -13,7 +13,7 @@ from mhfd_client.judge.explain import Explanation, explain
 from mhfd_client.judge.retakes import TO_DO, Retake, retake_list
 from mhfd_client.judge.run import Tile, standard_of
 from mhfd_client.judge.standing import Standing, as_told, standing_of, word_of_watch
-from mhfd_client.ledger import NO_TIME, Brief, Json, Ledger, LedgerError, Marks, Run, Said, Summary, TileRow
+from mhfd_client.ledger import NO_TIME, Brief, Json, Ledger, LedgerError, Marks, Missing, Run, Said, Summary, TileRow
 from mhfd_client.views.page import events, missing, rows
 from mhfd_client.views.page.columns import COMPARED, FLAGGED, NOWHERE, Columns, Row
 from mhfd_client.views.page.decided import Decided
@@ -102,6 +102,10 @@ class Follower:
             return known.section, known.position
         position = row.position
         return self.places.place(row.tile_id, position.section, position.cell) if position else (NOWHERE, NOWHERE)
+
+    def missing(self, n: int) -> Missing | None:
+        """The missing tile that has this number on the map."""
+        return self._missing.of(n)
 
     def result(self, tile_id: int) -> FocusResult | None:
         """A scored tile's result, judged as the map shows it."""
@@ -315,7 +319,9 @@ class Follower:
         summary = self.ledger.summary(run_id, now)
         self._look_for_missing()
         standing = self.ledger.events(run_id, open_only=True)
-        for told in events.alarms([*self.ledger.events(run_id, limit=events.LOOKED_AT), *standing]):
+        for told in events.alarms(
+            [*self.ledger.events(run_id, limit=events.LOOKED_AT), *standing], self.columns.newest_at
+        ):
             if self._alarms.get(told["id"]) != told:
                 self._alarms[told["id"]] = told
                 self.feed.publish("alarm", told)

@@ -17,14 +17,21 @@ class MissingRows:
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[int, int, str], int] = {}
+        self._known: dict[int, Missing] = {}
         self._made = 0
+
+    def of(self, n: int) -> Missing | None:
+        """The tile of a number."""
+        return self._known.get(n)
 
     def take(self, missing: Sequence[Missing], places: Places) -> tuple[list[Row], list[int]]:
         """Rows of the tiles that are missing now and were not before; the numbers of those that are there by now."""
         places.learn(each.position.cell for each in missing if each.position)
-        wanted = {(*_where(each, places), each.name or ""): None for each in missing}
+        wanted = {(*_where(each, places), each.name or ""): each for each in missing}
         gone = [self._numbers.pop(key) for key in self._numbers.keys() - wanted.keys()]
-        return [self._row(key) for key in wanted if key not in self._numbers], gone
+        new = [self._row(key) for key in wanted if key not in self._numbers]
+        self._known = {self._numbers[key]: each for key, each in wanted.items()}
+        return new, gone
 
     def _row(self, key: tuple[int, int, str]) -> Row:
         self._made += 1

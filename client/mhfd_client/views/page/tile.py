@@ -7,7 +7,7 @@ from dataclasses import asdict
 from mhfd.contract import read_acquisition
 from mhfd.text import visible
 from mhfd_client.judge.explain import Explanation
-from mhfd_client.ledger import Json, TileRow
+from mhfd_client.ledger import Json, Missing, TileRow
 from mhfd_client.views.explain import lines
 from mhfd_client.views.status import utc
 
@@ -33,7 +33,8 @@ def tile_facts(row: TileRow, told: Explanation, place: tuple[int, int], verdict:
         "state": row.state,
         "generation": row.generation,
         "verdict": verdict,
-        "explanation": in_sentences(told),
+        "explanation": " ".join(sentences := in_sentences(told)),
+        "lines": sentences,
         "explain": told.to_dict(),
         "remarks": [each.message for each in result.remarks] if result else [],
         "blur_px": result.blur_px if result else None,
@@ -63,11 +64,30 @@ def tile_facts(row: TileRow, told: Explanation, place: tuple[int, int], verdict:
     }
 
 
-def in_sentences(told: Explanation) -> str:
-    """The lines of `mhfd explain` one after another, without the tile's name, which the page shows above."""
+def missing_facts(n: int, missing: Missing, place: tuple[int, int]) -> Json:
+    """The same of a tile of which no file came: its name, if that is known, its place, and why it should be there."""
+    said = visible(f"Missing: {missing.why}.")
+    section, position = place
+    return {
+        "n": n,
+        "name": missing.name,
+        "section": section,
+        "position": position,
+        "place": asdict(missing.position) if missing.position else None,
+        "verdict": "missing",
+        "explanation": said,
+        "lines": [said],
+        "remarks": [],
+        "shape": None,
+        "decisions": [],
+    }
+
+
+def in_sentences(told: Explanation) -> list[str]:
+    """The lines of `mhfd explain` as sentences, without the tile's name, which the page shows above."""
     first, *others = lines(told)
     said = (visible(each) for each in (first.removeprefix(f"{told.tile}: "), *others))
-    return " ".join(f"{each[:1].upper()}{each[1:]}." for each in said)
+    return [f"{each[:1].upper()}{each[1:]}." for each in said]
 
 
 def stage_mm(stage_um: tuple[float, ...] | None) -> list[float] | None:

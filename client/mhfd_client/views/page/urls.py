@@ -20,7 +20,7 @@ from mhfd_client.views.page.retakes import listed
 from mhfd_client.views.page.safety import cookie
 from mhfd_client.views.page.served import Page, number_in, row_of
 from mhfd_client.views.page.tags import hash_of, tagged
-from mhfd_client.views.page.tile import tile_facts
+from mhfd_client.views.page.tile import missing_facts, tile_facts
 from mhfd_client.views.page.writing import decide, see, set_limit
 from mhfd_client.views.retakes import listing
 
@@ -97,8 +97,10 @@ class Urls:
         return JSONResponse(await run_in_threadpool(self._facts, number_in(request)))
 
     def _facts(self, n: int) -> Any:
-        row, brief = row_of(self._page, n), self._follower.columns.row(n)
-        verdict = brief.verdict if brief else "later"
+        brief = self._follower.columns.row(n)
+        if brief is not None and (missing := self._follower.missing(n)) is not None:
+            return missing_facts(n, missing, (brief.section, brief.position))
+        row, verdict = row_of(self._page, n), brief.verdict if brief else "later"
         return tile_facts(row, self._follower.explained(row), self._follower.place(row), verdict)
 
     async def history(self, request: Request) -> Response:

@@ -83,4 +83,4 @@ def limit_of(follower: Follower, rule: Json) -> Json:
 def see(follower: Follower, event_id: int, who: str | None) -> Json:
     """Store that somebody has seen an alarm; the first one counts."""
     event: Event = follower.ledger.acknowledge(follower.run.run_id, event_id, who, time.time())
-    return events.alarm(event)
+    return events.alarm(event, follower.columns.newest_at)

@@ -258,6 +258,8 @@ def test_a_missing_tile_is_a_gap_on_the_map(studio: MakeStudio) -> None:
     wait(page, "() => document.querySelector('[data-k=missing] dd').textContent === '1'")
     page.mouse.move(*middle(page, 2, 5, wafer))
     shows(page, "#readout", "s0002 r1 c1, missing")
+    page.mouse.click(*middle(page, 2, 5, wafer))
+    shows(page, "#side-sentence", "Missing: ")
     wait(page, "() => document.querySelector('.map canvas').width > 0")
     assert pixel(page, 2, 5, wafer) == [255, 255, 255]
     assert pixel(page, 2, 6, wafer) != [255, 255, 255]

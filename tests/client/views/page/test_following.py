@@ -129,9 +129,23 @@ def test_a_missing_tile_is_a_row_of_its_own_until_it_comes(page: Served) -> None
     with page.asker.events() as events:
         ledger.set_missing(run_id, [Missing(None, Position(section=1, row=0, col=1), "not in the grid")], time.time())
         (row,) = events.next("tiles", lambda data: data["rows"][0][3] == VERDICTS.index("missing")).data["rows"]
+        assert page.get(f"/api/tile/{row[0]}").json["lines"] == ["Missing: not in the grid."]
         assert row[0] >= 2**31 and row[1:3] == [1, 1]
         ledger.set_missing(run_id, [], time.time())
         events.next("tiles", lambda data: data["rows"][0][:1] == row[:1] and data["rows"][0][3] == 0)
+
+
+def test_an_alarm_lies_where_it_began_and_ended(page: Served) -> None:
+    ledger, run_id = page.filling.ledger, page.filling.run.run_id
+    (first,) = page.filling.add([(1, 0, 0)])
+    with page.asker.events() as events:
+        event, _ = ledger.begin_event(run_id, "worsening", "", {"text": "Blur rising"}, time.time())
+        events.next("alarm", lambda alarm: alarm["n"] == first and alarm["n_end"] is None)
+        (last,) = page.filling.add([(1, 0, 1)])
+        ledger.update_event(event.event_id, {**event.details, "end": "focus is back"})
+        ledger.end_event(event.event_id, time.time())
+        told = events.next("alarm", lambda alarm: alarm["n_end"] == last).data
+        assert (told["n"], told["end"]) == (first, "focus is back")
 
 
 def test_a_sick_endpoint_makes_the_state_waiting(page: Served) -> None:
