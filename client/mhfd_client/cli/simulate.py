@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mhfd.text import counted
 from mhfd_client.cli.options import FOLDER, Command, example, option, say, with_options
+
+LIVE_TILE_PX = 256
+"""Side of a tile of the live demo: larger ones take a minute to simulate."""
 
 
 def _plan_options(command: Command) -> Command:
@@ -63,9 +67,12 @@ def simulate(out: Path, series: int | None, step_um: float | None, **plan: Any) 
 def demo(out: Path, live: bool, browser: bool, **plan: Any) -> None:
     """Simulate a run, score it on this machine, compare the verdicts with the truth, write a report.
 
-    With --live it goes on until Ctrl-C.
+    With --live it goes on until Ctrl-C; tiles are smaller then, if --tile-px does not say, so that it begins soon.
     """
     from mhfd_client.simulate import RunPlan
+
+    if live and click.get_current_context().get_parameter_source("tile_px") is ParameterSource.DEFAULT:
+        plan["tile_px"] = LIVE_TILE_PX
 
     if live:
         from mhfd_client.cli.live import live_demo
