@@ -34,7 +34,7 @@ BAD = Wafer(
 VIEWS = ("now", "map", "tile", "retakes")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: while it is there, no other test can run an event loop
 def browser() -> Iterator[Browser]:
     try:
         from playwright.sync_api import sync_playwright

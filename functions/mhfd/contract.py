@@ -95,6 +95,9 @@ Doubt = Literal[
 TO_LOOK_AT: tuple[Verdict, ...] = ("out_of_focus", "astigmatic", "failed")
 """Verdicts on tiles that a person should look at, and perhaps take again."""
 
+DEFAULT_BLUR_PX = 1.1
+"""Blur against the sharp tiles of a run, px, above which a tile is out of focus."""
+
 IMAGE_SUFFIXES = frozenset({".tif", ".tiff", ".btf", ".tf8", ".png", ".bmp", ".jpg", ".jpeg"})
 """Suffixes, in lower case, of the files in a folder that are tiles."""
 

@@ -55,7 +55,7 @@ def tell_page(url: str, *, browser: bool) -> None:
     if browser:
         import webbrowser
 
-        webbrowser.open(url)
+        webbrowser.open_new_tab(url)
 
 
 @click.command(epilog=example("mhfd dashboard run --open"))

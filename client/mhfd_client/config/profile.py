@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, ValidationInfo, field_validator
 
-from mhfd.contract import FocusParams, MhfdError
+from mhfd.contract import DEFAULT_BLUR_PX, FocusParams, MhfdError
 from mhfd_client.config.address import parse_listen
 from mhfd_client.config.alerts import AlertSettings
 from mhfd_client.config.base import Frozen, HerePath, Json, Seconds, SecondsOrZero
@@ -57,7 +57,7 @@ class Verdict(Frozen):
     min_content : a tile with a smaller fraction of content shows nothing to focus on
     """
 
-    max_blur_px: float = Field(default=1.1, gt=0, le=100)
+    max_blur_px: float = Field(default=DEFAULT_BLUR_PX, gt=0, le=100)
     min_content: float = Field(default=0.05, ge=0, le=1)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, get_args
 
-from mhfd.judge.rule import DEFAULT_BLUR_PX
+from mhfd.contract import DEFAULT_BLUR_PX
 from mhfd.text import counted, visible
 from mhfd_client.judge.retakes import TO_DO, Retake, retake_list
 from mhfd_client.judge.standing import JUDGED_AT_MOST, Standing, Standings, watcher_lives

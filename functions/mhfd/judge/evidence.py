@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mhfd.contract import DEFAULT_BLUR_PX
 from mhfd.judge.blur import Array, Spectra, excess_blur, tile_blur
 from mhfd.judge.reference import Sharpest
-from mhfd.judge.rule import DEFAULT_BLUR_PX
 
 LEAST_LIMIT, MOST_LIMIT = 0.4, DEFAULT_BLUR_PX**2
 """px^2. The limit follows from how much the sharp tiles differ, between these."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DEFAULT_BLUR_PX = 1.1
+from mhfd.contract import DEFAULT_BLUR_PX
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from mhfd.contract import Doubt, FocusResult, Verdict
+from mhfd.contract import DEFAULT_BLUR_PX, Doubt, FocusResult, Verdict
 from mhfd.judge.blur import Array, Spectra
 from mhfd.judge.doubts import weighed
 from mhfd.judge.evidence import Evidence
 from mhfd.judge.folder import judge_by_folder
 from mhfd.judge.reference import KEPT_TILES, LEAST_TILES, SURE_TILES, Reference, Sharpest, sharpest, unpacked
-from mhfd.judge.rule import DEFAULT_BLUR_PX, VerdictRule
+from mhfd.judge.rule import VerdictRule
 from mhfd.judge.setting import MOST, Setting, setting_of
 from mhfd.judge.tissue import Group, groups
 from mhfd.spectrum import CELLS, Spectrum

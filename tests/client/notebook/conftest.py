@@ -52,6 +52,7 @@ class Shown(DisplayPublisher):
 def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
     """IPython as a kernel has it, but for the wire."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)  # IPython warns where that is not where it runs
     shell = InteractiveShell.instance(display_pub_class=Shown)
     shell.history_manager.enabled = False  # type: ignore[union-attr]
     publisher = shell.display_pub

@@ -141,9 +141,9 @@ def test_every_view_says_the_same_of_every_tile(scene: Scene, tmp_path: Path) ->
 
     html = page.read_text(encoding="utf-8")
     for name, each in exported.items():
-        cells = re.search(rf"<td>[^<]*{name}</td><td[^>]*>([^<]*).*?</td>\s*<td>([^<]*)</td>", html)
-        assert cells is not None and cells[1] == each["verdict"].replace("_", " ")
-        assert cells[2] == f"{each['blur_px']:.1f}"
+        cells = re.search(rf'<tr data-v="(\w+)"><td><bdi>{name}</bdi></td>(.*?)</tr>', html)
+        assert cells is not None and cells[1] == each["verdict"]
+        assert f'<td class="n">{each["blur_px"]:.1f}</td>' in cells[2]
 
 
 def test_stage_coordinates_are_those_of_the_headers(scene: Scene) -> None:

@@ -93,7 +93,7 @@ def test_the_list_is_that_of_the_command(page: Served) -> None:
     written = page.get("/api/retakes?format=json").json
     assert {**written, "time": None} == {**told, "time": None}
     table = list(csv.DictReader(io.StringIO(page.get("/api/retakes?format=csv").body.decode("utf-8-sig"))))
-    assert [(each["tile"], each["state"], each["reason"]) for each in table] == [
+    assert [(each["path"], each["state"], each["reason"]) for each in table] == [
         (each["tile"], each["state"], each["reason"]) for each in told["tiles"]
     ]
     shown = page.get("/api/retakes").json["tiles"]

@@ -140,7 +140,7 @@ def test_tiles_to_take_again_are_listed(page: Served) -> None:
         (3, "out_of_focus", "open"), (4, "failed", "open")
     ]  # fmt: skip
     rows = list(csv.DictReader(io.StringIO(page.get("/api/retakes?format=csv").body.decode("utf-8-sig"))))
-    assert [row["tile"] for row in rows] == [each["name"] for each in found]
+    assert [row["path"] for row in rows] == [each["name"] for each in found]
 
 
 def test_a_crop_is_the_tiles_pixels_between_its_black_and_white(page: Served) -> None:
