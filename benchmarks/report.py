@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from measured import measured
 from mhfd import score_many
 from mhfd.contract import FocusParams, FocusResult
 from mhfd_client.ledger import Ledger, Run, SeenFile, open_ledger
@@ -28,15 +27,6 @@ from mhfd_client.simulate import RunPlan, simulate_run
 
 COLUMNS = 7
 PLAN = RunPlan(sections=12, rows=2, cols=3, bad_fraction=0.25)
-MEASURED = """
-import atexit, sys, time
-def tell():
-    peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    print(time.process_time(), peak, file=sys.stderr)
-atexit.register(tell)
-from mhfd_client.cli import main
-main(sys.argv[1:])
-"""
 Pool = list[tuple[Path, FocusResult]]
 
 
@@ -54,14 +44,12 @@ def main() -> None:
             run = ledger.open_run(str(folder / "run"), FocusParams(), layout="auto", endpoint="local")
             fill(ledger, run, good, bad, options)
         page = folder / "report.html"
-        command = [sys.executable, "-c", MEASURED, "report", str(folder / "ledger.db"), "--out", str(page)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        cpu_s, peak_kib = map(float, done.stderr.split()[-2:])
+        done = measured(["report", str(folder / "ledger.db"), "--out", str(page)])
         line = {
             "tiles": options.sections * options.positions,
             "bad": options.bad,
-            "cpu_s": round(cpu_s, 1),
-            "peak_mib": round(peak_kib / 1024),
+            "cpu_s": round(done.cpu_s, 1),
+            "peak_mib": done.peak_mib,
             "megabytes": round(page.stat().st_size / 1e6, 2),
         }
         if options.keep:

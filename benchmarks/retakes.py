@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from long_run import fill
+from measured import measured
 from mhfd.contract import FocusParams, FocusResult
 from mhfd_client.judge.alerts import Alerts
 from mhfd_client.ledger import open_ledger
@@ -40,15 +41,6 @@ STILL_BAD = 3
 OTHER_SEED = 1000
 """Retakes are of a run with another seed, so that no pixels come twice."""
 
-MEASURED = """
-import atexit, sys, time
-def tell():
-    peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    print(time.process_time(), peak, file=sys.stderr)
-atexit.register(tell)
-from mhfd_client.cli import main
-main(sys.argv[1:])
-"""
 CONFIG = "[profiles.default]\nsettle_s = 0.5\n"
 
 
@@ -204,12 +196,10 @@ def measure_cost(folder: Path, small: Watched, tiles: int) -> Iterator[Cost]:
 
 
 def _timed(large: Watched, command: str, word: str, tiles: int) -> Cost:
-    program = [sys.executable, "-c", MEASURED, command, "--json", "--ledger", str(large.ledger)]
-    done = subprocess.run(program, capture_output=True, text=True, check=True)
-    cpu_s, peak_kib = map(float, done.stderr.split()[-2:])
+    done = measured([command, "--json", "--ledger", str(large.ledger)])
     told = json.loads(done.stdout)
     listed = told["to_look_at"] if command == "status" else len(told["tiles"])
-    return Cost(command, word, tiles, listed, round(cpu_s, 2), round(peak_kib / 1024))
+    return Cost(command, word, tiles, listed, round(done.cpu_s, 2), done.peak_mib)
 
 
 def _table(lines: Iterable[Line | Cost]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,11 +91,10 @@ def counted(entry: Entry, source: Source, params: FocusParams) -> Counted | None
     inside = (
         (features.rows >= top) & (features.rows < top + side) & (features.cols >= left) & (features.cols < left + side)
     )
-    # A disc of radius r answers most strongly near t = r / sqrt(2).
     circles = zip(
         (features.cols[inside] - left + 0.5).tolist(),
         (features.rows[inside] - top + 0.5).tolist(),
-        (math.sqrt(2) * features.scales_px[inside]).round(2).tolist(),
+        features.radii_px[inside].round(2).tolist(),
         strict=True,
     )
     shown = tuple(circles)
