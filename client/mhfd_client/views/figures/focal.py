@@ -72,7 +72,7 @@ def figure_2a(found: FocalSeries) -> Drawn:
         below.set_xlabel(_from(found, signed=True))
     return Drawn(
         "figure-2a",
-        f"features and D of {counted(len(found.rows), 'frame')} against the distance from focus",
+        f"features and D of {counted(len(found.rows), 'frame')} against the distance from {_where(found)}",
         page,
         Point._fields,
         points,
@@ -89,7 +89,9 @@ def figure_2b(found: FocalSeries) -> Drawn:
         legend_below(axes)
     law, _ = found.laws()
     told = "no law: fewer than three counts above 0" if law is None else f"r = {law.r:.4f}, {law.slope:+.3g} a um"
-    return Drawn("figure-2b", f"ln(features) against the distance from focus: {told}", page, LawPoint._fields, lines)
+    return Drawn(
+        "figure-2b", f"ln(features) against the distance from {_where(found)}: {told}", page, LawPoint._fields, lines
+    )
 
 
 def draw_series(found: FocalSeries, left: Axes, right: Axes) -> None:
@@ -186,8 +188,13 @@ def _from(found: FocalSeries, *, signed: bool) -> str:
     """The axis of distances."""
     origin = found.origin_um()
     if found.series.fit.best is None:
-        return minus(f"µm from the sharpest frame (at {origin:.6g} µm)")
+        return minus(f"µm from {_where(found)} (at {origin:.6g} µm)")
     return f"{'f − f′' if signed else '|f − f′|'}, µm (f′ = {origin:.6g} µm)"
+
+
+def _where(found: FocalSeries) -> str:
+    """What distances count from."""
+    return "the sharpest frame" if found.series.fit.best is None else "focus"
 
 
 def _at(law: Law, x: float) -> float:

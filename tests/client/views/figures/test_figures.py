@@ -127,6 +127,7 @@ def test_without_best_focus_distances_count_from_the_sharpest_frame(tmp_path: Pa
     lines = table(tmp_path, figure_2a(found))
     assert not numbers(lines, "parabola", "d_px2")
     table(tmp_path, figure_2b(found))
+    assert "from the sharpest frame" in figure_2a(found).says and "from the sharpest frame" in figure_2b(found).says
     for name in ("figure-2a", "figure-2b"):
         assert "from the sharpest frame (at 100 µm)" in words(tmp_path, name)
         assert "f′" not in words(tmp_path, name)
