@@ -21,7 +21,7 @@ import numpy as np
 from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from mhfd.contract import Acquisition, TileError
-from mhfd.images import metadata, tiff
+from mhfd.images import metadata, plain, tiff
 from mhfd.images.grey import (
     Array,
     check_colour,
@@ -159,21 +159,55 @@ def read_tile(
             raise TileError("not_found", f"{path} has no tile {index}; tiles count from 0, and only TIFF has several")
         if format_ != "tiff":
             return _read_with_pillow(file, str(path), format_, max_pixels)
-        page = tiff.read(file, str(path), index, max_pixels, max_resident_bytes)
-        what = f"{path}#page={index}" if page.one_of_several else str(path)
-        lossy = page.acquisition.lossy
-        pixels: Pixels
-        if isinstance(page.pixels, tiff.PageRows):
-            pixels = TileRows(page.pixels, file, str(path), what, lossy=lossy)
-        else:
-            pixels = grey_tile(page.pixels, what, lossy=lossy)
-        return Tile(
-            path=what,
-            pixels=pixels,
-            pixel_size_nm=page.pixel_size_nm,
-            acquisition=page.acquisition,
-            picture=page.picture,
-        )
+        if index == 0 and (tile := _read_plain(file, str(path), max_pixels, max_resident_bytes)):
+            return tile
+        return _read_tiff(file, str(path), index, max_pixels, max_resident_bytes)
+
+
+def read_only_tile(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Tile | int:
+    """The tile of a file that holds one; of another, how many it holds. The file is opened once for both.
+
+    Raises
+    ------
+    TileError
+        As `count_tiles` and `read_tile`.
+    """
+    with _opened(path) as (file, format_):
+        if format_ != "tiff":
+            return _read_with_pillow(file, str(path), format_, max_pixels)
+        if tile := _read_plain(file, str(path), max_pixels, DEFAULT_MAX_RESIDENT_BYTES):
+            return tile
+        if (count := tiff.count(file, str(path))) != 1:
+            return count
+        return _read_tiff(file, str(path), 0, max_pixels, DEFAULT_MAX_RESIDENT_BYTES)
+
+
+def _read_plain(file: BufferedReader, path: str, max_pixels: int, max_resident_bytes: int) -> Tile | None:
+    """The tile of a plain TIFF file; None where tifffile has to look at it."""
+    page = plain.plain_page(file, os.fstat(file.fileno()).st_size, max_pixels, max_resident_bytes)
+    if page is None or (stored := page.pixels()) is None:
+        return None
+    pixel_size_nm, acquisition, picture = page.header(path)
+    pixels = grey_tile(stored, path)
+    return Tile(path=path, pixels=pixels, pixel_size_nm=pixel_size_nm, acquisition=acquisition, picture=picture)
+
+
+def _read_tiff(file: BufferedReader, path: str, index: int, max_pixels: int, max_resident_bytes: int) -> Tile:
+    page = tiff.read(file, path, index, max_pixels, max_resident_bytes)
+    what = f"{path}#page={index}" if page.one_of_several else path
+    lossy = page.acquisition.lossy
+    pixels: Pixels
+    if isinstance(page.pixels, tiff.PageRows):
+        pixels = TileRows(page.pixels, file, path, what, lossy=lossy)
+    else:
+        pixels = grey_tile(page.pixels, what, lossy=lossy)
+    return Tile(
+        path=what,
+        pixels=pixels,
+        pixel_size_nm=page.pixel_size_nm,
+        acquisition=page.acquisition,
+        picture=page.picture,
+    )
 
 
 @contextmanager

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tifffile import TiffPage
 
 from mhfd.contract import FocusParams, Remark, TileError
 from mhfd.images.margins import find_margins
-from mhfd.images.metadata.header import ODD, decoded, raw, sections
+from mhfd.images.metadata.header import ODD, Ifd, decoded, raw, sections
 from mhfd.images.metadata.others import tescan_lines
 from mhfd.images.metadata.quantity import positive
 from mhfd.kernel.pixels import BLOCK_BYTES, Pixels
@@ -118,7 +117,7 @@ def broken_scan(which_are: str) -> Remark:
 # --- Data bars that a header tells of -----------------------------------------------------------------------------
 
 
-def in_header(page: TiffPage, first: TiffPage) -> Box | None:
+def in_header(page: Ifd, first: Ifd) -> Box | None:
     """The part of a page that its header calls picture; None: all, or the header does not say.
 
     Parameters
@@ -132,7 +131,7 @@ def in_header(page: TiffPage, first: TiffPage) -> Box | None:
     return None if (rows, cols) == (page.imagelength, page.imagewidth) else (0, 0, rows, cols)
 
 
-def _thermo(page: TiffPage, first: TiffPage) -> tuple[int, int] | None:
+def _thermo(page: Ifd, first: Ifd) -> tuple[int, int] | None:
     """Rows and columns that were scanned; `DatabarHeight` is 0 in files that have a bar, too."""
     home = _home(page, first, 34680, 34682)
     if home is None:
@@ -155,7 +154,7 @@ def _thermo(page: TiffPage, first: TiffPage) -> tuple[int, int] | None:
     )
 
 
-def _tescan(page: TiffPage, first: TiffPage) -> tuple[int, int] | None:
+def _tescan(page: Ifd, first: Ifd) -> tuple[int, int] | None:
     home = _home(page, first, 50431)
     if home is None:
         return None
@@ -165,7 +164,7 @@ def _tescan(page: TiffPage, first: TiffPage) -> tuple[int, int] | None:
     return (page.imagelength - bar, page.imagewidth) if 0 < 2 * bar < page.imagelength else None
 
 
-def _home(page: TiffPage, first: TiffPage, *codes: int) -> TiffPage | None:
+def _home(page: Ifd, first: Ifd, *codes: int) -> Ifd | None:
     return next((each for each in (page, first) if any(code in each.tags for code in codes)), None)
 
 

@@ -428,7 +428,7 @@ def test_memory_that_runs_out_while_decoding_is_told(tmp_path: Path, monkeypatch
         raise MemoryError
 
     monkeypatch.setattr(tifffile.TiffPage, "asarray", fail)
-    assert error(write(tmp_path / "a.tif", WRITTEN["plain.tif"])).code == "out_of_memory"
+    assert error(write(tmp_path / "a.tif", WRITTEN["deflate.tif"])).code == "out_of_memory"
 
 
 WITHOUT_IMAGECODECS = """

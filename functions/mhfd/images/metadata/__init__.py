@@ -10,12 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tifffile import TiffPage
-
 from mhfd.contract import Acquisition
 from mhfd.images.metadata.beside import beside
 from mhfd.images.metadata.fei import fei
-from mhfd.images.metadata.header import ODD, Header, Page
+from mhfd.images.metadata.header import ODD, Header, Ifd, Page
 from mhfd.images.metadata.ome import is_ome, ome
 from mhfd.images.metadata.others import gatan, imagej, is_imagej, is_openfibsem, olympus, openfibsem, ratio, tescan
 from mhfd.images.metadata.quantity import UNREADABLE, number, positive, square, within
@@ -26,7 +24,7 @@ __all__ = ["Page", "from_picture", "from_tiff", "pixel_size_from_dpi"]
 _NM_PER_INCH = 2.54e7
 
 # Tags of one vendor each. ATLAS leads, for it scans by itself: what SmartSEM says beside it is not of this image.
-_VENDORS: tuple[tuple[str, tuple[int, ...], Callable[[TiffPage], Header]], ...] = (
+_VENDORS: tuple[tuple[str, tuple[int, ...], Callable[[Ifd], Header]], ...] = (
     ("fibics", (51023,), fibics),
     ("zeiss", (34118,), smartsem),
     ("fei", (34680, 34682, 34683), fei),
@@ -87,7 +85,7 @@ def _in_tiff(page: Page) -> Header | None:
     return None
 
 
-def _private(home: TiffPage, page: Page, header: Header) -> Header:
+def _private(home: Ifd, page: Page, header: Header) -> Header:
     """A header that is the microscope's own: if it has no pixel size, the resolution tags are those of a print."""
     if header.pixel_size_nm is None:
         header = replace(header, pixel_size_nm=UNREADABLE)
@@ -135,7 +133,7 @@ def _try(read: Callable[[Any], Any], source: Any) -> Any:
         return None
 
 
-def _from_resolution_tags(page: TiffPage) -> float | None:
+def _from_resolution_tags(page: Ifd) -> float | None:
     units_per_inch = {2: 1.0, 3: 2.54}.get(int(page.tags.valueof(296, default=2)))  # the standard's default: inch
     x, y = (ratio(page.tags.valueof(code)) for code in (282, 283))
     return pixel_size_from_dpi(number(x, units_per_inch), number(y, units_per_inch))

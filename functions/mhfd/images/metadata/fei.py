@@ -6,16 +6,14 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from typing import TypeVar
 
-from tifffile import TiffPage
-
-from mhfd.images.metadata.header import ODD, Header, Size, at, decoded, parse_xml, raw, sections, text_at
+from mhfd.images.metadata.header import ODD, Header, Ifd, Size, at, decoded, parse_xml, raw, sections, text_at
 from mhfd.images.metadata.quantity import UNREADABLE, alike, number, place, positive, square
 
 _Section = dict[str, str]
 _Value = TypeVar("_Value")
 
 
-def fei(page: TiffPage) -> Header:
+def fei(page: Ifd) -> Header:
     """Values of the INI text, and of the XML where the text has no such key; both must agree on the pixel size."""
     ini, xml = _from_ini(page), _from_xml(page)
     sizes = [header.pixel_size_nm for header in (ini, xml) if header.pixel_size_nm is not None]
@@ -29,7 +27,7 @@ def fei(page: TiffPage) -> Header:
     )
 
 
-def _from_ini(page: TiffPage) -> Header:
+def _from_ini(page: Ifd) -> Header:
     told: dict[str, _Section] = {}
     for code in (34680, 34682):
         for title, section in sections(decoded(raw(page, code))).items():
@@ -54,7 +52,7 @@ def _from_ini(page: TiffPage) -> Header:
     )
 
 
-def _from_xml(page: TiffPage) -> Header:
+def _from_xml(page: Ifd) -> Header:
     text = decoded(raw(page, 34683))
     if not text.strip():  # as beside an INI text
         return Header()

@@ -6,8 +6,7 @@ import struct
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import PurePath
-
-from tifffile import TiffPage
+from typing import Any, Protocol
 
 # Errors that an odd header can raise: wrong type, missing key, broken XML or JSON, endless nesting.
 ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, SyntaxError, TypeError, ValueError, struct.error)
@@ -36,12 +35,34 @@ class Header:
     sizes: tuple[Size, ...] = ()
 
 
+class Ifd(Protocol):
+    """A page of a TIFF file: tifffile's, or a plain one (mhfd.images.plain).
+
+    Attributes
+    ----------
+    tags : by code, with `get`, `valueof` and `in`
+    parent : has the open file as `filehandle`
+    """
+
+    @property
+    def imagewidth(self) -> int: ...
+
+    @property
+    def imagelength(self) -> int: ...
+
+    @property
+    def tags(self) -> Any: ...
+
+    @property
+    def parent(self) -> Any: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """A page and the first of its file, where stacks write their header once."""
 
-    page: TiffPage
-    first: TiffPage
+    page: Ifd
+    first: Ifd
     ifd: int  # the page's number in the file, which OME-XML refers to
     path: str
 
@@ -54,16 +75,16 @@ class Page:
         """Rows, columns."""
         return self.page.imagelength, self.page.imagewidth
 
-    def home(self, *codes: int) -> TiffPage | None:
+    def home(self, *codes: int) -> Ifd | None:
         """The page that has one of these tags: this one, else the first."""
         return next((page for page in (self.page, self.first) if any(code in page.tags for code in codes)), None)
 
-    def description(self, page: TiffPage) -> str:
+    def description(self, page: Ifd) -> str:
         text = page.tags.valueof(270)
         return text if isinstance(text, str) else ""
 
 
-def raw(page: TiffPage, code: int, *, last: int | None = None) -> bytes:
+def raw(page: Ifd, code: int, *, last: int | None = None) -> bytes:
     """A tag as it stands in the file, or its `last` bytes; b"" if there is none, or it is too large for a header.
 
     tifffile parses some tags, and then shows neither a key without a value nor a text in another code page.

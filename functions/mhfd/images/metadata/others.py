@@ -6,18 +6,16 @@ import json
 import re
 from typing import Any
 
-from tifffile import TiffPage
-
-from mhfd.images.metadata.header import Header, Page, decoded, raw
+from mhfd.images.metadata.header import Header, Ifd, Page, decoded, raw
 from mhfd.images.metadata.quantity import UNREADABLE, nm_per, number, place, positive, square
 
 
-def tescan_lines(page: TiffPage) -> str:
+def tescan_lines(page: Ifd) -> str:
     """The key=value lines of tag 50431, which follow a preview image."""
     return raw(page, 50431, last=65536).decode("latin-1")
 
 
-def tescan(page: TiffPage) -> Header:
+def tescan(page: Ifd) -> Header:
     """Tag 50431, in SI units."""
     told: dict[str, str] = {}
     for key, value in re.findall(r"^[ \t]*(\w+)[ \t]*=[ \t]*([^\r\n]*)", tescan_lines(page), re.MULTILINE):
@@ -51,14 +49,14 @@ def openfibsem(description: str) -> Header:
     )
 
 
-def olympus(page: TiffPage) -> Header:
+def olympus(page: Ifd) -> Header:
     """Tag 33560 of Olympus Soft Imaging Solutions (SIS), which tifffile reads: metres."""
     told = page.tags.valueof(33560)
     x, y = (told.get(key) if isinstance(told, dict) else None for key in ("pixelsizex", "pixelsizey"))
     return Header(vendor="olympus", pixel_size_nm=square(positive(x, 1e9), positive(y, 1e9)))
 
 
-def gatan(page: TiffPage) -> Header:
+def gatan(page: Ifd) -> Header:
     """Tags 65003, 65004 (unit in x, y) and 65009, 65010 (pixel size in x, y) of DigitalMicrograph."""
     sides = ((65003, 65009), (65004, 65010))
     x, y = (positive(page.tags.valueof(size), nm_per(_text(page.tags.valueof(unit)))) for unit, size in sides)

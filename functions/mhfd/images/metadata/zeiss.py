@@ -6,13 +6,11 @@ import math
 import re
 from collections.abc import Callable
 
-from tifffile import TiffPage
-
-from mhfd.images.metadata.header import Header, at, decoded, parse_xml, raw, text_at
+from mhfd.images.metadata.header import Header, Ifd, at, decoded, parse_xml, raw, text_at
 from mhfd.images.metadata.quantity import UNREADABLE, alike, nm_per, number, place, positive, quantity, square, us_per
 
 
-def smartsem(page: TiffPage) -> Header:
+def smartsem(page: Ifd) -> Header:
     """Tag 34118: a line with a key such as AP_WD, then a line for people, "WD = 5.2 mm"."""
     lines = decoded(raw(page, 34118)).splitlines()
     told = {
@@ -43,7 +41,7 @@ def smartsem(page: TiffPage) -> Header:
     )
 
 
-def fibics(page: TiffPage) -> Header:
+def fibics(page: Ifd) -> Header:
     """Tag 51023, XML: the scan's steps from pixel to pixel are the vectors U and V, in micrometres."""
     root = parse_xml(decoded(raw(page, 51023)))
 

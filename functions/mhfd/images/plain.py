@@ -1,0 +1,222 @@
+"""The plain TIFF that most microscopes write, read without tifffile: it is a tenth of the work.
+
+Plain is: one page, grey, uncompressed, its strips one after another, and no tag but those that are understood here.
+Whatever differs in the least, or looks damaged, is None, and left to tifffile and to its checks (mhfd.images.tiff), so
+that there is one place that refuses.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from io import BufferedReader
+from typing import Any
+
+import numpy as np
+
+from mhfd.contract import Acquisition
+from mhfd.images import metadata
+from mhfd.images.grey import Array
+from mhfd.images.picture import Box, in_header
+
+_HEAD_BYTES = 4096
+_MOST_TAGS = 64
+
+_SHORT, _LONG, _RATIONAL, _ASCII = 3, 4, 5, 2
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}
+
+_WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 259, 262, 270
+_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _LENGTHS, _FORMAT = 273, 277, 278, 279, 339
+
+_USUAL = {254: 0, 255: 1, _COMPRESSION: 1, _PHOTOMETRIC: 1, 266: 1, _SAMPLES: 1, 284: 1, 317: 1}
+"""Tags that must have one value, if they are there: a full-size page, grey, uncompressed, black is 0."""
+
+_TEXTS = {269, 271, 272, 285, 305, 306, 315, 316, 33432}
+"""About the file, its maker and its program: of no use here."""
+
+_TOLD = {_WIDTH, _LENGTH, _BITS, _DESCRIPTION, _OFFSETS, 274, _ROWS_PER_STRIP, _LENGTHS, 282, 283, 296, _FORMAT}
+
+_VENDORS = {34118, 34680, 34682, 34683, 50431, 51023}
+"""Headers of Zeiss, Thermo Fisher, Tescan and Fibics, which mhfd.images.metadata reads as they stand."""
+
+_KINDS = {1: "u", 2: "i", 3: "f"}
+_DTYPES = {"u8", "u16", "u32", "i8", "i16", "i32", "f32", "f64"}
+
+
+@dataclass(frozen=True)
+class Tag:
+    """Where a value stands, as tifffile's tags tell it."""
+
+    type: int
+    count: int
+    valueoffset: int
+
+    @property
+    def valuebytecount(self) -> int:
+        return self.count * _TYPE_BYTES[self.type]
+
+
+class Tags:
+    """The tags of a page by code; values are those of tifffile, which mhfd.images.metadata knows."""
+
+    def __init__(self, found: dict[int, Tag], head: _Head) -> None:
+        self._found, self._head = found, head
+
+    def __contains__(self, code: object) -> bool:
+        return code in self._found
+
+    def get(self, code: int) -> Tag | None:
+        return self._found.get(code)
+
+    def valueof(self, code: int, default: Any = None) -> Any:
+        """A number, a rational as (numerator, denominator), or a text."""
+        if (tag := self._found.get(code)) is None:
+            return default
+        if tag.type == _ASCII:
+            return self._head.data(tag).partition(b"\0")[0].decode("ascii")
+        numbers = self.numbers(code)
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    def numbers(self, code: int) -> tuple[int, ...]:
+        tag = self._found[code]
+        letter, n = {_SHORT: ("H", 1), _LONG: ("I", 1), _RATIONAL: ("I", 2)}[tag.type]
+        return struct.unpack(f"{self._head.order}{tag.count * n}{letter}", self._head.data(tag))
+
+
+@dataclass(frozen=True)
+class PlainFile:
+    filehandle: BufferedReader
+
+
+@dataclass(frozen=True)
+class PlainPage:
+    """A page, with what mhfd.images.metadata asks of tifffile's.
+
+    Attributes
+    ----------
+    dtype : as stored
+    offset : of the first pixel in the file
+    """
+
+    parent: PlainFile
+    tags: Tags
+    imagelength: int
+    imagewidth: int
+    dtype: np.dtype[Any]
+    offset: int
+
+    def pixels(self) -> Array | None:
+        """(rows, cols) as stored; None where the file ends before them."""
+        found = np.empty((self.imagelength, self.imagewidth), self.dtype)
+        file = self.parent.filehandle
+        file.seek(self.offset)
+        return found if file.readinto(found.reshape(-1).view(np.uint8).data) == found.nbytes else None
+
+    def header(self, path: str) -> tuple[float | None, Acquisition, Box | None]:
+        """Pixel size in nanometres, acquisition, and the part that the header calls picture."""
+        told = metadata.from_tiff(metadata.Page(page=self, first=self, ifd=0, path=path), lossy=False)
+        return *told, in_header(self, self)
+
+
+class _Head:
+    """The first bytes of a file, and others when they are asked for."""
+
+    def __init__(self, file: BufferedReader, size: int) -> None:
+        file.seek(0)
+        self._first, self._file, self._size = file.read(_HEAD_BYTES), file, size
+        self.order = "<" if self._first[:2] == b"II" else ">"
+
+    def at(self, offset: int, length: int) -> bytes:
+        """Bytes of the file; fewer where it ends."""
+        if offset + length <= len(self._first):
+            return self._first[offset : offset + length]
+        self._file.seek(offset)
+        return self._file.read(max(0, min(length, self._size - offset)))
+
+    def data(self, tag: Tag) -> bytes:
+        return self.at(tag.valueoffset, tag.valuebytecount)
+
+
+def plain_page(file: BufferedReader, size: int, max_pixels: int, max_bytes: int) -> PlainPage | None:
+    """The page of a plain file; None if the file is another, or its page is too large to be held.
+
+    Parameters
+    ----------
+    file : a TIFF file by its first bytes
+    size : of the file
+    """
+    head = _Head(file, size)
+    found = _tags(head, size)
+    if found is None:
+        return None
+    tags = Tags(found, head)
+    rows, cols = (_one(tags, code, 0) for code in (_LENGTH, _WIDTH))
+    kind, bits = _KINDS.get(_one(tags, _FORMAT, 1), ""), _one(tags, _BITS, 1)
+    if f"{kind}{bits}" not in _DTYPES or not 0 < rows * cols <= max_pixels:
+        return None
+    dtype = np.dtype(f"{head.order}{kind}{bits // 8}")
+    # Wider integers are held as float64.
+    if rows * cols * max(dtype.itemsize, 8 if bits == 32 and kind != "f" else 0) > max_bytes:
+        return None
+    offset = _start(tags, rows, rows * cols * dtype.itemsize, size)
+    if offset is None or not _is_known(tags.valueof(_DESCRIPTION, "")):
+        return None
+    return PlainPage(PlainFile(file), tags, rows, cols, dtype, offset)
+
+
+def _tags(head: _Head, size: int) -> dict[int, Tag] | None:
+    """The tags of the only page; None if there are several pages, or one tag is not as it is in plain files."""
+    first = head.at(0, 8)
+    if len(first) < 8 or struct.unpack(f"{head.order}H", first[2:4]) != (42,):
+        return None
+    (place,) = struct.unpack(f"{head.order}I", first[4:])
+    if len(count := head.at(place, 2)) < 2 or place < 8:
+        return None
+    (n,) = struct.unpack(f"{head.order}H", count)
+    table, end = head.at(place + 2, 12 * n), place + 2 + 12 * n
+    if not 0 < n <= _MOST_TAGS or len(table) < 12 * n or head.at(end, 4) != bytes(4):
+        return None
+    found: dict[int, Tag] = {}
+    for i, (code, type_, values, inline) in enumerate(struct.iter_unpack(f"{head.order}HHII", table)):
+        if code in found or type_ not in _TYPE_BYTES or not values:
+            return None
+        length = values * _TYPE_BYTES[type_]
+        tag = Tag(type_, values, place + 10 + 12 * i if length <= 4 else inline)
+        if not 8 <= tag.valueoffset <= size - length or not _is_plain(code, tag, head):
+            return None
+        found[code] = tag
+    return found
+
+
+def _is_plain(code: int, tag: Tag, head: _Head) -> bool:
+    is_number = tag.type in (_SHORT, _LONG)
+    if code in _USUAL:
+        return is_number and tag.count == 1 and Tags({code: tag}, head).valueof(code) == _USUAL[code]
+    if code in (282, 283):
+        return tag.type == _RATIONAL and tag.count == 1
+    if code == _DESCRIPTION or code in _TEXTS:
+        return tag.type == _ASCII and head.data(tag).isascii()
+    if code in (_OFFSETS, _LENGTHS):
+        return is_number
+    return (is_number and tag.count == 1) if code in _TOLD else code in _VENDORS
+
+
+def _one(tags: Tags, code: int, default: int) -> int:
+    return tags.numbers(code)[0] if code in tags else default
+
+
+def _start(tags: Tags, rows: int, wanted: int, size: int) -> int | None:
+    """Where the pixels begin; None if they are not in one piece, whole, within the file."""
+    if _OFFSETS not in tags or _LENGTHS not in tags:
+        return None
+    offsets, lengths = tags.numbers(_OFFSETS), tags.numbers(_LENGTHS)
+    strips = -(-rows // max(1, _one(tags, _ROWS_PER_STRIP, rows)))
+    together = all(o + length == after for o, length, after in zip(offsets, lengths, offsets[1:], strict=False))
+    if not len(offsets) == len(lengths) == strips or not together or not all(lengths) or sum(lengths) != wanted:
+        return None
+    return offsets[0] if offsets[0] > 0 and offsets[0] + wanted <= size else None
+
+
+def _is_known(description: str) -> bool:
+    """Whether a description tells nothing of further pages: those of OME and ImageJ may."""
+    return not description.startswith("ImageJ=") and not description.lstrip().startswith("<")

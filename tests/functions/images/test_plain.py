@@ -1,0 +1,128 @@
+"""Plain TIFF files are read without tifffile; whatever they hold, the answer is the one that tifffile's way gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from mhfd.contract import TileError
+from mhfd.images import plain, read_tile
+
+RAMP = np.arange(48).reshape(6, 8)
+
+ZEISS = "\r\n".join(["0", "AP_IMAGE_PIXEL_SIZE", "Image Pixel Size = 4.000 nm", "AP_WD", "WD =  5.2 mm", ""])
+FEI = "[Beam]\r\nBeam=EBeam\r\nScan=EScan\r\n[EScan]\r\nDwell=3e-06\r\nPixelWidth=8e-09\r\nPixelHeight=8e-09\r\n"
+TESCAN = "PREVIEW\r\nPixelSizeX=2.5e-9\r\nPixelSizeY=2.5e-9\r\nWD=13.25e-3\r\n"
+
+
+def vendor_tag(code: int, text: str) -> dict[str, Any]:
+    return {"metadata": None, "extratags": [(code, 1, len(text), text.encode(), True)]}
+
+
+PLAIN: dict[str, dict[str, Any]] = {
+    "uint8": {"data": RAMP.astype(np.uint8)},
+    "uint16": {"data": RAMP.astype(np.uint16) * 900},
+    "big endian": {"data": RAMP.astype(np.uint16) * 900, "byteorder": ">"},
+    "int16": {"data": RAMP.astype(np.int16) - 20},
+    "uint32": {"data": RAMP.astype(np.uint32) * 70_000},
+    "float32": {"data": RAMP.astype(np.float32) / 7},
+    "float64": {"data": RAMP / 7},
+    "strips": {"data": RAMP.astype(np.uint8), "rowsperstrip": 4},
+    "resolution": {"data": RAMP.astype(np.uint8), "resolution": (4e6, 4e6), "resolutionunit": "CENTIMETER"},
+    "description": {"data": RAMP.astype(np.uint8), "description": "a tile", "metadata": None, "software": "acquire 3"},
+    "zeiss": {"data": RAMP.astype(np.uint8), **vendor_tag(34118, ZEISS)},
+    "fei": {"data": RAMP.astype(np.uint8), **vendor_tag(34682, FEI)},
+    "tescan": {"data": RAMP.astype(np.uint8), **vendor_tag(50431, TESCAN)},
+}
+OTHER: dict[str, dict[str, Any]] = {
+    "two pages": {"data": np.stack([RAMP, RAMP]).astype(np.uint8), "photometric": "minisblack"},
+    "deflate": {"data": RAMP.astype(np.uint8), "compression": "zlib"},
+    "tiles": {"data": np.zeros((16, 16), np.uint8), "tile": (16, 16)},
+    "white is zero": {"data": RAMP.astype(np.uint8), "photometric": "miniswhite"},
+    "colour": {"data": np.zeros((6, 8, 3), np.uint8), "photometric": "rgb"},
+    "ImageJ": {"data": RAMP.astype(np.uint8), "imagej": True},
+    "OME": {"data": RAMP.astype(np.uint8), "ome": True},
+    "BigTIFF": {"data": RAMP.astype(np.uint8), "bigtiff": True},
+    "a letter": {"data": RAMP.astype(np.uint8), "description": "µm".encode(), "metadata": None},
+    "a private tag": {"data": RAMP.astype(np.uint8), **vendor_tag(65_000, "of another program")},
+}
+
+
+def written(path: Path, data: np.ndarray[Any, Any], **options: Any) -> bytes:
+    tifffile.imwrite(path, data, **{"photometric": "minisblack", **options})
+    return path.read_bytes()
+
+
+def answer(path: Path) -> object:
+    """What reading a file gives, in a form that compares."""
+    try:
+        tile = read_tile(path, max_pixels=2**20)
+    except TileError as error:
+        return error.code, error.message
+    pixels = tile.pixels[:]
+    return pixels.dtype, pixels.tobytes(), pixels.shape, tile.pixel_size_nm, tile.acquisition, tile.picture
+
+
+def by_tifffile(path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    with monkeypatch.context() as patch:
+        patch.setattr(plain, "plain_page", lambda *_: None)
+        return answer(path)
+
+
+def is_plain(path: Path) -> bool:
+    with path.open("rb") as file:
+        return plain.plain_page(file, path.stat().st_size, 2**20, 2**20) is not None
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_a_plain_file_reads_as_by_tifffile(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tif"
+    written(path, **PLAIN[kind])
+    assert is_plain(path)
+    assert answer(path) == by_tifffile(path, monkeypatch)
+
+
+@pytest.mark.parametrize("kind", OTHER)
+def test_another_file_is_left_to_tifffile(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    written(path, **OTHER[kind])
+    assert not is_plain(path)
+
+
+@pytest.mark.parametrize("kind", ["big endian", "strips", "resolution", "zeiss"])
+def test_a_file_with_any_byte_of_its_header_changed_reads_as_by_tifffile(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    data = written(path, **PLAIN[kind])
+    with path.open("rb") as file:
+        page = plain.plain_page(file, len(data), 2**20, 2**20)
+    assert page is not None
+    seen_plain = 0
+    for place in range(min(page.offset, 400)):
+        for value in (0, 255, data[place] ^ 1):
+            path.write_bytes(data[:place] + bytes([value]) + data[place + 1 :])
+            seen_plain += is_plain(path)
+            assert answer(path) == by_tifffile(path, monkeypatch), (place, value)
+    assert seen_plain  # those whose change does not matter
+
+
+@pytest.mark.parametrize("kind", ["uint8", "strips", "zeiss"])
+def test_a_file_cut_anywhere_reads_as_by_tifffile(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tif"
+    data = written(path, **PLAIN[kind])
+    for length in range(len(data)):
+        path.write_bytes(data[:length])
+        assert answer(path) == by_tifffile(path, monkeypatch), length
+
+
+def test_a_page_too_large_to_hold_or_to_read_is_left_to_tifffile(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    size = len(written(path, RAMP.astype(np.uint32)))
+    for max_pixels, max_bytes, expected in ((48, 8 * 48, True), (47, 8 * 48, False), (48, 8 * 48 - 1, False)):
+        with path.open("rb") as file:
+            assert (plain.plain_page(file, size, max_pixels, max_bytes) is not None) == expected
