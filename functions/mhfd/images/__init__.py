@@ -7,6 +7,7 @@ from mhfd.images.files import (
     Tile,
     TileRows,
     count_tiles,
+    read_only_tile,
     read_tile,
 )
 from mhfd.images.grey import grey_tile
@@ -19,5 +20,6 @@ __all__ = [
     "TileRows",
     "count_tiles",
     "grey_tile",
+    "read_only_tile",
     "read_tile",
 ]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from functools import partial
 from math import inf
 
 import numpy as np
 
 from mhfd.backends import available_cores, select_backend
-from mhfd.contract import FocusParams, FocusResult, ParamsError, TileError, page_path
-from mhfd.images import DEFAULT_MAX_PIXELS, count_tiles
+from mhfd.contract import FocusParams, FocusResult, ParamsError, TileError
+from mhfd.images import DEFAULT_MAX_PIXELS, count_tiles, read_only_tile, read_tile
 from mhfd.kernel.measures import FeatureList
 from mhfd.scoring import stream
-from mhfd.scoring.tile import Job, Loaded, Scorer, Source, job
+from mhfd.scoring.tile import Job, Loaded, Scorer, Source, file_job, job
 from mhfd.show.results import Results
 
 
@@ -154,8 +155,7 @@ def iter_scores(
     _check_pixel_size(pixel_size_nm)
     cores, jobs = available_cores(), _jobs(sources, max_pixels)
     if isinstance(sources, Sized) and len(sources) < cores:  # perhaps fewer tiles than cores
-        known = list(jobs)
-        workers, jobs = workers or max(1, min(cores, len(known))), iter(known)
+        workers = workers or max(1, min(cores, sum(map(_count, sources))))
     workers = workers or cores
     # Threads with a tile each need not wait for each other; only cores without a tile help with another's.
     chosen = select_backend(backend, devices=devices, threads=max(1, cores // workers))
@@ -165,18 +165,20 @@ def iter_scores(
 
 
 def _jobs(sources: Iterable[Source], max_pixels: int) -> Iterator[Job]:
-    """Each page of each file; a file that cannot be opened becomes one job, to fail as a row."""
     for source in sources:
-        if not isinstance(source, str | os.PathLike):  # an array, or something that will fail as a row
+        if isinstance(source, str | os.PathLike):
+            read_only = partial(read_only_tile, source, max_pixels=max_pixels)
+            yield file_job(os.fspath(source), read_only, partial(read_tile, source, max_pixels=max_pixels))
+        else:  # an array, or something that will fail as a row
             yield job(source, max_pixels=max_pixels)
-            continue
-        name = os.fspath(source)
-        try:
-            count = count_tiles(source)
-        except TileError:
-            count = 1
-        for page in range(count):
-            yield job(source, page, name if count == 1 else page_path(name, page), max_pixels=max_pixels)
+
+
+def _count(source: Source) -> int:
+    """How many tiles a source is; one that cannot be opened is one, to fail as a row."""
+    try:
+        return count_tiles(source) if isinstance(source, str | os.PathLike) else 1
+    except TileError:
+        return 1
 
 
 def _check_pixel_size(pixel_size_nm: float | None) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from mhfd.backends import Lane, Pending
 from mhfd.contract import BackendError, FocusResult
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.scoring.tile import Job, Loaded, Scorer
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -35,19 +38,16 @@ BATCHES_PER_LANE = 2
 def in_threads(scorer: Scorer, jobs: Iterable[Job], threads: int) -> Iterator[FocusResult]:
     """Read and measure each tile in a pool of threads."""
 
-    def score(job: Job) -> FocusResult:
-        return scorer.or_failed_row(job, lambda: scorer.measure(scorer.load(job))[0])
+    def score(job: Job) -> FocusResult | list[Job]:
+        loaded = scorer.open(job)
+        return loaded if isinstance(loaded, list) else scorer.measure(loaded)[0]
 
     # Threads, not processes: the kernels release the lock.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="mhfd-score")
-    under_way: deque[Future[FocusResult]] = deque()
     try:
-        for job in jobs:
-            under_way.append(pool.submit(score, job))
-            if len(under_way) >= threads * TILES_PER_WORKER_AHEAD:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+        for row in _in_order(scorer, jobs, score, pool, threads * TILES_PER_WORKER_AHEAD):
+            if row is not None:
+                yield row
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -58,7 +58,9 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
     pool = ThreadPoolExecutor(readers, thread_name_prefix="mhfd-read")
     under_way: deque[list[FocusResult] | _Batch] = deque()
     try:
-        for work in _batches(_read(scorer, jobs, pool, readers * TILES_PER_WORKER_AHEAD + BATCH_TILES)):
+        for work in _batches(
+            _in_order(scorer, jobs, scorer.open, pool, readers * TILES_PER_WORKER_AHEAD + BATCH_TILES)
+        ):
             if isinstance(work, list):
                 under_way.append(lanes.submit(work))
             elif work is not None:
@@ -72,26 +74,32 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(
-    scorer: Scorer, jobs: Iterable[Job], pool: ThreadPoolExecutor, ahead: int
-) -> Iterator[Loaded | FocusResult | None]:
-    """Each tile in order, or its failed row; None when the next one is not ready yet."""
+def _in_order(
+    scorer: Scorer, jobs: Iterable[Job], step: Callable[[Job], T | list[Job]], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[T | FocusResult | None]:
+    """Take a step for each tile in a pool of threads: what it gives, in order, or the tile's failed row.
 
-    def load(job: Job) -> Loaded | FocusResult:
-        return scorer.or_failed_row(job, lambda: scorer.load(job))
+    The tiles of a file that holds several come in its place. None when the next one is not ready yet.
+    """
+    under_way: deque[Future[T | list[Job] | FocusResult]] = deque()
 
-    reading: deque[Future[Loaded | FocusResult]] = deque()
+    def submit(job: Job) -> None:
+        under_way.append(pool.submit(scorer.or_failed_row, job, partial(step, job)))
 
-    def next_one() -> Iterator[Loaded | FocusResult | None]:
-        if not reading[0].done():
+    def next_one() -> Iterator[T | FocusResult | None]:
+        if not under_way[0].done():
             yield None
-        yield reading.popleft().result()
+        found = under_way.popleft().result()
+        if isinstance(found, list):
+            yield from _in_order(scorer, found, step, pool, ahead)
+        else:
+            yield found
 
     for job in jobs:
-        reading.append(pool.submit(load, job))
-        if len(reading) >= ahead:
+        submit(job)
+        if len(under_way) >= ahead:
             yield from next_one()
-    while reading:
+    while under_way:
         yield from next_one()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -25,15 +25,16 @@ from mhfd.contract import (
     Provenance,
     TileError,
     Timing,
+    page_path,
 )
-from mhfd.images import DEFAULT_MAX_PIXELS, Tile, count_tiles, grey_tile, read_tile
+from mhfd.images import DEFAULT_MAX_PIXELS, Tile, grey_tile, read_only_tile, read_tile
 from mhfd.images.blocks import shows_jpeg
 from mhfd.images.picture import Choice, choose, part_of
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
 from mhfd.scoring.remarks import Examined, all_remarks, examine, tile_sha256
 
-__all__ = ["Job", "Loaded", "Scorer", "job", "ms_since", "tile_sha256"]
+__all__ = ["Job", "Loaded", "Scorer", "file_job", "job", "ms_since", "tile_sha256"]
 
 Source: TypeAlias = "str | PathLike[str] | NDArray[Any]"
 T = TypeVar("T")
@@ -43,15 +44,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """One tile to score.
+    """One tile to score, or a file of which only a look inside tells how many it holds.
 
     Attributes
     ----------
-    read : returns the tile, or raises `TileError`; called in whichever thread is free
+    read : returns the tile, or a job for each tile of its file, or raises `TileError`; called in whichever thread is
+        free
     name : the path in the tile's row; "" for the tile's own
     """
 
-    read: Callable[[], Tile]
+    read: Callable[[], Tile | Sequence[Job]]
     name: str = ""
 
 
@@ -74,12 +76,31 @@ def _read(source: Source, page: int | None, max_pixels: int) -> Tile:
         return Tile(path="", pixels=pixels, pixel_size_nm=None, acquisition=Acquisition())
     if not isinstance(source, str | os.PathLike):
         raise TileError("unsupported", f"a tile is a file's path or a NumPy array, not a {type(source).__name__}")
-    if page is None and (count := count_tiles(source)) != 1:
+    if page is not None:
+        return read_tile(source, page, max_pixels=max_pixels)
+    if isinstance(tile := read_only_tile(source, max_pixels=max_pixels), int):
         raise TileError(
             "several_tiles",
-            f"{os.fspath(source)} holds {count} tiles: say which one (page=0), or use score_many for all of them",
+            f"{os.fspath(source)} holds {tile} tiles: say which one (page=0), or use score_many for all of them",
         )
-    return read_tile(source, page or 0, max_pixels=max_pixels)
+    return tile
+
+
+def file_job(name: str, read_only: Callable[[], Tile | int], read: Callable[[int], Tile]) -> Job:
+    """A `Job` for a file's tile, or for each of its tiles.
+
+    Parameters
+    ----------
+    read_only : its only tile, or how many it holds
+    read : the tile of that number
+    """
+
+    def tile_or_jobs() -> Tile | list[Job]:
+        if isinstance(found := read_only(), Tile):
+            return found
+        return [Job(partial(read, page), page_path(name, page)) for page in range(found)]
+
+    return Job(tile_or_jobs, name)
 
 
 @dataclass(frozen=True)
@@ -118,7 +139,13 @@ class Scorer:
     pixel_size_nm: float | None = None
 
     def load(self, job: Job) -> Loaded:
-        """Read one tile.
+        """Read one tile, as `open`."""
+        loaded = self.open(job)
+        assert isinstance(loaded, Loaded)  # else the job is not one tile
+        return loaded
+
+    def open(self, job: Job) -> Loaded | list[Job]:
+        """Read one tile; of a file that holds several, a job for each.
 
         Raises
         ------
@@ -126,7 +153,8 @@ class Scorer:
             it cannot be read, or its scales are unknown.
         """
         start = perf_counter()
-        tile = job.read()
+        if not isinstance(tile := job.read(), Tile):
+            return list(tile)
         pixel_size_nm = tile.pixel_size_nm if self.pixel_size_nm is None else self.pixel_size_nm
         params = self.params.in_pixels(pixel_size_nm)
         lossy = tile.acquisition.lossy or shows_jpeg(tile.pixels)

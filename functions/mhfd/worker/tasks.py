@@ -5,16 +5,17 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mhfd import images
 from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError, page_path
-from mhfd.images import Tile, count_tiles
+from mhfd.images import Tile, count_tiles, read_only_tile
 from mhfd.images.inline import declared_bytes, decode_tile
 from mhfd.scoring import stream
-from mhfd.scoring.tile import Job, Scorer
+from mhfd.scoring.tile import Job, Scorer, file_job
 from mhfd.text import shown
 from mhfd.worker import device, limits
 from mhfd.worker.places import readable_path, writable_path
@@ -172,20 +173,35 @@ def _path_jobs(paths: list[Any]) -> Iterator[Job]:
         except TileError as error:
             yield Job(partial(_fail, error), _shown(given))
             continue
-        yield from file_jobs(path, collection, page, name)
+        try:
+            where = readable_path(path, collection)
+        except TileError as error:
+            yield Job(partial(_fail, error), name or path)
+            continue
+        if page is None:
+            yield file_job(name or path, partial(_read_only, where), partial(read_tile, where))
+        elif name:
+            yield Job(partial(read_tile, where, page), name)
+        else:
+            yield _page_job(path, where, page)
 
 
-def file_jobs(path: str, collection: str | None = None, page: int | None = None, name: str | None = None) -> list[Job]:
-    """Jobs for one file's tiles: all, or the named page; a file that cannot be opened is one job that fails."""
+def _page_job(path: str, where: str, page: int) -> Job:
+    try:
+        name = path if count_tiles(where) == 1 else page_path(path, page)
+    except TileError as error:
+        return Job(partial(_fail, error), path)
+    return Job(partial(read_tile, where, page), name)
+
+
+def file_jobs(path: str, collection: str | None = None, *, name: str | None = None) -> list[Job]:
+    """Jobs for all of one file's tiles; a file that cannot be opened is one job that fails."""
     called = name or path
     try:
         where = readable_path(path, collection)
         count = count_tiles(where)
     except TileError as error:
         return [Job(partial(_fail, error), called)]
-    if page is not None:
-        called = called if name or count == 1 else page_path(called, page)
-        return [Job(partial(read_tile, where, page), called)]
     return [
         Job(partial(read_tile, where, each), called if count == 1 else page_path(called, each)) for each in range(count)
     ]
@@ -193,8 +209,20 @@ def file_jobs(path: str, collection: str | None = None, page: int | None = None,
 
 def read_tile(path: str, page: int) -> Tile:
     """One tile of a file, if it is no larger than this worker scores."""
-    try:
+    with _limit_told():
         return images.read_tile(path, page, max_pixels=limits.max_pixels())
+
+
+def _read_only(path: str) -> Tile | int:
+    with _limit_told():
+        return read_only_tile(path, max_pixels=limits.max_pixels())
+
+
+@contextmanager
+def _limit_told() -> Iterator[None]:
+    """With what sets the limit of this worker, where a tile is larger."""
+    try:
+        yield
     except TileError as error:
         if error.code != "too_large":
             raise
