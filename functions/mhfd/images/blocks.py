@@ -33,8 +33,8 @@ def shows_jpeg(pixels: Pixels) -> bool:
     if rows < _LEAST_PX or cols < _LEAST_PX or pixels.dtype.kind not in "iuf":
         return False
     few = _bands(pixels, min(_MOST, max(_FEWEST, _LOOK_PX // (_BAND_ROWS * cols))))
-    along = sum(np.abs(np.diff(band, axis=1)).sum(axis=0, dtype=np.float64) for band in few)
-    if not _steps(np.asarray(along)[None]):  # which is so for nearly all tiles
+    along = np.abs(np.diff(np.concatenate(list(few)), axis=1)).sum(axis=0, dtype=np.float64)
+    if not _steps(along[None]):  # which is so for nearly all tiles
         return False
     bands = _bands(pixels, _MORE_BANDS)
     return _steps(np.stack([np.abs(np.diff(band, axis=0)).sum(axis=1, dtype=np.float64) for band in bands]))
@@ -50,12 +50,19 @@ def _bands(pixels: Pixels, most: int) -> Iterator[Array]:
 
 def _steps(differences: Array) -> bool:
     """Whether every eighth difference of neighbours, (n, length) from the first two pixels on, is larger."""
-    mean = np.median(differences)
+    mean = _median(differences)
     excess = differences[:, 1:-1] - (differences[:, :-2] + differences[:, 2:]) / 2
-    limit = _USUAL * np.median(np.abs(excess))  # the edge of a border or a letter is no block's
+    limit = _USUAL * _median(np.abs(excess))  # the edge of a border or a letter is no block's
     excess = np.clip(excess, -limit, limit)
     phase = np.arange(1, excess.shape[1] + 1) % _SIDE
     edges, inner = excess[:, phase == _SIDE - 1], excess[:, (phase > 0) & (phase < _SIDE - 2)]
     error = inner.std() / np.sqrt(edges.size)
     step = edges.mean() - max(0.0, inner.mean())
     return bool(mean > 0 and step > _LEAST_STEP * mean and step > _SIGMAS * error)
+
+
+def _median(values: Array) -> float:
+    """That of NumPy, in a quarter of the time."""
+    middle = values.size // 2
+    low, high = np.partition(values, (max(0, middle - 1), middle), axis=None)[max(0, middle - 1) : middle + 1][[0, -1]]
+    return float(high if values.size % 2 else (low + high) / 2)

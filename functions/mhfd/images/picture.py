@@ -216,6 +216,11 @@ def data_bar(pixels: Pixels, *, lossy: bool) -> int:
 
 def _ground_level(last: Array) -> float | None:
     """The grey level that most of the last rows consist of; None if there is none."""
+    if last.dtype == np.uint8:  # a quick look: which level is there most, in each row
+        by_row = np.arange(len(last))[:, None] * 256 + last
+        most = np.bincount(by_row.ravel(), minlength=256 * len(last)).reshape(-1, 256).max(axis=1)
+        if np.count_nonzero(2 * most > last.shape[1]) < _LEAST_ROWS // 2:
+            return None
     medians = np.median(last, axis=1, keepdims=True)
     plain = medians[np.mean(last == medians, axis=1) > 0.5, 0]
     levels, counts = np.unique(plain, return_counts=True)

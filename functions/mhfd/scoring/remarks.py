@@ -25,6 +25,7 @@ SATURATED_SHARE = 0.02  # of the pixels
 _MOST_COMPARED = 64  # rows; those that one fault repeats stand together
 _LEAST_COLS = 32  # shorter rows are equal by chance
 _WEIGHTS = np.random.default_rng(11).integers(0, 2**63, 2**17, np.uint64) * 2 + 1
+_SAMPLED = 64  # neighbouring pixels of a row: rows that differ in these are not compared in full
 
 
 @dataclass(frozen=True)
@@ -94,19 +95,24 @@ def all_remarks(
 
 @dataclass
 class _Rows:
-    """Of each row seen so far: whether it is constant, a number that equal rows share, and means of its stretches."""
+    """Of each row seen so far: whether it is constant, a number that equal rows share, and means of its stretches.
+
+    The number is that of some pixels: it tells nearly all rows of a tile apart.
+    """
 
     _constant: list[Array] = field(default_factory=list)
     _stretches: list[Array] = field(default_factory=list)
     _numbers: list[Array] = field(default_factory=list)
 
     def add(self, block: Array) -> None:
-        self._constant.append(np.all(block == block[:, :1], axis=1))
+        first = max(0, (block.shape[1] - _SAMPLED) // 2)
+        sample = np.ascontiguousarray(block[:, first : first + _SAMPLED])
+        constant = np.all(sample == sample[:, :1], axis=1)
+        seem = np.flatnonzero(constant)
+        constant[seem] = np.all(block[seem] == block[seem, :1], axis=1)
+        self._constant.append(constant)
         self._stretches.append(stretches(block))
-        row_bytes = block.shape[1] * block.itemsize // 8 * 8
-        words = np.ascontiguousarray(block[:, : row_bytes // block.itemsize]).view(np.uint64)
-        words = words[:, : len(_WEIGHTS)]  # rows that differ only beyond are compared in full, as all that seem equal
-        self._numbers.append(words @ _WEIGHTS[: words.shape[1]])
+        self._numbers.append(_row_numbers(sample))
 
     @property
     def constant(self) -> Array:
@@ -119,6 +125,20 @@ class _Rows:
     @property
     def numbers(self) -> Array:
         return np.concatenate(self._numbers)
+
+
+def _row_numbers(block: Array) -> Array:
+    """A number for each row, the same for equal rows."""
+    row_bytes = block.shape[1] * block.itemsize // 8 * 8
+    words = np.ascontiguousarray(block[:, : row_bytes // block.itemsize]).view(np.uint64)
+    words = words[:, : len(_WEIGHTS)]  # rows that differ only beyond are compared in full, as all that seem equal
+    return np.asarray(words @ _WEIGHTS[: words.shape[1]])
+
+
+def _shared(numbers: Array) -> Array:
+    """Which numbers occur more than once."""
+    _, which, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    return np.asarray(counts[which.ravel()] > 1)
 
 
 def _constant_rows(constant: Array) -> Remark | None:
@@ -138,7 +158,14 @@ def _repeated_rows(seen: _Rows, pixels: Pixels, box: Box) -> Remark | None:
     if cols < _LEAST_COLS:
         return None
     rows = np.flatnonzero(~seen.constant)
-    _, first, which = np.unique(seen.numbers[rows], return_index=True, return_inverse=True)
+    rows = rows[_shared(seen.numbers[rows])]
+    if not len(rows):
+        return None
+    numbers = np.empty(len(rows), np.uint64)
+    for first_row, block in row_blocks(pixels):
+        here = (rows + top >= first_row) & (rows + top < first_row + len(block))
+        numbers[here] = _row_numbers(block[rows[here] + top - first_row, left : left + cols])
+    _, first, which = np.unique(numbers, return_index=True, return_inverse=True)
     earlier = rows[first[which.ravel()]]
     again = np.flatnonzero(earlier != rows)
 

@@ -49,13 +49,19 @@ def charging(means: Array) -> Remark | None:
 def _charging(means: Array) -> Remark | None:
     here, above, below = means[_LESS_ROWS:-_LESS_ROWS], means[: -2 * _LESS_ROWS], means[2 * _LESS_ROWS :]
     excess = here - np.maximum(above, below)
+    contrast = _CONTRAST * float(means.std())
+    if len(_rows_of_streaks(excess > contrast)) < _LEAST_STREAKS:  # which is so for nearly all tiles
+        return None
     some = excess[:: max(1, len(excess) // _ENOUGH_ROWS)]
     usual = np.median(some)
     sigma = np.median(np.abs(some - usual)) / NORMAL_MEDIAN
-    least = max(float(usual + _SIGMAS * sigma), _CONTRAST * float(means.std()))
-    bright = excess > least
-    rows = np.flatnonzero((bright[:, 1:] & bright[:, :-1]).any(axis=1))
+    rows = _rows_of_streaks(excess > max(float(usual + _SIGMAS * sigma), contrast))
     count = 1 + np.count_nonzero(np.diff(rows) > _APART_ROWS) if len(rows) else 0
     if count < _LEAST_STREAKS:
         return None
     return Remark(code="charging", message=f"{count} bright streaks along the rows, as of a specimen that charges")
+
+
+def _rows_of_streaks(bright: Array) -> Array:
+    """The rows of which two stretches side by side are bright."""
+    return np.flatnonzero((bright[:, 1:] & bright[:, :-1]).any(axis=1))
