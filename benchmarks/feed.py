@@ -59,6 +59,7 @@ class Nothing:
 
     measures: Measures
     device: str = "nothing"
+    memory = None
 
     def submit(self, tiles: Sequence[NDArray[Any]], params: FocusParams) -> Known:
         return Known([self.measures] * len(tiles))

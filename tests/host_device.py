@@ -164,6 +164,7 @@ class HostDevice:
     def __init__(self, memory: int = 2**30, *, backwards: bool = False) -> None:
         self.memory, self.taken, self.peak = memory, 0, 0
         self._backwards = backwards
+        self._pinned: weakref.WeakValueDictionary[int, NDArray[np.uint8]] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
 
     def take(self, nbytes: int) -> None:
@@ -180,7 +181,12 @@ class HostDevice:
         return HostMemory(self, nbytes)
 
     def pinned(self, nbytes: int) -> NDArray[np.uint8]:
-        return np.full(nbytes, 0xFF, np.uint8)
+        given = np.full(nbytes, 0xFF, np.uint8)
+        self._pinned[given.ctypes.data] = given
+        return given
+
+    def is_pinned(self, data: NDArray[Any]) -> bool:
+        return data.ctypes.data in self._pinned
 
     def stream(self) -> HostStream:
         return HostStream(self._backwards)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mhfd.contract import BackendError, BackendName, FocusParams, ParamsError, Partition
 from mhfd.extras import install_hint
+from mhfd.images.memory import Allocate
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
 
@@ -49,10 +50,18 @@ class Pending(Protocol):
 
 
 class Lane(Protocol):
-    """A device that takes batches of tiles of equal shape and type, and computes while the next one is copied."""
+    """A device that takes batches of tiles of equal shape and type, and computes while the next one is copied.
+
+    Attributes
+    ----------
+    memory : so many bytes, (n,), for a tile that the device can copy from there; None: it takes tiles from anywhere
+    """
 
     @property
     def device(self) -> str: ...
+
+    @property
+    def memory(self) -> Allocate | None: ...
 
     def submit(self, tiles: Sequence[NDArray[Any]], params: FocusParams) -> Pending: ...
 

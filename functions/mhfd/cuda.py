@@ -114,6 +114,7 @@ class ArrayCode:
     """
 
     device: str
+    memory = None
     selected: Callable[[], AbstractContextManager[None]]
     arrays: fourier.Arrays
 
@@ -224,6 +225,11 @@ class CupyDevice:
     def pinned(self, nbytes: int) -> NDArray[np.uint8]:
         with self.selected():
             return np.asarray(import_module("cupyx").empty_pinned(nbytes, np.uint8))
+
+    def is_pinned(self, data: NDArray[Any]) -> bool:
+        with self.selected():
+            runtime = self._cupy.cuda.runtime
+            return bool(runtime.pointerGetAttributes(data.ctypes.data).type == runtime.memoryTypeHost)
 
     def stream(self) -> CupyStream:
         return CupyStream(self)

@@ -46,6 +46,9 @@ class Counting:
     def pinned(self, nbytes: int) -> NDArray[np.uint8]:
         return self.real.pinned(nbytes)
 
+    def is_pinned(self, data: NDArray[Any]) -> bool:
+        return self.real.is_pinned(data)
+
     def stream(self) -> Stream:
         return self.real.stream()
 

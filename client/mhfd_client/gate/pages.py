@@ -13,7 +13,7 @@ import tifffile
 from mhfd.contract import ErrorCode, TileError
 from mhfd.images import Tile, count_tiles, read_tile
 from mhfd.kernel.pixels import Pixels, row_blocks
-from mhfd.scoring.tile import tile_sha256
+from mhfd.scoring.identity import tile_sha256
 
 BLANK_BYTES = 512  # zeros at the end by which a file that does not decode counts as not filled
 OF_THE_FILE: tuple[ErrorCode, ...] = ("not_found", "permission_denied", "read_failed", "empty_file", "not_an_image")
@@ -26,7 +26,7 @@ class PageFacts:
 
     Attributes
     ----------
-    tile_sha256 : its identity (`mhfd.scoring.tile.tile_sha256`)
+    tile_sha256 : its identity (`mhfd.scoring.identity.tile_sha256`)
     shape : (rows, cols)
     constant : all its pixels are the same
     """

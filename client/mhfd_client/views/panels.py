@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mhfd.contract import ExitCode, FocusResult, MhfdError, TileError
 from mhfd.images import Tile, read_tile
-from mhfd.scoring.tile import tile_sha256
+from mhfd.scoring.identity import tile_sha256
 from mhfd.text import visible
 from mhfd_client.files.whole import write_whole, written
 from mhfd_client.judge.explain import Explanation, Past

@@ -51,6 +51,8 @@ def find_margins(pixels: Pixels, *, lossy: bool) -> Margins:
     not straight.
     """
     rows, cols = pixels.shape
+    if not _may_have_some(pixels[0:1][0], pixels[rows - 1 : rows][0]):  # which is so for nearly all tiles
+        return Margins()
     above, below = _constant_rows(pixels, 0, cols)
     if len(above) == rows:
         return Margins()
@@ -73,6 +75,12 @@ def find_margins(pixels: Pixels, *, lossy: bool) -> Margins:
     if rows - top - bottom < rows * _LEAST_LEFT:
         return Margins()
     return Margins(top, left[0], bottom, right[0], broken_top, broken_bottom)
+
+
+def _may_have_some(first: Array, last: Array) -> bool:
+    """Whether the first or the last row may be constant, or the first row begin or end with a border's."""
+    ends = (first[:_LEAST_PX], first[-_LEAST_PX:], last[:_LEAST_PX])
+    return any(len(set(end.tolist())) < 2 for end in ends)
 
 
 def _constant_rows(pixels: Pixels, left: int, right: int) -> tuple[Array, Array]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mhfd.ahead import Later
 from mhfd.contract import FocusParams, Remark, TileError
 from mhfd.images.margins import find_margins
 from mhfd.images.metadata.header import ODD, Ifd, decoded, raw, sections
@@ -216,15 +218,30 @@ def data_bar(pixels: Pixels, *, lossy: bool) -> int:
 
 def _ground_level(last: Array) -> float | None:
     """The grey level that most of the last rows consist of; None if there is none."""
-    if last.dtype == np.uint8:  # a quick look: which level is there most, in each row
-        by_row = np.arange(len(last))[:, None] * 256 + last
-        most = np.bincount(by_row.ravel(), minlength=256 * len(last)).reshape(-1, 256).max(axis=1)
-        if np.count_nonzero(2 * most > last.shape[1]) < _LEAST_ROWS // 2:
-            return None
+    rows_of_one_level = _COMPILED.made or _rows_of_one_level
+    if last.dtype == np.uint8 and rows_of_one_level(last) < _LEAST_ROWS // 2:
+        return None
     medians = np.median(last, axis=1, keepdims=True)
     plain = medians[np.mean(last == medians, axis=1) > 0.5, 0]
     levels, counts = np.unique(plain, return_counts=True)
     return float(levels[counts.argmax()]) if len(plain) and counts.max() >= _LEAST_ROWS // 2 else None
+
+
+def _rows_of_one_level(rows: Array) -> int:
+    """How many rows of uint8 have one level in more than half of their pixels."""
+    by_row = np.arange(len(rows))[:, None] * 256 + rows
+    counts = np.bincount(by_row.ravel(), minlength=256 * len(rows)).reshape(-1, 256)
+    return int(np.count_nonzero(2 * counts.max(axis=1) > rows.shape[1]))
+
+
+def _compiled() -> Callable[[Array], int]:
+    from mhfd.images.compiled_looks import rows_of_one_level
+
+    rows_of_one_level(np.zeros((1, 1), np.uint8))
+    return lambda rows: int(rows_of_one_level(rows))
+
+
+_COMPILED = Later(_compiled)
 
 
 def _share(block: Array, level: Any, margin: int) -> Array:

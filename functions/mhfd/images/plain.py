@@ -17,6 +17,7 @@ import numpy as np
 from mhfd.contract import Acquisition
 from mhfd.images import metadata
 from mhfd.images.grey import Array
+from mhfd.images.memory import empty
 from mhfd.images.picture import Box, in_header
 
 _HEAD_BYTES = 4096
@@ -107,7 +108,7 @@ class PlainPage:
 
     def pixels(self) -> Array | None:
         """(rows, cols) as stored; None where the file ends before them."""
-        found = np.empty((self.imagelength, self.imagewidth), self.dtype)
+        found = empty((self.imagelength, self.imagewidth), self.dtype)
         file = self.parent.filehandle
         file.seek(self.offset)
         return found if file.readinto(found.reshape(-1).view(np.uint8).data) == found.nbytes else None

@@ -8,16 +8,19 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
+from mhfd import ahead
 from mhfd.backends import Lane, Pending
 from mhfd.contract import BackendError, FocusResult
+from mhfd.images.memory import Recycled, read_into
 from mhfd.kernel.measures import FeatureList, Measures
+from mhfd.scoring.identity import identities
 from mhfd.scoring.tile import Job, Loaded, Scorer
 
 T = TypeVar("T")
@@ -54,13 +57,13 @@ def in_threads(scorer: Scorer, jobs: Iterable[Job], threads: int) -> Iterator[Fo
 
 def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[FocusResult]:
     """Read in a pool of threads, measure in batches of equal tiles, on every device that works."""
-    lanes = _Lanes(scorer)
-    pool = ThreadPoolExecutor(readers, thread_name_prefix="mhfd-read")
+    memory = scorer.backend.lanes[0].memory or Recycled()
+    pool = ThreadPoolExecutor(readers, "mhfd-read", initializer=read_into, initargs=(memory,))
+    lanes = _Lanes(scorer, pool)
+    read = partial(scorer.open, identify=False)
     under_way: deque[list[FocusResult] | _Batch] = deque()
     try:
-        for work in _batches(
-            _in_order(scorer, jobs, scorer.open, pool, readers * TILES_PER_WORKER_AHEAD + BATCH_TILES)
-        ):
+        for work in _batches(_in_order(scorer, jobs, read, pool, readers * TILES_PER_WORKER_AHEAD + BATCH_TILES)):
             if isinstance(work, list):
                 under_way.append(lanes.submit(work))
             elif work is not None:
@@ -138,18 +141,19 @@ class _Refused:
 
 @dataclass
 class _Batch:
-    """Tiles submitted to a lane."""
+    """Tiles submitted to a lane, while their identities are taken."""
 
     tiles: list[Loaded]
     lane: Lane
     pending: Pending
+    sha256: Future[list[str]]
 
 
 class _Lanes:
     """The devices that still work; one that fails is dropped."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
+    def __init__(self, scorer: Scorer, pool: Executor) -> None:
+        self._scorer, self._pool = scorer, pool
         self._working = list(scorer.backend.lanes)
         self._turns = 0
         self._last_error = BackendError("no device was left")
@@ -168,11 +172,14 @@ class _Lanes:
         if not self._working:
             return [self._scorer.or_failed_row(each.job, partial(_fail, self._last_error)) for each in tiles]
         lane = self._working[self._turns % len(self._working)]
+        if self._turns == 1:  # there are more tiles than a few
+            ahead.prepare()
         self._turns += 1
+        sha256 = self._pool.submit(identities, [each.tile.pixels[:] for each in tiles])
         try:
-            return _Batch(tiles, lane, lane.submit(arrays, tiles[0].params))
+            return _Batch(tiles, lane, lane.submit(arrays, tiles[0].params), sha256)
         except Exception as error:  # any error: raised again when these tiles' rows are due
-            return _Batch(tiles, lane, _Refused(error))
+            return _Batch(tiles, lane, _Refused(error), sha256)
 
     def rows(self, work: list[FocusResult] | _Batch) -> Iterator[FocusResult]:
         """Wait for the rows. Tiles that a broken device leaves undone go to the others, or fail row by row."""
@@ -196,8 +203,8 @@ class _Lanes:
             return list(self.rows(self.submit(batch.tiles)))
         copy_ms, kernel_ms = batch.pending.copy_ms / len(measures), batch.pending.kernel_ms / len(measures)
         return [
-            self._scorer.row(tile, numbers, batch.lane.device, copy_ms=copy_ms, kernel_ms=kernel_ms)
-            for tile, numbers in zip(batch.tiles, measures, strict=True)
+            self._scorer.row(tile, numbers, batch.lane.device, sha256=sha256, copy_ms=copy_ms, kernel_ms=kernel_ms)
+            for tile, numbers, sha256 in zip(batch.tiles, measures, batch.sha256.result(), strict=True)
         ]
 
     def _drop(self, lane: Lane, error: BackendError) -> None:

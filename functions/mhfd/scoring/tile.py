@@ -32,9 +32,8 @@ from mhfd.images.blocks import shows_jpeg
 from mhfd.images.picture import Choice, choose, part_of
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
-from mhfd.scoring.remarks import Examined, all_remarks, examine, tile_sha256
-
-__all__ = ["Job", "Loaded", "Scorer", "file_job", "job", "ms_since", "tile_sha256"]
+from mhfd.scoring.identity import tile_sha256
+from mhfd.scoring.remarks import Examined, all_remarks, examine
 
 Source: TypeAlias = "str | PathLike[str] | NDArray[Any]"
 T = TypeVar("T")
@@ -112,7 +111,8 @@ class Loaded:
     pixels : the part of the tile that is scored
     params : with the scales in this tile's pixels
     choice : which part that is
-    examined : hash and remarks; None for a tile that stays in its file, which is examined when it is measured
+    examined : identity (unless it is taken of several tiles at a time) and remarks; None for a tile that stays in its
+        file, which is examined when it is measured
     """
 
     job: Job
@@ -144,8 +144,12 @@ class Scorer:
         assert isinstance(loaded, Loaded)  # else the job is not one tile
         return loaded
 
-    def open(self, job: Job) -> Loaded | list[Job]:
+    def open(self, job: Job, *, identify: bool = True) -> Loaded | list[Job]:
         """Read one tile; of a file that holds several, a job for each.
+
+        Parameters
+        ----------
+        identify : take the identity of a tile that is held in memory; else `row` is told
 
         Raises
         ------
@@ -166,7 +170,9 @@ class Scorer:
             tile=tile,
             pixels=part_of(tile.pixels, choice.box),
             choice=choice,
-            examined=examine(tile.pixels, choice.box) if isinstance(tile.pixels, np.ndarray) else None,
+            examined=examine(tile.pixels, choice.box, identify=identify)
+            if isinstance(tile.pixels, np.ndarray)
+            else None,
             pixel_size_nm=pixel_size_nm,
             params=params,
             read_ms=read_ms,
@@ -183,9 +189,16 @@ class Scorer:
         return row, features
 
     def row(
-        self, loaded: Loaded, measures: Measures, device: str, *, copy_ms: float = 0.0, kernel_ms: float
+        self,
+        loaded: Loaded,
+        measures: Measures,
+        device: str,
+        *,
+        sha256: str | None = None,
+        copy_ms: float = 0.0,
+        kernel_ms: float,
     ) -> FocusResult:
-        """The result of a tile that was measured."""
+        """The result of a tile that was measured; `sha256`: its identity, if `open` did not take it and it is known."""
         pixels, acquisition = loaded.tile.pixels, loaded.tile.acquisition
         rows, cols = pixels.shape
         examined = loaded.examined or examine(pixels, loaded.choice.box)
@@ -211,7 +224,7 @@ class Scorer:
             spectrum=measures.spectrum.pack() if measures.spectrum else None,
             acquisition=acquisition,
             remarks=all_remarks(examined, loaded.choice.remarks, acquisition, measures),
-            provenance=self._provenance(device, examined.sha256),
+            provenance=self._provenance(device, sha256 or examined.sha256 or tile_sha256(pixels)),
             timing_ms=Timing(
                 read=round(loaded.read_ms, 3),
                 copy=round(copy_ms, 3),

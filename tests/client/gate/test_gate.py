@@ -22,7 +22,7 @@ from PIL import Image
 
 import mhfd
 from mhfd.images import read_tile
-from mhfd.scoring.tile import tile_sha256
+from mhfd.scoring.identity import tile_sha256
 from mhfd_client.files.markers import MarkerError
 from mhfd_client.gate import BadPage, Finished, Gate, GateRules, NotYet, PageFacts, Unreadable, pages
 from mhfd_client.ledger.model import SeenFile

@@ -21,7 +21,7 @@ from mhfd.contract import FocusParams, FocusResult, TileError
 from mhfd.images import read_tile
 from mhfd.images.inline import decode_tile, encode_tile
 from mhfd.images.picture import data_bar
-from mhfd.scoring.tile import tile_sha256
+from mhfd.scoring.identity import tile_sha256
 from mhfd.worker.tasks import score_inline, score_paths
 from phantoms import EmTile
 

@@ -20,7 +20,7 @@ import mhfd
 from mhfd.backends import Backend, select_backend
 from mhfd.contract import BackendError, FocusParams, MhfdError, ParamsError, TileError
 from mhfd.scoring import api, stream
-from mhfd.scoring.tile import tile_sha256
+from mhfd.scoring.identity import tile_sha256
 from phantoms import as_uint8, discs, texture
 
 SHAPE = (64, 96)

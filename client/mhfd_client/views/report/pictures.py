@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mhfd import find_features
 from mhfd.contract import FocusParams, FocusResult, MhfdError, TileError
 from mhfd.images import Tile, read_tile
-from mhfd.scoring.tile import tile_sha256
+from mhfd.scoring.identity import tile_sha256
 from mhfd_client.files.names import for_system
 from mhfd_client.judge.words import region
 from mhfd_client.views.page.pictures import MAX_PIXELS, RESIDENT_BYTES, Limits, NoPictureError, limits_of

@@ -72,4 +72,7 @@ class Device(Protocol):
     def pinned(self, nbytes: int) -> NDArray[np.uint8]:
         """(nbytes,) host memory; copies from and to it run beside the device's work."""
 
+    def is_pinned(self, data: NDArray[Any]) -> bool:
+        """Whether an array is in such memory."""
+
     def stream(self) -> Stream: ...

@@ -21,6 +21,9 @@ from mhfd.kernel.pixels import Pixels
 FREE_SHARE = 0.8
 """Largest part of the free memory to take: graphs, kernels and other processes need some."""
 
+PINNED_BYTES = 2**26
+"""Larger tiles are not read into pinned memory: they are few, and the system has to find it in one piece."""
+
 PROGRAMS_KEPT = 4
 """Kinds of batches (shape, type, parameters, number of tiles) whose memory and graph are kept for the next one."""
 
@@ -30,6 +33,7 @@ class Program:
 
     def __init__(self, device: Device, extent: Extent, plan_of_memory: MemoryLayout, features: bool) -> None:
         self.work = Work(device, extent, plan_of_memory, features)
+        self._device = device
         self.lock = threading.RLock()  # one run at a time
         self.run: Run | None = None
         rows, cols = extent.shape
@@ -51,15 +55,21 @@ class Program:
         """Start a batch once the one before is done."""
         with self.lock:
             self.settle()
+            stream, address = self.work.stream, self.work.at("raw")
+            marks, kept = [stream.mark()], []
             for place, tile in zip(self._tiles, tiles, strict=True):
-                place[...] = tile[0 : tile.shape[0]]
-            stream = self.work.stream
-            marks = [stream.mark()]
-            stream.upload(self.work.at("raw"), self._tiles)
+                source = tile[0 : tile.shape[0]]
+                if source.flags.c_contiguous and self._device.is_pinned(source):  # `memory` gave it
+                    kept.append(source)
+                else:
+                    place[...] = source
+                    source = place
+                stream.upload(address, source)
+                address += source.nbytes
             marks.append(stream.mark())
             self._replay()
             marks.append(stream.mark())
-            self.run = Run(self, marks)
+            self.run = Run(self, marks, kept)
             return self.run
 
     def measure(self, tile: Pixels) -> tuple[Measures, FeatureList]:
@@ -84,8 +94,9 @@ class Program:
 class Run:
     """One batch on its way through a `Program`."""
 
-    def __init__(self, program: Program, marks: list[Any]) -> None:
+    def __init__(self, program: Program, marks: list[Any], tiles: list[NDArray[Any]]) -> None:
         self._program, self._marks = program, marks
+        self._tiles = tiles  # copied from where they are, so they must stay
         self._measures: list[Measures] | None = None
         self.copy_ms = self.kernel_ms = 0.0
 
@@ -93,6 +104,7 @@ class Run:
         with self._program.lock:
             if self._measures is None:
                 self._measures = self._program.finish()
+                self._tiles = []
                 start, copied, done = self._marks
                 self.copy_ms = self._program.work.stream.milliseconds(start, copied)
                 self.kernel_ms = self._program.work.stream.milliseconds(copied, done)
@@ -138,6 +150,10 @@ class Fused:
     def device(self) -> str:
         """Name of the device."""
         return self.hardware.name
+
+    def memory(self, nbytes: int) -> NDArray[np.uint8]:
+        """(nbytes,) to read a tile into, from which the device copies without help."""
+        return self.hardware.pinned(nbytes) if nbytes <= PINNED_BYTES else np.empty(nbytes, np.uint8)
 
     def measure(self, tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
         """Every number of one tile; agrees with `reference.measure`.

@@ -1,0 +1,62 @@
+"""Identity of a tile: hex SHA-256 of type, shape and pixels, whatever the file format."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhfd.ahead import Later
+from mhfd.kernel.pixels import Pixels, row_blocks
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+_LEAST_BYTES = 64  # of a tile that is hashed beside others
+_LEAST_TILES = 4  # fewer are hashed as fast one after the other
+
+
+def tile_sha256(pixels: Pixels) -> str:
+    """The identity of one tile."""
+    digest = begun(pixels)
+    for _, block in row_blocks(pixels):
+        digest.update(as_hashed(block))
+    return digest.hexdigest()
+
+
+def identities(tiles: Sequence[NDArray[Any]]) -> list[str]:
+    """The identities of several tiles: of those of equal shape and type, many at a time where that is faster."""
+    first, alike = tiles[0], len({(each.shape, each.dtype) for each in tiles}) == 1
+    if alike and len(tiles) >= _LEAST_TILES and first.nbytes >= _LEAST_BYTES and (many := _MANY.made):
+        return many(_prefix(first), [np.frombuffer(as_hashed(each), np.uint8) for each in tiles])
+    return [tile_sha256(each) for each in tiles]
+
+
+def _many() -> Callable[[bytes, Sequence[NDArray[np.uint8]]], list[str]] | None:
+    from mhfd.scoring.compiled_sha256 import digests, is_faster
+
+    if not is_faster():
+        return None
+    digests(b"", [np.zeros(_LEAST_BYTES, np.uint8)])
+    return digests
+
+
+_MANY = Later(_many)
+
+
+def begun(pixels: Pixels) -> _Hash:
+    """The digest, before its rows."""
+    return hashlib.sha256(_prefix(pixels))
+
+
+def as_hashed(rows: NDArray[Any]) -> memoryview:
+    """The bytes of rows, little-endian."""
+    return np.ascontiguousarray(rows, rows.dtype.newbyteorder("<")).data
+
+
+def _prefix(pixels: Pixels) -> bytes:
+    rows, cols = pixels.shape
+    return f"{pixels.dtype.newbyteorder('<').str} {(rows, cols)}".encode()
