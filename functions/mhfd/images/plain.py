@@ -8,7 +8,7 @@ that there is one place that refuses.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from typing import Any
 
@@ -18,10 +18,12 @@ from mhfd.contract import Acquisition
 from mhfd.images import metadata
 from mhfd.images.grey import Array
 from mhfd.images.memory import empty
+from mhfd.images.metadata.beside import beside
 from mhfd.images.picture import Box, in_header
 
 _HEAD_BYTES = 4096
 _MOST_TAGS = 64
+_MOST_KNOWN = 3  # pages beside the last one
 
 _SHORT, _LONG, _RATIONAL, _ASCII = 3, 4, 5, 2
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}
@@ -44,6 +46,9 @@ _KINDS = {1: "u", 2: "i", 3: "f"}
 _DTYPES = {"u8", "u16", "u32", "i8", "i16", "i32", "f32", "f64"}
 
 
+Told = tuple["float | None", Acquisition, "Box | None"]
+
+
 @dataclass(frozen=True)
 class Tag:
     """Where a value stands, as tifffile's tags tell it."""
@@ -60,8 +65,12 @@ class Tag:
 class Tags:
     """The tags of a page by code; values are those of tifffile, which mhfd.images.metadata knows."""
 
-    def __init__(self, found: dict[int, Tag], head: _Head) -> None:
+    def __init__(self, found: dict[int, Tag], head: Head) -> None:
         self._found, self._head = found, head
+
+    def of(self, head: Head) -> Tags:
+        """The same tags of another file."""
+        return Tags(self._found, head)
 
     def __contains__(self, code: object) -> bool:
         return code in self._found
@@ -97,14 +106,21 @@ class PlainPage:
     ----------
     dtype : as stored
     offset : of the first pixel in the file
+    told : what another file with the same header told
     """
 
     parent: PlainFile
+    head: Head
     tags: Tags
     imagelength: int
     imagewidth: int
     dtype: np.dtype[Any]
     offset: int
+    told: Told | None = None
+
+    def of(self, file: BufferedReader, head: Head) -> PlainPage:
+        """The page of another file with the same header."""
+        return replace(self, parent=PlainFile(file), head=head, tags=self.tags.of(head))
 
     def pixels(self) -> Array | None:
         """(rows, cols) as stored; None where the file ends before them."""
@@ -113,26 +129,42 @@ class PlainPage:
         file.seek(self.offset)
         return found if file.readinto(found.reshape(-1).view(np.uint8).data) == found.nbytes else None
 
-    def header(self, path: str) -> tuple[float | None, Acquisition, Box | None]:
+    def header(self, path: str) -> Told:
         """Pixel size in nanometres, acquisition, and the part that the header calls picture."""
-        told = metadata.from_tiff(metadata.Page(page=self, first=self, ifd=0, path=path), lossy=False)
-        return *told, in_header(self, self)
+        if self.told is not None and beside(path) is None:
+            return self.told
+        page = metadata.Page(page=self, first=self, ifd=0, path=path)
+        told = *metadata.from_tiff(page, lossy=False), in_header(self, self)
+        # A vendor's header is not read through `head`, and tells each tile's own time and place.
+        if told[1].vendor is None and not any(code in self.tags for code in _VENDORS):
+            _remember(replace(self, told=told))
+        return told
 
 
-class _Head:
-    """The first bytes of a file, and others when they are asked for."""
+class Head:
+    """The first bytes of a file, and others when they are asked for.
+
+    Attributes
+    ----------
+    asked : what was asked for, by offset
+    """
 
     def __init__(self, file: BufferedReader, size: int) -> None:
         file.seek(0)
-        self._first, self._file, self._size = file.read(_HEAD_BYTES), file, size
+        self._first, self._file, self.size = file.read(_HEAD_BYTES), file, size
         self.order = "<" if self._first[:2] == b"II" else ">"
+        self.asked: dict[int, bytes] = {}
 
     def at(self, offset: int, length: int) -> bytes:
         """Bytes of the file; fewer where it ends."""
         if offset + length <= len(self._first):
-            return self._first[offset : offset + length]
-        self._file.seek(offset)
-        return self._file.read(max(0, min(length, self._size - offset)))
+            found = self._first[offset : offset + length]
+        else:
+            self._file.seek(offset)
+            found = self._file.read(max(0, min(length, self.size - offset)))
+        if len(found) > len(self.asked.get(offset, b"")):
+            self.asked[offset] = found
+        return found
 
     def data(self, tag: Tag) -> bytes:
         return self.at(tag.valueoffset, tag.valuebytecount)
@@ -146,26 +178,42 @@ def plain_page(file: BufferedReader, size: int, max_pixels: int, max_bytes: int)
     file : a TIFF file by its first bytes
     size : of the file
     """
-    head = _Head(file, size)
+    head = Head(file, size)
+    for known in _known:
+        if known.head.size == size and all(head.at(at, len(data)) == data for at, data in known.head.asked.items()):
+            return known.of(file, head) if _is_small(known, max_pixels, max_bytes) else None
     found = _tags(head, size)
     if found is None:
         return None
     tags = Tags(found, head)
     rows, cols = (_one(tags, code, 0) for code in (_LENGTH, _WIDTH))
     kind, bits = _KINDS.get(_one(tags, _FORMAT, 1), ""), _one(tags, _BITS, 1)
-    if f"{kind}{bits}" not in _DTYPES or not 0 < rows * cols <= max_pixels:
+    if f"{kind}{bits}" not in _DTYPES:
         return None
     dtype = np.dtype(f"{head.order}{kind}{bits // 8}")
-    # Wider integers are held as float64.
-    if rows * cols * max(dtype.itemsize, 8 if bits == 32 and kind != "f" else 0) > max_bytes:
-        return None
     offset = _start(tags, rows, rows * cols * dtype.itemsize, size)
     if offset is None or not _is_known(tags.valueof(_DESCRIPTION, "")):
         return None
-    return PlainPage(PlainFile(file), tags, rows, cols, dtype, offset)
+    page = PlainPage(PlainFile(file), head, tags, rows, cols, dtype, offset)
+    return page if _is_small(page, max_pixels, max_bytes) else None
 
 
-def _tags(head: _Head, size: int) -> dict[int, Tag] | None:
+_known: tuple[PlainPage, ...] = ()
+"""Pages read of late: the files of a run often have one header, and only their pixels differ."""
+
+
+def _remember(page: PlainPage) -> None:
+    global _known
+    _known = (page, *_known[:_MOST_KNOWN])
+
+
+def _is_small(page: PlainPage, max_pixels: int, max_bytes: int) -> bool:
+    pixels, is_wide = page.imagelength * page.imagewidth, page.dtype.kind != "f" and page.dtype.itemsize == 4
+    # Wider integers are held as float64.
+    return 0 < pixels <= max_pixels and pixels * (8 if is_wide else page.dtype.itemsize) <= max_bytes
+
+
+def _tags(head: Head, size: int) -> dict[int, Tag] | None:
     """The tags of the only page; None if there are several pages, or one tag is not as it is in plain files."""
     first = head.at(0, 8)
     if len(first) < 8 or struct.unpack(f"{head.order}H", first[2:4]) != (42,):
@@ -189,7 +237,7 @@ def _tags(head: _Head, size: int) -> dict[int, Tag] | None:
     return found
 
 
-def _is_plain(code: int, tag: Tag, head: _Head) -> bool:
+def _is_plain(code: int, tag: Tag, head: Head) -> bool:
     is_number = tag.type in (_SHORT, _LONG)
     if code in _USUAL:
         return is_number and tag.count == 1 and Tags({code: tag}, head).valueof(code) == _USUAL[code]

@@ -51,3 +51,42 @@ def _look(block, stretches, samples, step, first, weights, constant, means, numb
         while x < cols and row[x] == row[0]:
             x += np.uint32(1)
         constant[y] = x == cols
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def rows_of_streaks(means, less_rows, least, contrast, enough_rows, sigmas, normal_median):
+    """The rows that `streaks._rows` finds, (n,)."""
+    rows, n = len(means) - 2 * less_rows, means.shape[1]
+    mean = np.float64(0)
+    for value in means.flat:
+        mean += value
+    mean /= means.size
+    squares = np.float64(0)
+    for value in means.flat:
+        squares += (value - mean) ** 2
+    limit = contrast * np.sqrt(squares / means.size)
+    excess = np.empty((rows, n), means.dtype)
+    for y in range(rows):
+        for x in range(n):
+            excess[y, x] = means[y + less_rows, x] - max(means[y, x], means[y + 2 * less_rows, x])
+    found = _bright(excess, limit)
+    if found.size < least:
+        return found[:0]
+    some = np.ascontiguousarray(excess[:: max(1, rows // enough_rows)]).ravel()
+    usual = np.partition(some, some.size // 2)[some.size // 2]
+    sigma = np.partition(np.abs(some - usual), some.size // 2)[some.size // 2] / normal_median
+    return _bright(excess, max(usual + sigmas * sigma, limit))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _bright(excess, limit):
+    rows, n = excess.shape
+    found = np.empty(rows, np.int64)
+    count = 0
+    for y in range(rows):
+        for x in range(n - 1):
+            if excess[y, x] > limit and excess[y, x + 1] > limit:
+                found[count] = y
+                count += 1
+                break
+    return found[:count]

@@ -126,3 +126,35 @@ def test_a_page_too_large_to_hold_or_to_read_is_left_to_tifffile(tmp_path: Path)
     for max_pixels, max_bytes, expected in ((48, 8 * 48, True), (47, 8 * 48, False), (48, 8 * 48 - 1, False)):
         with path.open("rb") as file:
             assert (plain.plain_page(file, size, max_pixels, max_bytes) is not None) == expected
+
+
+def test_a_header_read_before_is_known_again_and_its_pixels_are_those_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The description stands behind the first 4096 bytes, so it is read by itself.
+    options: dict[str, Any] = {"description": "x" * 5000 + "1", "metadata": None, "resolution": (4e6, 4e6)}
+    data = written(tmp_path / "first.tif", RAMP.astype(np.uint8), **options, resolutionunit="CENTIMETER")
+    place = data.index(b"x1\0")
+    (tmp_path / "other header.tif").write_bytes(data[:place] + b"x2" + data[place + 2 :])
+    (tmp_path / "other pixels.tif").write_bytes(data[:-1] + b"\xfe")
+    (tmp_path / "again.tif").write_bytes(data)
+    names = ["first", "again", "other pixels", "other header", "again"]
+    for name in names:
+        path = tmp_path / f"{name}.tif"
+        assert answer(path) == by_tifffile(path, monkeypatch), name
+    assert read_tile(tmp_path / "other pixels.tif").pixels[-1:][0, -1] == 254
+    assert read_tile(tmp_path / "again.tif").pixel_size_nm == 2.5
+
+
+def test_the_text_beside_a_tile_counts_where_its_header_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        written(tmp_path / f"{name}.tif", RAMP.astype(np.uint8), resolution=(4e6, 4e6), resolutionunit="CENTIMETER")
+    (tmp_path / "b.txt").write_text("$CM_FORMAT JEOL/SEM\n$$SM_MICRON_BAR 100\n$$SM_MICRON_MARKER 1um\n")
+    sizes_nm = []
+    for name in ("a", "b", "c"):
+        path = tmp_path / f"{name}.tif"
+        assert answer(path) == by_tifffile(path, monkeypatch)
+        sizes_nm.append(read_tile(path).pixel_size_nm)
+    assert sizes_nm == [2.5, 10.0, 2.5]
