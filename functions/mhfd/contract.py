@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from enum import IntEnum
 from typing import Any, Literal, TypeVar, get_args
 
@@ -268,7 +269,7 @@ class FocusParams:
         _refuse_unknown_keys("FocusParams", given, [f.name for f in fields(cls)])
         return cls(**given)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Identity of the measure: hex SHA-256 of the keys that can change the result, as canonical JSON."""
         measure = {key: value for key, value in self.to_dict().items() if key not in _LIMITS}
@@ -710,8 +711,10 @@ def _one_of(row: dict[str, Any], key: str, allowed: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """Dataclasses to dicts, tuples to lists, non-finite numbers to None (JSON has none)."""
+    if value is None or type(value) in (str, int, bool):
+        return value
     if isinstance(value, Acquisition | Failure | Provenance | Remark | Timing):
-        return {key: _plain(inner) for key, inner in asdict(value).items()}
+        return {key: _plain(inner) for key, inner in vars(value).items()}
     if isinstance(value, tuple | list):
         return [_plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):

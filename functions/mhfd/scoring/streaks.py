@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mhfd.ahead import Later
 from mhfd.contract import Remark
 from mhfd.robust import NORMAL_MEDIAN
 
@@ -32,7 +30,7 @@ def charging(means: Array) -> Remark | None:
     if means.shape[0] <= 2 * _LESS_ROWS or means.shape[1] < 2:
         return None
     with np.errstate(over="ignore", invalid="ignore"):  # numbers near the end of their type
-        rows = _COMPILED.made(means) if _COMPILED.made and means.dtype == np.float32 else _rows(means)
+        rows = _rows(means)
     count = 1 + np.count_nonzero(np.diff(rows) > _APART_ROWS) if len(rows) else 0
     if count < _LEAST_STREAKS:
         return None
@@ -43,28 +41,13 @@ def _rows(means: Array) -> Array:
     """The rows of streaks, counted from the fifth."""
     here, above, below = means[_LESS_ROWS:-_LESS_ROWS], means[: -2 * _LESS_ROWS], means[2 * _LESS_ROWS :]
     excess = here - np.maximum(above, below)
-    contrast = _CONTRAST * float(means.std(dtype=np.float64))
+    contrast = _CONTRAST * float(means.std())
     if len(found := _bright(excess > contrast)) < _LEAST_STREAKS:  # which is so for nearly all tiles
         return found[:0]
     some = excess[:: max(1, len(excess) // _ENOUGH_ROWS)]
     usual = _middle(some)
     sigma = _middle(np.abs(some - usual)) / NORMAL_MEDIAN
     return _bright(excess > max(usual + _SIGMAS * sigma, contrast))
-
-
-def _compiled() -> Callable[[Array], Array]:
-    from mhfd.scoring.compiled_rows import rows_of_streaks
-
-    constants = _LESS_ROWS, _LEAST_STREAKS, _CONTRAST, _ENOUGH_ROWS, _SIGMAS, NORMAL_MEDIAN
-
-    def rows(means: Array) -> Array:
-        return np.asarray(rows_of_streaks(means, *constants))
-
-    rows(np.zeros((2 * _LESS_ROWS + 1, 2), np.float32))
-    return rows
-
-
-_COMPILED = Later(_compiled)
 
 
 def _bright(bright: Array) -> Array:

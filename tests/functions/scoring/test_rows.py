@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mhfd.images import blocks, picture
-from mhfd.scoring import rows, streaks
+from mhfd.scoring import rows
 from phantoms import as_uint8, texture
 
 Loop = Any
@@ -17,7 +17,7 @@ Loop = Any
 @pytest.fixture(scope="module")
 def loops() -> dict[str, Loop]:
     pytest.importorskip("numba")
-    modules = {"rows": rows, "blocks": blocks, "picture": picture, "streaks": streaks}
+    modules = {"rows": rows, "blocks": blocks, "picture": picture}
     return {name: module._compiled() for name, module in modules.items()}
 
 
@@ -77,12 +77,3 @@ def test_a_bar_of_one_level_is_found_compiled_or_not(loops: dict[str, Loop], mon
         for compiled in (None, loops["picture"]):
             monkeypatch.setattr(picture._COMPILED, "made", compiled)
             assert picture._ground_level(bar) == expected
-
-
-@pytest.mark.parametrize("rows_of_streaks", [[], [100], [40, 41, 100, 170], [4, 60, 61, 62, 130, 195]])
-def test_streaks_are_the_same_compiled_or_not(rows_of_streaks: list[int], loops: dict[str, Loop]) -> None:
-    means = np.random.default_rng(6).normal(100, 3, (200, 12)).astype(np.float32)
-    means[rows_of_streaks, 2:7] += 60
-    found = loops["streaks"](means)
-    assert np.array_equal(found, streaks._rows(means))
-    assert list(found + 4) == (rows_of_streaks if len(rows_of_streaks) > 2 else [])
