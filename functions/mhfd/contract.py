@@ -13,8 +13,8 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cached_property
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, Literal, TypeVar, get_args
 
 from mhfd.text import nearest, shown, visible

@@ -252,3 +252,14 @@ def test_the_start_of_the_page_is_timed() -> None:
         "150 tiles: the run is read", "its columns are packed", "the whole run is judged after",
         "a tile is explained", "the tiles to take again are listed",
     ]  # fmt: skip
+
+
+@posix
+def test_feed_says_how_fast_files_become_rows(tmp_path: Path) -> None:
+    done = run("feed.py", "--tiles", 4, "--repeats", 1, "--out", tmp_path / "feed.csv", "--on", tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = read_csv(tmp_path / "feed.csv")
+    assert [row["way"] for row in rows] == ["plain loop", "files to rows"]
+    plain, ours = (float(row["tiles_per_s"]) for row in rows)
+    assert done.stdout.splitlines()[-1].endswith(f"{ours / plain:.2f} x")
+    assert list(tmp_path.iterdir()) == [tmp_path / "feed.csv"]
