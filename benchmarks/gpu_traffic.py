@@ -99,7 +99,7 @@ def family(kernel: str) -> str:
 
 
 def parameter_names() -> dict[str, list[str]]:
-    """Names of the parameters of each kernel of fused.cu."""
+    """Names of the parameters of each kernel of the CUDA source."""
     text = re.sub(r"\s*\\\n\s*", " ", source())
     made = {"SMOOTH": r"^SMOOTH\((\d+)\)", "MERGE": r"^MERGE\((\d+)\)", "FOR_TYPE": r"^FOR_TYPE\((\w\d)\)"}
     endings = {macro: re.findall(pattern, text, re.MULTILINE) for macro, pattern in made.items()}

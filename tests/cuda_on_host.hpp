@@ -1,4 +1,4 @@
-// Enough of CUDA for an ordinary C++ compiler to run fused.cu: blocks one after the other, and in each block the
+// Enough of CUDA for an ordinary C++ compiler to run the CUDA source: blocks one after the other, and in each block the
 // threads one after the other from barrier to barrier. With BACKWARDS, blocks and threads come in reverse order: a
 // kernel whose result depends on the order has a race.
 #pragma once

@@ -52,7 +52,7 @@ class Extent:
 
     Attributes
     ----------
-    shape, dtype : of a tile; dtype is one of fused.cu's
+    shape, dtype : of a tile; dtype is one of the CUDA source's
     params : scales in pixels
     batch : tiles that are measured at the same time; more than one only as a whole
     first, last : scales whose responses are computed
@@ -233,7 +233,7 @@ def smooths(steps: CascadePlan) -> list[Smooth]:
 
 
 def smooth_stride(step: Smooth) -> int:
-    """Distance in shared memory of neighbouring columns, see `smooth` of fused.cu."""
+    """Distance in shared memory of neighbouring columns, see `smooth` of cascade.cu."""
     columns = ceil_div(SMOOTH_COLS + 2 * step.reach, step.step)
     # With few classes of columns, a warp's columns lie in successive banks.
     return columns + (ceil_div(BANKS, step.step) - columns) % BANKS if step.step <= 4 else columns
@@ -266,7 +266,7 @@ def constants(extent: Extent) -> tuple[NDArray[np.uint8], dict[str, int]]:
 
 @lru_cache(maxsize=1)
 def spectrum_tables() -> dict[str, NDArray[Any]]:
-    """What `block_power` of fused.cu reads: the arguments of these names; `turns` on a multiple of 8 bytes."""
+    """What `block_power` of spectrum.cu reads: the arguments of these names; `turns` on a multiple of 8 bytes."""
     starts, frequencies, weights = power.table()
     content = [mask / mask.sum() for mask in power.content_masks()]
     for each in content:

@@ -1,4 +1,4 @@
-"""Constants and record types that fused.cu shares with its callers."""
+"""Constants and record types that the CUDA source shares with its callers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONSTANTS: dict[str, float] = {
     "SPECTRUM_KEPT": power.KEPT, "SPECTRUM_SIZE": SPECTRUM_SIZE, "SPECTRUM_THREADS": WIDTH,
     "CONTENT_RATIO": power.CONTENT_RATIO, "CONTENT_POWER": power.CONTENT_POWER,
 }  # fmt: skip
-"""Constants that fused.cu shares with this module, `measures` and `power`."""
+"""Constants that the CUDA source shares with this module, `measures` and `power`."""
 
 STATE = np.dtype(
     [
@@ -42,10 +42,13 @@ STATE = np.dtype(
         ("variance", "f8"), ("slope", "f8"), ("grey", "f8"), ("covariances", "f8", LAGS),
     ]
 )  # fmt: skip
-"""`State` of fused.cu."""
+"""`State` of common.cu."""
+
+PARTS = "common", "grey", "noise", "spectrum", "cascade", "maximum", "features"
+"""Files of the CUDA source, compiled as one text in this order."""
 
 FEATURE = np.dtype([("row", "i4"), ("col", "i4"), ("scale", "i4"), ("strength", "f4")])
-"""`Feature` of fused.cu."""
+"""`Feature` of features.cu."""
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -53,6 +56,7 @@ def ceil_div(a: int, b: int) -> int:
 
 
 def source() -> str:
-    """Text of fused.cu with its constants, ready to compile."""
+    """Text of the CUDA source with its constants, ready to compile."""
     defines = "".join(f"#define {name} {value!r}\n" for name, value in CONSTANTS.items())
-    return defines + Path(__file__).with_name("fused.cu").read_text(encoding="utf-8")
+    folder = Path(__file__).with_name("cuda")
+    return defines + "\n".join((folder / f"{part}.cu").read_text(encoding="utf-8") for part in PARTS)

@@ -1,4 +1,4 @@
-"""The launches for one extent: which kernel of fused.cu runs when, on what memory."""
+"""The launches for one extent: which kernel of cuda/ runs when, on what memory."""
 
 from __future__ import annotations
 
