@@ -22,6 +22,7 @@ from mhfd.kernel.fused.source import (
     FINE_BITS,
     LAGS,
     MEDIANS,
+    PEAK_ROWS,
     SHADES,
     SHARED_BYTES,
     SMOOTH_COLS,
@@ -30,6 +31,7 @@ from mhfd.kernel.fused.source import (
     SMOOTH_TAPS,
     SPECTRUM_SIZE,
     STATE,
+    WIDTH,
     ceil_div,
 )
 from mhfd.kernel.measures import LINE_LAGS, noise_gains
@@ -202,7 +204,7 @@ def layout(extent: Extent, core_rows: int, group: int, resident: bool, features:
         "first_digit": 4 * 2**bits * batch,
         "digits": 4 * 4 * 2**bits * batch if extent.digits[0] > 1 else 0,
         "coarse": 4 * 4 * COARSE_BINS * batch,
-        "fine": 4 * MEDIANS * 2**FINE_BITS * batch,
+        "fine": 4 * MEDIANS * (2**FINE_BITS + 2**FINE_BITS // 256) * batch,
         "constants": constants(extent)[0].nbytes,
         "powers": 4 * SPECTRUM_SIZE * extent.grid.rows * extent.grid.cols * batch,
         "shades": 8 * SHADES * extent.chunks * batch,
@@ -246,6 +248,16 @@ def smooth_shared(step: Smooth) -> int:
 
 def fits_shared(step: Smooth) -> bool:
     return len(step.taps) <= SMOOTH_TAPS and smooth_shared(step) <= SHARED_BYTES
+
+
+def rank_shared(bins: int) -> int:
+    """Bytes of shared memory of `find_rank` of common.cu."""
+    return 2 * 24 + 4 * max(256, bins // 256)
+
+
+def peak_shared(n_scales: int) -> int:
+    """Bytes of shared memory of `peaks` of features.cu."""
+    return 4 * (n_scales + 1) + 2 * WIDTH // 2 * ceil_div(PEAK_ROWS, 2)
 
 
 @lru_cache(maxsize=64)

@@ -23,6 +23,8 @@ from mhfd.kernel.fused.layout import (
     fits_shared,
     level_cols,
     level_rows,
+    peak_shared,
+    rank_shared,
     samples,
     smooth_shared,
     smooth_stride,
@@ -150,7 +152,7 @@ class Work:
         )  # fmt: skip
         for first, last in self._strips(spare):
             self._over_chunks("noise_fine", self._chunks(tile, first, last), "fine")
-        shared = 64 + 4 * 2**FINE_BITS // 256
+        shared = rank_shared(2**FINE_BITS)
         self._launch("noise_medians", (MEDIANS, 1), (1024, 1), "states", "fine", shared=shared)
         shared = 8 * WIDTH * (LAGS + SHADES)
         self._launch(
@@ -190,7 +192,7 @@ class Work:
                 )  # fmt: skip
             self._launch(
                 "limits", (4, 1), (1024, 1), "states", histograms, np.int64(rank), np.int64(rows * cols), bits,
-                int(not digit), shared=64 + 4 * 2**bits // 256,
+                int(not digit), shared=rank_shared(2**bits),
             )  # fmt: skip
 
     def _strips(self, spare: int) -> Iterator[tuple[int, int]]:
@@ -341,7 +343,7 @@ class Work:
             "peaks", (ceil_div(cols, WIDTH), ceil_div(last - first, PEAK_ROWS)), (WIDTH, 1),
             "strength", "scale", "image", "states", self._constant("thresholds") if robust else None, "counts",
             "responses" if self.features else None, "found", *window.maximum, window.image[0],
-            window.image[1] - window.image[0], first, last, self.extent.shape[0], cols, n_scales, shared=4 * n_scales,
+            window.image[1] - window.image[0], first, last, self.extent.shape[0], cols, n_scales, shared=peak_shared(n_scales),
         )  # fmt: skip
 
     def listed(self) -> NDArray[Any]:

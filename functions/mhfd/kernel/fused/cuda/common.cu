@@ -59,32 +59,51 @@ struct Place {
     long long bin, below, count;
 };
 
-// Finds a rank in a histogram of a multiple of 256 bins, or the sum of two. All threads of a block call it. Shared
-// memory: a Place, then bins / 256 sums.
-__device__ inline void find_rank(const unsigned* first, const unsigned* second, int bins, long long rank) {
-    Place* place = (Place*)shared_memory;
-    unsigned* sums = (unsigned*)(place + 1);
-    PHASE {
-        for (int group = threadIdx.x; group < bins / 256; group += blockDim.x) sums[group] = 0;
-    }
-    PHASE {
-        for (int bin = threadIdx.x; bin < bins; bin += blockDim.x) {
-            const unsigned count = first[bin] + (second ? second[bin] : 0);
-            if (count) atomicAdd(&sums[bin / 256], count);
+// In `sums`, of n <= blockDim.x counts in shared memory: the one that holds a rank, the last if none does. All threads of
+// a block call it; the sums become running ones.
+__device__ inline void find_place(unsigned* sums, int n, long long rank, Place* place) {
+    PER_THREAD(unsigned, before, 1);
+    for (int distance = 1; distance < n; distance *= 2) {
+        PHASE { MINE(before)[0] = threadIdx.x < n && (int)threadIdx.x >= distance ? sums[threadIdx.x - distance] : 0; }
+        PHASE {
+            if (threadIdx.x < n) sums[threadIdx.x] += MINE(before)[0];
         }
     }
+    PHASE {
+        const int i = threadIdx.x;
+        if (i >= n) continue;
+        const long long below = i ? sums[i - 1] : 0;
+        if (below <= rank && (rank < sums[i] || i == n - 1)) *place = Place{i, below, sums[i] - below};
+    }
+}
+
+// Finds a rank in a histogram of a multiple of 256 bins, or the sum of two; `groups`: the sums over 256 bins, unless
+// null. All threads of a block, no fewer than 256 or bins / 256, call it. Shared memory: two Places, then bins / 256
+// sums, at least 256. The result is the first Place.
+__device__ inline void find_rank(const unsigned* first, const unsigned* second, const unsigned* groups, int bins,
+                                 long long rank) {
+    Place* place = (Place*)shared_memory;  // of the bin, then of the group
+    unsigned* sums = (unsigned*)(place + 2);
+    PHASE {
+        for (int group = threadIdx.x; group < bins / 256; group += blockDim.x) sums[group] = groups ? groups[group] : 0;
+    }
+    if (!groups) {
+        PHASE {
+            for (int bin = threadIdx.x; bin < bins; bin += blockDim.x) {
+                const unsigned count = first[bin] + (second ? second[bin] : 0);
+                if (count) atomicAdd(&sums[bin / 256], count);
+            }
+        }
+    }
+    find_place(sums, bins / 256, rank, place + 1);
+    PHASE {
+        const long long bin = 256 * place[1].bin + threadIdx.x;
+        if (threadIdx.x < 256) sums[threadIdx.x] = first[bin] + (second ? second[bin] : 0);
+    }
+    find_place(sums, 256, rank - place[1].below, place);
     PHASE {
         if (threadIdx.x) continue;
-        long long below = 0;
-        int group = 0;
-        while (group < bins / 256 - 1 && below + sums[group] <= rank) below += sums[group++];
-        int bin = 256 * group;
-        unsigned count = first[bin] + (second ? second[bin] : 0);
-        while (bin < 256 * group + 255 && below + count <= rank) {
-            below += count;
-            ++bin;
-            count = first[bin] + (second ? second[bin] : 0);
-        }
-        *place = Place{bin, below, count};
+        place->bin += 256 * place[1].bin;
+        place->below += place[1].below;
     }
 }

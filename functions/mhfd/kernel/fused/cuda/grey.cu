@@ -66,7 +66,7 @@ KERNEL(1024) limits(State* states, unsigned* histograms, long long rank, long lo
     State& state = states[blockIdx.z];
     unsigned* own = histograms + (size_t)bins * (first ? blockIdx.z : 4 * blockIdx.z + r);
     const long long start = r == 0 ? 0 : r == 1 ? rank : r == 2 ? size - 1 - rank : size - 1;
-    find_rank(own, nullptr, bins, first ? start : state.ranks[r]);
+    find_rank(own, nullptr, nullptr, bins, first ? start : state.ranks[r]);
     PHASE {
         if (threadIdx.x) continue;
         const Place place = *(const Place*)shared_memory;

@@ -7,10 +7,22 @@ constexpr int ALL = 0, DOWN = 1, ALONG = 2, DARKER = 3, LIGHTER = 4, MEDIANS = 5
 // COARSE_BINS of 1/64 octave go from 2^-24 to nearly 2^8; no fourth difference of [0, 1] exceeds 128, smaller ones
 // share bin 0. In the chosen bin, elements differ in the FINE_BITS low bits of a float.
 constexpr unsigned SMALLEST = (127u - 24u) << 23;
-constexpr int FINE_BINS = 1 << FINE_BITS;
+constexpr int FINE_BINS = 1 << FINE_BITS, FINE_SIZE = FINE_BINS + FINE_BINS / 256;  // then the sums over 256 bins
 
 __device__ inline int coarse_bin(unsigned bits) {
     return bits < SMALLEST ? 0 : min((int)((bits - SMALLEST) >> FINE_BITS) + 1, COARSE_BINS - 1);
+}
+
+// Bits of the smallest element of a coarse bin. Bin 0 has none: its median is 0, whatever the histogram.
+__device__ inline unsigned start_of(long long bin) {
+    return bin ? SMALLEST + (unsigned)((bin - 1) << FINE_BITS) : 0xffffffffu - FINE_BINS;
+}
+
+__device__ inline void count_fine(unsigned* histogram, unsigned bits, unsigned start) {
+    const unsigned bin = bits - start;
+    if (bin >= FINE_BINS) return;
+    atomicAdd(&histogram[bin], 1u);
+    atomicAdd(&histogram[FINE_BINS + bin / 256], 1u);
 }
 
 // A block of threads does a chunk of CHUNK_ROWS x CHUNK_COLS pixels, a thread a column.
@@ -26,7 +38,7 @@ __device__ void noise(const float* image, const State* states, unsigned* histogr
     const State& state = states[blockIdx.z];
     const int top = first + blockIdx.y * CHUNK_ROWS;
     image += plane_of(image_rows, cols);
-    histograms += (size_t)blockIdx.z * (FINE ? MEDIANS * FINE_BINS : 4 * COARSE_BINS);
+    histograms += (size_t)blockIdx.z * (FINE ? MEDIANS * FINE_SIZE : 4 * COARSE_BINS);
     if (!FINE) {
         PHASE {
             for (int bin = threadIdx.x; bin < 4 * COARSE_BINS; bin += CHUNK_COLS) coarse[bin] = 0;
@@ -39,6 +51,8 @@ __device__ void noise(const float* image, const State* states, unsigned* histogr
         const int d = fold(x + 1, cols, 0), e = fold(x + 2, cols, 0);
         float sharp[5] = {0}, smooth[5] = {0}, sum[5] = {0};  // of the last five rows: d4, (1, 2, 1), the sum of five
         double dark = 0, light = 0, darker = 0;
+        unsigned starts[MEDIANS];
+        for (int m = 0; FINE && m < MEDIANS; ++m) starts[m] = start_of(state.bins[m]);
 #pragma unroll 5  // so that the rows before need not move from register to register
         for (int y = top - 2; x < cols && y < min(top + CHUNK_ROWS, last) + 2; ++y) {
             const float* row = image + (size_t)(fold(y, rows, 0) - origin) * cols;
@@ -56,11 +70,8 @@ __device__ void noise(const float* image, const State* states, unsigned* histogr
                                       __float_as_uint(fabsf(along))};
             if (FINE) {
                 const int shade = is_dark ? DARKER : LIGHTER;
-                for (int m = 0; m < 3; ++m)
-                    if (coarse_bin(bits[m]) == state.bins[m])
-                        atomicAdd(&histograms[m * FINE_BINS + bits[m] % FINE_BINS], 1u);
-                if (coarse_bin(bits[0]) == state.bins[shade])
-                    atomicAdd(&histograms[shade * FINE_BINS + bits[0] % FINE_BINS], 1u);
+                for (int m = 0; m < 3; ++m) count_fine(histograms + m * FINE_SIZE, bits[m], starts[m]);
+                count_fine(histograms + shade * FINE_SIZE, bits[0], starts[shade]);
             } else {
                 atomicAdd(&coarse[(is_dark ? 0 : COARSE_BINS) + coarse_bin(bits[0])], 1u);
                 atomicAdd(&coarse[2 * COARSE_BINS + coarse_bin(bits[1])], 1u);
@@ -128,7 +139,7 @@ KERNEL(1024) noise_bins(State* states, const unsigned* histograms, const double*
         const long long count = median == DARKER ? darker : median == LIGHTER ? size - darker : size;
         state.left[median] = (count - 1) / 2;
     }
-    find_rank(own, second, COARSE_BINS, state.left[median]);
+    find_rank(own, second, nullptr, COARSE_BINS, state.left[median]);
     PHASE {
         if (threadIdx.x) continue;
         const Place place = *(const Place*)shared_memory;
@@ -141,12 +152,13 @@ KERNEL(1024) noise_bins(State* states, const unsigned* histograms, const double*
 KERNEL(1024) noise_medians(State* states, const unsigned* histograms) {
     const int median = blockIdx.x;
     State& state = states[blockIdx.z];
-    find_rank(histograms + ((size_t)blockIdx.z * MEDIANS + median) * FINE_BINS, nullptr, FINE_BINS, state.left[median]);
+    const unsigned* own = histograms + ((size_t)blockIdx.z * MEDIANS + median) * FINE_SIZE;
+    find_rank(own, nullptr, own + FINE_BINS, FINE_BINS, state.left[median]);
     PHASE {
         if (threadIdx.x) continue;
         const long long bin = ((const Place*)shared_memory)->bin, coarse = state.bins[median];
         state.medians[median] =
-            coarse ? __uint_as_float(SMALLEST + (unsigned)((coarse - 1) << FINE_BITS) + (unsigned)bin) : 0.0;
+            coarse ? __uint_as_float(start_of(coarse) + (unsigned)bin) : 0.0;
     }
 }
 
