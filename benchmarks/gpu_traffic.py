@@ -121,7 +121,7 @@ def _plane(args: Args, rows: str = "rows", cols: str = "cols") -> int:
 
 def _chunks(args: Args, grid: Grid) -> float:
     """The image once, with the four rows that a chunk shares with its neighbours."""
-    return 4.0 * (args["last"] - args["first"] + 4 * grid[1]) * args["cols"]
+    return float(4 * (args["last"] - args["first"] + 4 * grid[1]) * args["cols"])
 
 
 def _smooth(args: Args, grid: Grid) -> float:
@@ -131,7 +131,9 @@ def _smooth(args: Args, grid: Grid) -> float:
 
 def _merge(args: Args, grid: Grid) -> float:
     samples = args["count"] * args["response_rows"] * args.get("response_cols", args["cols"])
-    return 4.0 * samples + (6 if args["fresh"] else 12) * _plane(args)
+    if args.get("coarser_count"):
+        samples += args["coarser_count"] * _plane(args, "coarser_rows", "coarser_cols")
+    return float(4 * samples + (6 if args["fresh"] else 10) * _plane(args))
 
 
 def bytes_moved(itemsize: int) -> dict[str, Callable[[Args, Grid], float]]:
@@ -145,7 +147,7 @@ def bytes_moved(itemsize: int) -> dict[str, Callable[[Args, Grid], float]]:
         "covariances": _chunks,
         "noise_fine": _chunks,
         "noise_bins": lambda a, g: 4 * 4 * COARSE_BINS,
-        "noise_medians": lambda a, g: 4 * MEDIANS * 2**FINE_BITS,
+        "noise_medians": lambda a, g: 4 * MEDIANS * (2**FINE_BITS // 256 + 256),
         "summary": lambda a, g: 8 * 15 * a["chunks"],
         "block_power": lambda a, g: 4 * 64 * 64 * 2 * g[0] * g[1],
         "cell_power": lambda a, g: 4 * 124 * a["block_rows"] * a["block_cols"],
@@ -214,12 +216,12 @@ def main() -> None:
     args = parser.parse_args()
     found = launches(args.side, args.batch, FocusParams(n_scales=args.n_scales), np.dtype(args.dtype))
     rows = shares(found, args.batch, profiled(args.profile) if args.profile else {})
-    total = sum(row.counted_mb for row in rows)
+    total = sum(each.counted_mb for each in rows)
     print("| kernel | launches | MB a tile, counted | measured |")
     print("| --- | --- | --- | --- |")
     for each in rows:
         print(f"| {each.kernel} | {each.launches} | {each.counted_mb:.1f} | {_cell(each.measured_mb)} |")
-    measured = sum(each.measured_mb or 0 for each in rows) if args.profile else None
+    measured = sum(each.measured_mb or 0.0 for each in rows) if args.profile else None
     print(f"| **all** | {len(found)} | {total:.1f} | {_cell(measured)} |")
     print(f"\nAt {COPY_TB_S} TB/s these bytes take {total / COPY_TB_S / 1e3:.3f} ms a tile.")
     if args.out:

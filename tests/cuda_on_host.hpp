@@ -15,6 +15,7 @@
 #define __device__
 #define __host__
 #define __restrict__
+#define __constant__ static const
 
 struct Dim3 {
     unsigned x, y, z;
@@ -38,6 +39,7 @@ static inline int thread_number() { return threadIdx.y * blockDim.x + threadIdx.
 #define PHASE EACH(threadIdx.y, blockDim.y) EACH(threadIdx.x, blockDim.x)
 #define PER_THREAD(type, name, count) static thread_local type name[1024][count]
 #define MINE(name) name[thread_number()]
+#define HELD(type, name, count) type (*name)[count]
 #define KERNEL(...) static void
 
 using std::max;

@@ -22,6 +22,7 @@ from mhfd.kernel.fused.source import (
     FINE_BITS,
     LAGS,
     MEDIANS,
+    MERGE_SIDE,
     PEAK_ROWS,
     SHADES,
     SHARED_BYTES,
@@ -35,7 +36,7 @@ from mhfd.kernel.fused.source import (
     ceil_div,
 )
 from mhfd.kernel.measures import LINE_LAGS, noise_gains
-from mhfd.kernel.plan import CascadePlan, Smooth, interpolators, plan
+from mhfd.kernel.plan import HALF_WIDTH, CascadePlan, Smooth, plan
 from mhfd.spectrum import BLOCK_PX, CELLS
 
 STRIP_ROWS = 64
@@ -250,6 +251,13 @@ def fits_shared(step: Smooth) -> bool:
     return len(step.taps) <= SMOOTH_TAPS and smooth_shared(step) <= SHARED_BYTES
 
 
+def merge_shared(level: int) -> int:
+    """Bytes of shared memory of `merge_level` of maximum.cu; a coarser level takes no more."""
+    cells = MERGE_SIDE >> level
+    along = cells + 2 * HALF_WIDTH - 1
+    return 4 * along * (along + (ceil_div(3 * cells, 2) << level))
+
+
 def rank_shared(bins: int) -> int:
     """Bytes of shared memory of `find_rank` of common.cu."""
     return 2 * 24 + 4 * max(256, bins // 256)
@@ -262,13 +270,12 @@ def peak_shared(n_scales: int) -> int:
 
 @lru_cache(maxsize=64)
 def constants(extent: Extent) -> tuple[NDArray[np.uint8], dict[str, int]]:
-    """Thresholds, what the spectrum needs, taps of each step, weights of each level, as bytes; the offset of each."""
+    """Thresholds, what the spectrum needs, taps of each step, as bytes; the offset of each."""
     thresholds = extent.params.k_noise * noise_gains(extent.params.scales)
     parts: dict[str, NDArray[Any]] = {"thresholds": thresholds, **spectrum_tables()}
     parts |= {
         f"taps {i}": np.array(s.taps, np.float32) for i, s in enumerate(extent.plan.steps) if isinstance(s, Smooth)
     }
-    parts |= {f"weights {level}": interpolators(level).ravel() for level in range(1, extent.plan.levels)}
     places, offset = {}, 0
     for name, values in parts.items():
         places[name] = offset

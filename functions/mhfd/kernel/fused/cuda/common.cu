@@ -14,6 +14,7 @@
 #define PHASE for (bool once_ = true; once_; once_ = false, __syncthreads())
 #define PER_THREAD(type, name, count) type name[count]
 #define MINE(name) name
+#define HELD(type, name, count) type (&name)[count]  // as a parameter of a function: the caller's PER_THREAD
 #define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)  // threads, and blocks to fit at a time
 extern __shared__ double shared_memory[];
 #endif

@@ -10,8 +10,8 @@ __device__ inline float polarised(float d, int polarity) {
 
 // Merges responses of `count` scales from number `first` on, `stride` floats apart, into the maximum M over scale and
 // the scale A that attains it, (rows, cols); `fresh`: they are empty. Row y of M is row top + y of a response.
-KERNEL(256) merge_0(const float* responses, float* strength, u2* scale, long long stride, int count, int first,
-                    int response_rows, int top, int rows, int cols, int polarity, int fresh) {
+KERNEL(256) merge_0(const float* responses, long long stride, int count, int first, int response_rows, int top,
+                    float* strength, u2* scale, int rows, int cols, int polarity, int fresh) {
     PHASE {
         const int x = blockIdx.y * 256 + threadIdx.x, y = blockIdx.x;
         if (x >= cols) continue;
@@ -28,75 +28,106 @@ KERNEL(256) merge_0(const float* responses, float* strength, u2* scale, long lon
     }
 }
 
-// The same for responses on every 2^LEVEL-th pixel, (response_rows, response_cols), interpolated; sample (top, left)
-// is at pixel (0, 0) of M. A block does MERGE_SIDE squared pixels.
+// Responses on every 2^LEVEL-th pixel, (response_rows, response_cols), are interpolated. Sample (top, left) is at pixel
+// (0, 0) of M. A block does MERGE_SIDE squared pixels, a thread MERGE_ROWS of a column.
+
+constexpr int MERGE_ROWS = MERGE_SIDE / MERGE_GROUPS, MERGE_THREADS = MERGE_SIDE * MERGE_GROUPS;
+constexpr int NEAR = 2 * HALF_WIDTH;  // samples along an axis that a pixel is made from
+
+// Weight of sample number `a` for pixels that are `place` pixels beyond theirs.
 template <int LEVEL>
-__device__ void merge(const float* __restrict__ responses, float* strength, u2* scale,
-                      const float* __restrict__ weights, long long stride, int count, int first, int response_rows,
-                      int response_cols, int top, int left, int rows, int cols, int polarity, int fresh) {
-    constexpr int SPACING = 1 << LEVEL, TAPS = 2 * HALF_WIDTH, ROWS = MERGE_SIDE / MERGE_GROUPS;
-    constexpr int SAMPLES = MERGE_SIDE / SPACING + TAPS - 1;  // along each axis of the block
-    constexpr int CELLS = ROWS > SPACING ? ROWS / SPACING : 1;
+__device__ inline float interpolator(int place, int a) {
+    return INTERPOLATORS[((1 << LEVEL) - 2 + place) * NEAR + a];
+}
+
+// The maximum over the scales of one level, into what each thread has found so far.
+template <int LEVEL>
+__device__ inline void merge_level(const float* __restrict__ responses, long long stride, int count, int first,
+                                   int response_rows, int response_cols, int top, int left, int polarity,
+                                   HELD(float, best, MERGE_ROWS), HELD(int, which, MERGE_ROWS)) {
+    constexpr int SPACING = 1 << LEVEL, CELLS = MERGE_SIDE / SPACING;
+    constexpr int SAMPLES = CELLS + NEAR - 1;               // along each axis of the block
+    constexpr int PLACES = SPACING < 4 ? SPACING : 4;       // of a cell that a thread interpolates at a time
+    constexpr int APART = (3 * CELLS + 1) / 2;              // this meets each bank of shared memory once
+    constexpr int PITCH = SPACING * APART;
+    constexpr int TALL = MERGE_ROWS > SPACING ? MERGE_ROWS / SPACING : 1;  // cells of a thread
     float* samples = (float*)shared_memory;       // (SAMPLES, SAMPLES)
-    float* across = samples + SAMPLES * SAMPLES;  // (SAMPLES, MERGE_SIDE): interpolated along rows
+    float* across = samples + SAMPLES * SAMPLES;  // (SAMPLES, SPACING, APART): interpolated along rows
     responses += plane_of(response_rows, response_cols);
-    PER_THREAD(float, best, ROWS);
-    PER_THREAD(int, which, ROWS);
-    PER_THREAD(float, mix, TAPS);
-    PHASE {
-        const int x = blockIdx.x * MERGE_SIDE + threadIdx.x, y = blockIdx.y * MERGE_SIDE + threadIdx.y * ROWS;
-#pragma unroll
-        for (int j = 0; j < ROWS; ++j) {
-            const size_t at = plane_of(rows, cols) + (size_t)(y + j) * cols + x;
-            const bool old = !fresh && x < cols && y + j < rows;
-            MINE(best)[j] = old ? strength[at] : nothing();
-            MINE(which)[j] = old ? scale[at] : 0;
-        }
-#pragma unroll
-        for (int b = 0; b < TAPS; ++b) MINE(mix)[b] = weights[threadIdx.x % SPACING * TAPS + b];
-    }
     for (int i = 0; i < count; ++i) {
         PHASE {
             const float* response = responses + i * stride;
-            const int y = top + blockIdx.y * (MERGE_SIDE / SPACING) - (HALF_WIDTH - 1);
-            const int x = left + blockIdx.x * (MERGE_SIDE / SPACING) - (HALF_WIDTH - 1);
-            for (int k = threadIdx.y * MERGE_SIDE + threadIdx.x; k < SAMPLES * SAMPLES; k += MERGE_SIDE * MERGE_GROUPS)
-                samples[k] = response[(size_t)min(y + k / SAMPLES, response_rows - 1) * response_cols +
-                                      min(x + k % SAMPLES, response_cols - 1)];
+            const int y = top + blockIdx.y * CELLS - (HALF_WIDTH - 1), x = left + blockIdx.x * CELLS - (HALF_WIDTH - 1);
+            if (threadIdx.x >= SAMPLES) continue;
+            const int col = min(x + (int)threadIdx.x, response_cols - 1);
+            for (int row = threadIdx.y; row < SAMPLES; row += MERGE_GROUPS)
+                samples[row * SAMPLES + threadIdx.x] =
+                    response[(size_t)min(y + row, response_rows - 1) * response_cols + col];
         }
         PHASE {
-            for (int row = threadIdx.y; row < SAMPLES; row += MERGE_GROUPS) {
-                const float* near = samples + row * SAMPLES + threadIdx.x / SPACING;
-                float sum = 0;
+            constexpr int PARTS = SPACING / PLACES;
+            for (int k = threadIdx.y * MERGE_SIDE + threadIdx.x; k < SAMPLES * CELLS * PARTS; k += MERGE_THREADS) {
+                const int cell = k % CELLS, row = k / CELLS % SAMPLES, part = k / CELLS / SAMPLES;
+                const float* near = samples + row * SAMPLES + cell;
+                float v[NEAR];
 #pragma unroll
-                for (int b = 0; b < TAPS; ++b) sum = fmaf(MINE(mix)[b], near[b], sum);
-                across[row * MERGE_SIDE + threadIdx.x] = sum;
+                for (int b = 0; b < NEAR; ++b) v[b] = near[b];
+                float* pixels = across + row * PITCH + part * PLACES * APART + cell;
+#pragma unroll
+                for (int p = 0; p < PLACES; ++p) {
+                    float sum = 0;
+#pragma unroll
+                    for (int b = 0; b < NEAR; ++b) sum = fmaf(interpolator<LEVEL>(part * PLACES + p, b), v[b], sum);
+                    pixels[p * APART] = PARTS == 1 && p == 0 ? v[HALF_WIDTH - 1] : sum;
+                }
             }
         }
         PHASE {
-            float v[CELLS + TAPS - 1];
+            const float* column = across + threadIdx.y * MERGE_ROWS / SPACING * PITCH +
+                                  threadIdx.x % SPACING * APART + threadIdx.x / SPACING;
+            float v[TALL + NEAR - 1];
 #pragma unroll
-            for (int a = 0; a < CELLS + TAPS - 1; ++a)
-                v[a] = across[(threadIdx.y * ROWS / SPACING + a) * MERGE_SIDE + threadIdx.x];
+            for (int a = 0; a < TALL + NEAR - 1; ++a) v[a] = column[a * PITCH];
 #pragma unroll
-            for (int j = 0; j < ROWS; ++j) {
+            for (int j = 0; j < MERGE_ROWS; ++j) {
                 // Known to the compiler where a thread does whole cells.
-                const int place = SPACING <= ROWS ? j % SPACING : (threadIdx.y * ROWS + j) % SPACING;
-                const int cell = SPACING <= ROWS ? j / SPACING : 0;
+                const int place = SPACING <= MERGE_ROWS ? j % SPACING : (threadIdx.y * MERGE_ROWS + j) % SPACING;
+                const int cell = SPACING <= MERGE_ROWS ? j / SPACING : 0;
                 float sum = 0;
 #pragma unroll
-                for (int a = 0; a < TAPS; ++a) sum = fmaf(weights[place * TAPS + a], v[cell + a], sum);
+                for (int a = 0; a < NEAR; ++a) sum = fmaf(interpolator<LEVEL>(place, a), v[cell + a], sum);
                 const float here = polarised(place ? sum : v[cell + HALF_WIDTH - 1], polarity);
                 if (here > MINE(best)[j]) MINE(best)[j] = here, MINE(which)[j] = first + i;
             }
         }
     }
+}
+
+// Merges responses of a level and, unless coarser_count is 0, of larger scales on the next level, as merge_0 does.
+template <int LEVEL>
+__device__ void merge(const float* responses, long long stride, int count, int first, int response_rows,
+                      int response_cols, int top, int left, const float* coarser, long long coarser_stride,
+                      int coarser_count, int coarser_first, int coarser_rows, int coarser_cols, int coarser_top,
+                      int coarser_left, float* strength, u2* scale, int rows, int cols, int polarity, int fresh) {
+    PER_THREAD(float, best, MERGE_ROWS);
+    PER_THREAD(int, which, MERGE_ROWS);
     PHASE {
-        const int x = blockIdx.x * MERGE_SIDE + threadIdx.x, y = blockIdx.y * MERGE_SIDE + threadIdx.y * ROWS;
 #pragma unroll
-        for (int j = 0; j < ROWS; ++j) {
+        for (int j = 0; j < MERGE_ROWS; ++j) MINE(best)[j] = nothing(), MINE(which)[j] = 0;
+    }
+    merge_level<LEVEL>(responses, stride, count, first, response_rows, response_cols, top, left, polarity, best, which);
+    if constexpr (LEVEL < MAX_LEVEL) {
+        if (coarser_count)
+            merge_level<LEVEL + 1>(coarser, coarser_stride, coarser_count, coarser_first, coarser_rows, coarser_cols,
+                                   coarser_top, coarser_left, polarity, best, which);
+    }
+    PHASE {
+        const int x = blockIdx.x * MERGE_SIDE + threadIdx.x, y = blockIdx.y * MERGE_SIDE + threadIdx.y * MERGE_ROWS;
+#pragma unroll
+        for (int j = 0; j < MERGE_ROWS; ++j) {
             if (x >= cols || y + j >= rows) continue;
             const size_t at = plane_of(rows, cols) + (size_t)(y + j) * cols + x;
+            if (!fresh && !(MINE(best)[j] > strength[at])) continue;
             strength[at] = MINE(best)[j];
             scale[at] = (u2)MINE(which)[j];
         }
@@ -104,12 +135,14 @@ __device__ void merge(const float* __restrict__ responses, float* strength, u2* 
 }
 
 #define MERGE(LEVEL)                                                                                                   \
-    KERNEL(MERGE_SIDE * MERGE_GROUPS, 2) merge_##LEVEL(                                                                \
-        const float* responses, float* strength, u2* scale, const float* weights, long long stride, int count,         \
-        int first, int response_rows, int response_cols, int top, int left, int rows, int cols, int polarity,          \
-        int fresh) {                                                                                                   \
-        merge<LEVEL>(responses, strength, scale, weights, stride, count, first, response_rows, response_cols, top,     \
-                     left, rows, cols, polarity, fresh);                                                               \
+    KERNEL(MERGE_THREADS, 2) merge_##LEVEL(                                                                            \
+        const float* responses, long long stride, int count, int first, int response_rows, int response_cols, int top, \
+        int left, const float* coarser, long long coarser_stride, int coarser_count, int coarser_first,                \
+        int coarser_rows, int coarser_cols, int coarser_top, int coarser_left, float* strength, u2* scale, int rows,   \
+        int cols, int polarity, int fresh) {                                                                           \
+        merge<LEVEL>(responses, stride, count, first, response_rows, response_cols, top, left, coarser,                \
+                     coarser_stride, coarser_count, coarser_first, coarser_rows, coarser_cols, coarser_top,            \
+                     coarser_left, strength, scale, rows, cols, polarity, fresh);                                      \
     }
 MERGE(1)
 MERGE(2)

@@ -71,7 +71,7 @@ __device__ void noise(const float* image, const State* states, unsigned* histogr
             if (FINE) {
                 const int shade = is_dark ? DARKER : LIGHTER;
                 for (int m = 0; m < 3; ++m) count_fine(histograms + m * FINE_SIZE, bits[m], starts[m]);
-                count_fine(histograms + shade * FINE_SIZE, bits[0], starts[shade]);
+                count_fine(histograms + shade * FINE_SIZE, bits[0], is_dark ? starts[DARKER] : starts[LIGHTER]);
             } else {
                 atomicAdd(&coarse[(is_dark ? 0 : COARSE_BINS) + coarse_bin(bits[0])], 1u);
                 atomicAdd(&coarse[2 * COARSE_BINS + coarse_bin(bits[1])], 1u);
