@@ -195,10 +195,11 @@ def profiled(path: Path) -> dict[str, float]:
     """Megabytes of a batch by family."""
     with path.open(newline="", encoding="utf-8") as file:
         rows = csv.DictReader(line for line in file if not line.startswith("#"))
-        found: Counter[str] = Counter()
+        found: dict[str, float] = {}
         for row in rows:
-            found[family(row["kernel"])] += float(row["dram_MB"])
-    return dict(found)
+            name = family(row["kernel"])
+            found[name] = found.get(name, 0.0) + float(row["dram_MB"])
+    return found
 
 
 def _cell(megabytes: float | None) -> str:

@@ -25,9 +25,13 @@ struct float2 {
     float x, y;
 };
 
+struct float4 {
+    float x, y, z, w;
+};
+
 // Several Python threads may launch at the same time.
 static thread_local Dim3 gridDim, blockDim, blockIdx, threadIdx;
-static thread_local double shared_memory[48 * 1024 / sizeof(double)];
+alignas(16) static thread_local double shared_memory[48 * 1024 / sizeof(double)];
 
 static inline int thread_number() { return threadIdx.y * blockDim.x + threadIdx.x; }
 

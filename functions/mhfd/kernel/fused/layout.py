@@ -235,16 +235,22 @@ def smooths(steps: CascadePlan) -> list[Smooth]:
     return [step for step in steps.steps if isinstance(step, Smooth)]
 
 
+def smooth_quads(step: Smooth) -> int:
+    """Fours of columns `step` apart in a block of `smooth` of cascade.cu."""
+    return ceil_div(SMOOTH_COLS, 4 * step.step)
+
+
 def smooth_stride(step: Smooth) -> int:
-    """Distance in shared memory of neighbouring columns, see `smooth` of cascade.cu."""
-    columns = ceil_div(SMOOTH_COLS + 2 * step.reach, step.step)
+    """Distance in shared memory of neighbouring columns, see `smooth` of cascade.cu; a multiple of four."""
+    columns = 4 * (smooth_quads(step) + ceil_div(len(step.taps), 2))
     # With few classes of columns, a warp's columns lie in successive banks.
-    return columns + (ceil_div(BANKS, step.step) - columns) % BANKS if step.step <= 4 else columns
+    spread = 4 * ceil_div(BANKS, 4 * step.step)
+    return columns + (spread - columns) % BANKS if 1 < step.step <= 4 else columns
 
 
 def smooth_shared(step: Smooth) -> int:
     """Bytes of shared memory of the kernel that does a step in one launch."""
-    return 4 * SMOOTH_GROUPS * SMOOTH_ROWS * step.step * smooth_stride(step)
+    return 4 * 2 * SMOOTH_GROUPS * SMOOTH_ROWS * step.step * smooth_stride(step)
 
 
 def fits_shared(step: Smooth) -> bool:

@@ -26,6 +26,7 @@ from mhfd.kernel.fused.layout import (
     merge_shared,
     peak_shared,
     rank_shared,
+    smooth_quads,
     smooth_shared,
     smooth_stride,
 )
@@ -299,7 +300,7 @@ class Work:
             grid = ceil_div(cols, SMOOTH_COLS), ceil_div(groups, SMOOTH_GROUPS)
             self._launch(
                 f"smooth_{count}", grid, (SMOOTH_COLS, SMOOTH_GROUPS), begin, source, target, response, taps, "states",
-                *shape, smooth_stride(step), step.t, *rest, shared=smooth_shared(step),
+                *shape, smooth_stride(step), smooth_quads(step), step.t, *rest, shared=smooth_shared(step),
             )  # fmt: skip
             return
         grid = rows, ceil_div(cols, WIDTH)

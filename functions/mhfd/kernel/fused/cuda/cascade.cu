@@ -30,14 +30,17 @@ __device__ inline void change_down(const float* column, const float* taps, int t
 
 // One step of the cascade (plan.Smooth): target and, unless `response` is null, the response t (target - plane before).
 // from_image: the source is the tile, less its mean, and `before` the plane before; else the source is that plane.
-// Columns `step` apart are adjacent in shared memory, so that the compiler knows the offsets of taps;
-// neighbouring columns are `stride` apart, chosen so that a warp meets each bank once.
+// Columns `step` apart are adjacent in shared memory, so that the compiler knows the offsets of taps; neighbouring
+// columns are `stride` apart, chosen so that a warp meets each bank once. Along the rows a thread does four columns
+// `step` apart, which share all but six of their inputs.
 template <int K>
 __device__ void smooth(const float* __restrict__ source, const float* __restrict__ before, float* __restrict__ target,
                        float* __restrict__ response, const float* __restrict__ taps, const State* states, int rows,
-                       int cols, int step, int stride, float t, int circular, int from_image) {
-    float* sums = (float*)shared_memory;  // (SMOOTH_GROUPS SMOOTH_ROWS, step, stride): smoothed down
+                       int cols, int step, int stride, int quads, float t, int circular, int from_image) {
+    constexpr int ROWS = SMOOTH_GROUPS * SMOOTH_ROWS, WINDOW = (2 * K + 7) / 4;
+    float* sums = (float*)shared_memory;  // (ROWS, step, stride): smoothed down
     const int reach = K * step, pitch = step * stride;
+    float* changes = sums + ROWS * pitch;  // (ROWS, step, stride): along the rows
     const float offset = from_image ? (float)states[blockIdx.z].mean : 0.0f;
     const size_t plane = plane_of(rows, cols);
     source += plane;
@@ -49,34 +52,48 @@ __device__ void smooth(const float* __restrict__ source, const float* __restrict
         if (top >= rows) continue;
         float* own = sums + threadIdx.y * SMOOTH_ROWS * pitch;
         const int left = blockIdx.x * SMOOTH_COLS - reach;
-        // The thread's own column, then some of those on both sides.
-        for (int i = threadIdx.x; i < SMOOTH_COLS + 2 * reach; i += SMOOTH_COLS) {
-            const int side = i - SMOOTH_COLS, at = side < 0 ? reach + i : side < reach ? side : side + SMOOTH_COLS;
+        // Some of the columns on both sides, then the thread's own, of which it keeps the numbers.
+        for (int i = (2 * reach + SMOOTH_COLS - 1 - (int)threadIdx.x) / SMOOTH_COLS; i >= 0; --i) {
+            const int side = (i - 1) * SMOOTH_COLS + threadIdx.x;
+            const int at = i == 0 ? reach + threadIdx.x : side < reach ? side : side + SMOOTH_COLS;
             float* place = own + at % step * stride + at / step;
-            float there[SMOOTH_ROWS], more[SMOOTH_ROWS];
             change_down<K>(source + fold(left + at, cols, circular), taps, top, rows, cols, step, circular, offset,
-                           there, more);
+                           MINE(centre), MINE(change));
 #pragma unroll
-            for (int j = 0; j < SMOOTH_ROWS; ++j) {
-                place[j * pitch] = there[j] + more[j];
-                if (side < 0) MINE(centre)[j] = there[j], MINE(change)[j] = more[j];
+            for (int j = 0; j < SMOOTH_ROWS; ++j) place[j * pitch] = MINE(centre)[j] + MINE(change)[j];
+        }
+    }
+    PHASE {
+        const int start = threadIdx.y * SMOOTH_COLS + threadIdx.x;
+        for (int i = start; i < ROWS * step * quads; i += SMOOTH_COLS * SMOOTH_GROUPS) {
+            const int at = i / quads * stride + i % quads * 4;  // line by line of `stride`
+            float v[4 * WINDOW];
+#pragma unroll
+            for (int n = 0; n < WINDOW; ++n) {
+                const float4 four = ((const float4*)(sums + at))[n];
+                v[4 * n] = four.x, v[4 * n + 1] = four.y, v[4 * n + 2] = four.z, v[4 * n + 3] = four.w;
             }
+            float sum[4] = {0, 0, 0, 0};
+#pragma unroll
+            for (int k = 1; k <= K; ++k)
+#pragma unroll
+                for (int n = 0; n < 4; ++n)
+                    sum[n] = fmaf(taps[k - 1], fmaf(-2.0f, v[n + K], v[n + K + k] + v[n + K - k]), sum[n]);
+            *(float4*)(changes + at) = float4{sum[0], sum[1], sum[2], sum[3]};
         }
     }
     PHASE {
         const int group = blockIdx.y * SMOOTH_GROUPS + threadIdx.y;
         const int top = group / step * step * SMOOTH_ROWS + group % step;
-        const int x = blockIdx.x * SMOOTH_COLS + threadIdx.x, at = reach + threadIdx.x;
+        const int x = blockIdx.x * SMOOTH_COLS + threadIdx.x;
         if (x >= cols) continue;
-        const float* q = sums + threadIdx.y * SMOOTH_ROWS * pitch + at % step * stride + at / step;
+        const float* along =
+            changes + threadIdx.y * SMOOTH_ROWS * pitch + threadIdx.x % step * stride + threadIdx.x / step;
 #pragma unroll
-        for (int j = 0; j < SMOOTH_ROWS; ++j, q += pitch) {
+        for (int j = 0; j < SMOOTH_ROWS; ++j) {
             const int y = top + j * step;
             if (y >= rows) continue;
-            float sum = 0;
-#pragma unroll
-            for (int k = 1; k <= K; ++k) sum = fmaf(taps[k - 1], fmaf(-2.0f, q[0], q[k] + q[-k]), sum);
-            sum += MINE(change)[j];
+            const float sum = along[j * pitch] + MINE(change)[j];
             const float value = MINE(centre)[j] + sum;
             const size_t there = plane + (size_t)y * cols + x;
             target[there] = value;
@@ -86,10 +103,12 @@ __device__ void smooth(const float* __restrict__ source, const float* __restrict
 }
 
 #define SMOOTH(K)                                                                                                      \
-    KERNEL(SMOOTH_COLS * SMOOTH_GROUPS, 2) smooth_##K(                                                                 \
+    KERNEL(SMOOTH_COLS * SMOOTH_GROUPS, K <= 7 ? 3 : 2) smooth_##K(                                                    \
         const float* source, const float* before, float* target, float* response, const float* taps,                   \
-        const State* states, int rows, int cols, int step, int stride, float t, int circular, int from_image) {        \
-        smooth<K>(source, before, target, response, taps, states, rows, cols, step, stride, t, circular, from_image);  \
+        const State* states, int rows, int cols, int step, int stride, int quads, float t, int circular,               \
+        int from_image) {                                                                                              \
+        smooth<K>(source, before, target, response, taps, states, rows, cols, step, stride, quads, t, circular,        \
+                  from_image);                                                                                         \
     }
 SMOOTH(1)
 SMOOTH(2)
