@@ -1,4 +1,4 @@
-// Enough of CUDA for an ordinary C++ compiler to run fused.cu: blocks one after the other, and in each block the
+// Enough of CUDA for an ordinary C++ compiler to run the CUDA source: blocks one after the other, and in each block the
 // threads one after the other from barrier to barrier. With BACKWARDS, blocks and threads come in reverse order: a
 // kernel whose result depends on the order has a race.
 #pragma once
@@ -15,6 +15,7 @@
 #define __device__
 #define __host__
 #define __restrict__
+#define __constant__ static const
 
 struct Dim3 {
     unsigned x, y, z;
@@ -24,9 +25,13 @@ struct float2 {
     float x, y;
 };
 
+struct float4 {
+    float x, y, z, w;
+};
+
 // Several Python threads may launch at the same time.
 static thread_local Dim3 gridDim, blockDim, blockIdx, threadIdx;
-static thread_local double shared_memory[48 * 1024 / sizeof(double)];
+alignas(16) static thread_local double shared_memory[48 * 1024 / sizeof(double)];
 
 static inline int thread_number() { return threadIdx.y * blockDim.x + threadIdx.x; }
 
@@ -38,6 +43,7 @@ static inline int thread_number() { return threadIdx.y * blockDim.x + threadIdx.
 #define PHASE EACH(threadIdx.y, blockDim.y) EACH(threadIdx.x, blockDim.x)
 #define PER_THREAD(type, name, count) static thread_local type name[1024][count]
 #define MINE(name) name[thread_number()]
+#define HELD(type, name, count) type (*name)[count]
 #define KERNEL(...) static void
 
 using std::max;

@@ -1,4 +1,4 @@
-"""The CUDA kernels on the processor: fused.cu compiled by the machine's C++ compiler, memory in NumPy arrays.
+"""The CUDA kernels on the processor: the CUDA source compiled by the machine's C++ compiler, memory in NumPy arrays.
 
 It shows that the kernels compute the right numbers in any order of threads; it says nothing of speed.
 """
@@ -38,7 +38,7 @@ def compiler() -> str | None:
 
 @cache
 def library(backwards: bool) -> ctypes.CDLL:
-    """fused.cu, compiled once; tests that run side by side share the library."""
+    """The CUDA source, compiled once; tests that run side by side share the library."""
     found = compiler()
     if not found:
         pytest.skip("no C++ compiler to run the CUDA kernels on the processor: install g++")
@@ -60,7 +60,7 @@ def library(backwards: bool) -> ctypes.CDLL:
 
 
 def kernel_names() -> list[str]:
-    """Kernels of fused.cu, including those made by macros."""
+    """Kernels of the CUDA source, including those made by macros."""
     text = source()
     names = re.findall(r"^KERNEL\([^)]*\) (\w+)\(", text, re.MULTILINE)
     names += [f"smooth_{k}" for k in re.findall(r"^SMOOTH\((\d+)\)", text, re.MULTILINE)]

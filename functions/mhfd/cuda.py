@@ -28,7 +28,7 @@ from mhfd.kernel.pixels import Pixels
 COMPILE_OPTIONS = ("-std=c++17",)
 
 LEAST_CAPABILITY = 7, 0
-"""Compute capability of the oldest GPUs that fused.cu is compiled for in the tests."""
+"""Compute capability of the oldest GPUs that the CUDA source is compiled for in the tests."""
 
 OUT_OF_MEMORY = 2
 """cudaErrorMemoryAllocation, and CUDA_ERROR_OUT_OF_MEMORY."""

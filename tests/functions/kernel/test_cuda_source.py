@@ -1,4 +1,4 @@
-"""fused.cu compiles for the GPUs it is made for, with the compiler that CuPy uses; this needs no GPU."""
+"""The CUDA source compiles for the GPUs it is made for, with the compiler that CuPy uses; this needs no GPU."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def nvrtc() -> ctypes.CDLL:
 
 
 def compiled(architecture: str) -> bytes:
-    """Machine code of fused.cu, with `mhfd.cuda`'s options."""
+    """Machine code of the CUDA source, with `mhfd.cuda`'s options."""
     compiler, program, size = nvrtc(), ctypes.c_void_p(), ctypes.c_size_t()
 
     def call(name: str, *arguments: object) -> int:
         return int(getattr(compiler, name)(*arguments))
 
-    assert call("nvrtcCreateProgram", ctypes.byref(program), source().encode(), b"fused.cu", 0, None, None) == 0
+    assert call("nvrtcCreateProgram", ctypes.byref(program), source().encode(), b"mhfd.cu", 0, None, None) == 0
     options = [option.encode() for option in (*cuda.COMPILE_OPTIONS, f"--gpu-architecture={architecture}")]
     status = call("nvrtcCompileProgram", program, len(options), (ctypes.c_char_p * len(options))(*options))
     call("nvrtcGetProgramLogSize", program, ctypes.byref(size))

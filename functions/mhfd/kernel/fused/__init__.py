@@ -1,4 +1,4 @@
-"""The measure on GPUs: fused.cu and the code that runs it.
+"""The measure on GPUs: the CUDA source and the code that runs it.
 
 Each extent (scales and rows of a tile) uses one block of memory, laid out before it is allocated, so that its size is
 known beforehand. A batch of tiles is one CUDA graph, recorded once and replayed. `Device` is the interface of a GPU;

@@ -38,7 +38,7 @@ class Stream(Protocol):
         args: Sequence[np.generic],
         shared: int,
     ) -> None:
-        """Run a kernel of fused.cu; `shared`: bytes of shared memory."""
+        """Run a kernel of the CUDA source; `shared`: bytes of shared memory."""
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record the calls that `work` makes on this stream; the returned function replays them, as often as called.

@@ -22,6 +22,8 @@ from mhfd.kernel.fused.source import (
     FINE_BITS,
     LAGS,
     MEDIANS,
+    MERGE_SIDE,
+    PEAK_ROWS,
     SHADES,
     SHARED_BYTES,
     SMOOTH_COLS,
@@ -30,10 +32,11 @@ from mhfd.kernel.fused.source import (
     SMOOTH_TAPS,
     SPECTRUM_SIZE,
     STATE,
+    WIDTH,
     ceil_div,
 )
 from mhfd.kernel.measures import LINE_LAGS, noise_gains
-from mhfd.kernel.plan import CascadePlan, Smooth, interpolators, plan
+from mhfd.kernel.plan import HALF_WIDTH, CascadePlan, Smooth, plan
 from mhfd.spectrum import BLOCK_PX, CELLS
 
 STRIP_ROWS = 64
@@ -52,7 +55,7 @@ class Extent:
 
     Attributes
     ----------
-    shape, dtype : of a tile; dtype is one of fused.cu's
+    shape, dtype : of a tile; dtype is one of the CUDA source's
     params : scales in pixels
     batch : tiles that are measured at the same time; more than one only as a whole
     first, last : scales whose responses are computed
@@ -202,7 +205,7 @@ def layout(extent: Extent, core_rows: int, group: int, resident: bool, features:
         "first_digit": 4 * 2**bits * batch,
         "digits": 4 * 4 * 2**bits * batch if extent.digits[0] > 1 else 0,
         "coarse": 4 * 4 * COARSE_BINS * batch,
-        "fine": 4 * MEDIANS * 2**FINE_BITS * batch,
+        "fine": 4 * MEDIANS * (2**FINE_BITS + 2**FINE_BITS // 256) * batch,
         "constants": constants(extent)[0].nbytes,
         "powers": 4 * SPECTRUM_SIZE * extent.grid.rows * extent.grid.cols * batch,
         "shades": 8 * SHADES * extent.chunks * batch,
@@ -232,31 +235,53 @@ def smooths(steps: CascadePlan) -> list[Smooth]:
     return [step for step in steps.steps if isinstance(step, Smooth)]
 
 
+def smooth_quads(step: Smooth) -> int:
+    """Fours of columns `step` apart in a block of `smooth` of cascade.cu."""
+    return ceil_div(SMOOTH_COLS, 4 * step.step)
+
+
 def smooth_stride(step: Smooth) -> int:
-    """Distance in shared memory of neighbouring columns, see `smooth` of fused.cu."""
-    columns = ceil_div(SMOOTH_COLS + 2 * step.reach, step.step)
+    """Distance in shared memory of neighbouring columns, see `smooth` of cascade.cu; a multiple of four."""
+    columns = 4 * (smooth_quads(step) + ceil_div(len(step.taps), 2))
     # With few classes of columns, a warp's columns lie in successive banks.
-    return columns + (ceil_div(BANKS, step.step) - columns) % BANKS if step.step <= 4 else columns
+    spread = 4 * ceil_div(BANKS, 4 * step.step)
+    return columns + (spread - columns) % BANKS if 1 < step.step <= 4 else columns
 
 
 def smooth_shared(step: Smooth) -> int:
     """Bytes of shared memory of the kernel that does a step in one launch."""
-    return 4 * SMOOTH_GROUPS * SMOOTH_ROWS * step.step * smooth_stride(step)
+    return 4 * 2 * SMOOTH_GROUPS * SMOOTH_ROWS * step.step * smooth_stride(step)
 
 
 def fits_shared(step: Smooth) -> bool:
     return len(step.taps) <= SMOOTH_TAPS and smooth_shared(step) <= SHARED_BYTES
 
 
+def merge_shared(level: int) -> int:
+    """Bytes of shared memory of `merge_level` of maximum.cu; a coarser level takes no more."""
+    cells = MERGE_SIDE >> level
+    along = cells + 2 * HALF_WIDTH - 1
+    return 4 * along * (along + (ceil_div(3 * cells, 2) << level))
+
+
+def rank_shared(bins: int) -> int:
+    """Bytes of shared memory of `find_rank` of common.cu."""
+    return 2 * 24 + 4 * max(256, bins // 256)
+
+
+def peak_shared(n_scales: int) -> int:
+    """Bytes of shared memory of `peaks` of features.cu."""
+    return 4 * (n_scales + 1) + 2 * WIDTH // 2 * ceil_div(PEAK_ROWS, 2)
+
+
 @lru_cache(maxsize=64)
 def constants(extent: Extent) -> tuple[NDArray[np.uint8], dict[str, int]]:
-    """Thresholds, what the spectrum needs, taps of each step, weights of each level, as bytes; the offset of each."""
+    """Thresholds, what the spectrum needs, taps of each step, as bytes; the offset of each."""
     thresholds = extent.params.k_noise * noise_gains(extent.params.scales)
     parts: dict[str, NDArray[Any]] = {"thresholds": thresholds, **spectrum_tables()}
     parts |= {
         f"taps {i}": np.array(s.taps, np.float32) for i, s in enumerate(extent.plan.steps) if isinstance(s, Smooth)
     }
-    parts |= {f"weights {level}": interpolators(level).ravel() for level in range(1, extent.plan.levels)}
     places, offset = {}, 0
     for name, values in parts.items():
         places[name] = offset
@@ -266,7 +291,7 @@ def constants(extent: Extent) -> tuple[NDArray[np.uint8], dict[str, int]]:
 
 @lru_cache(maxsize=1)
 def spectrum_tables() -> dict[str, NDArray[Any]]:
-    """What `block_power` of fused.cu reads: the arguments of these names; `turns` on a multiple of 8 bytes."""
+    """What `block_power` of spectrum.cu reads: the arguments of these names; `turns` on a multiple of 8 bytes."""
     starts, frequencies, weights = power.table()
     content = [mask / mask.sum() for mask in power.content_masks()]
     for each in content:

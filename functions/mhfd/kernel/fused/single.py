@@ -310,7 +310,7 @@ class Converted:
 
 
 def known_type(tile: Pixels) -> Pixels:
-    """The tile in a type that fused.cu has, with contiguous rows, in this machine's byte order."""
+    """The tile in a type that the CUDA source has, with contiguous rows, in this machine's byte order."""
     kind, size = tile.dtype.kind, tile.dtype.itemsize
     known = (kind in "iu" and size <= 2) or (kind == "f" and size in (4, 8))
     return Converted(tile, tile.dtype.newbyteorder("=") if known else np.dtype(np.float64))

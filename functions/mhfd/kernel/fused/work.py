@@ -1,4 +1,4 @@
-"""The launches for one extent: which kernel of fused.cu runs when, on what memory."""
+"""The launches for one extent: which kernel of cuda/ runs when, on what memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from mhfd.kernel.fused.layout import (
     fits_shared,
     level_cols,
     level_rows,
-    samples,
+    merge_shared,
+    peak_shared,
+    rank_shared,
+    smooth_quads,
     smooth_shared,
     smooth_stride,
 )
@@ -49,8 +52,18 @@ from mhfd.kernel.fused.source import (
 )
 from mhfd.kernel.measures import Covariances, FeatureList, Measures, NoiseModel, summarise
 from mhfd.kernel.pixels import Pixels, row_blocks
-from mhfd.kernel.plan import HALF_WIDTH, Decimate, Smooth
+from mhfd.kernel.plan import Decimate, Smooth
 from mhfd.spectrum import BLOCK_PX, CELLS, Spectrum
+
+
+@dataclass
+class Waiting:
+    """Responses of successive scales at one level, one plane after the other, that wait to be merged."""
+
+    level: int
+    first: int
+    address: np.generic
+    count: int = 0
 
 
 class Work:
@@ -150,7 +163,7 @@ class Work:
         )  # fmt: skip
         for first, last in self._strips(spare):
             self._over_chunks("noise_fine", self._chunks(tile, first, last), "fine")
-        shared = 64 + 4 * 2**FINE_BITS // 256
+        shared = rank_shared(2**FINE_BITS)
         self._launch("noise_medians", (MEDIANS, 1), (1024, 1), "states", "fine", shared=shared)
         shared = 8 * WIDTH * (LAGS + SHADES)
         self._launch(
@@ -190,7 +203,7 @@ class Work:
                 )  # fmt: skip
             self._launch(
                 "limits", (4, 1), (1024, 1), "states", histograms, np.int64(rank), np.int64(rows * cols), bits,
-                int(not digit), shared=64 + 4 * 2**bits // 256,
+                int(not digit), shared=rank_shared(2**bits),
             )  # fmt: skip
 
     def _strips(self, spare: int) -> Iterator[tuple[int, int]]:
@@ -235,40 +248,51 @@ class Work:
         """Maximum over scale of the rows `window.maximum`, in `strength` and `scale`."""
         self._normalise(tile, *window.image)
         source, target = "even", "odd"
-        level, fresh = 0, True
-        pending: list[int] = []  # scales whose responses wait to be merged
+        fresh = True
+        waiting: list[Waiting] = []
         for number, step in enumerate(self.extent.plan.steps):
             if isinstance(step, Decimate):
-                fresh = self._merge(window, level, pending, fresh)
-                level = step.level
-                self._decimate(window, level, source, target)
+                if step.level == 1:
+                    fresh = self._merge(window, waiting, fresh)
+                self._decimate(window, step.level, source, target)
             else:
-                slot = None if step.scale_index is None else len(pending)
-                self._smooth(window, number, step, source, target, slot)
+                response = None
                 if step.scale_index is not None:
-                    pending.append(step.scale_index)
-                    room = self.layout.places["responses"][1] // (
-                        4 * self.extent.batch * samples(self.extent, window, level)
-                    )
-                    if len(pending) == room:
-                        fresh = self._merge(window, level, pending, fresh)
+                    if not self._has_room(window, waiting, step.level):
+                        fresh = self._merge(window, waiting, fresh)
+                    response = self._wait(window, waiting, step.level, step.scale_index)
+                self._smooth(window, number, step, source, target, response)
             source, target = target, source
-        self._merge(window, level, pending, fresh)
+        self._merge(window, waiting, fresh)
 
     def _size(self, window: Window, level: int) -> tuple[int, int]:
         first, last = level_rows(self.extent, window, level)
         return last - first, level_cols(self.extent, level)
 
-    def _slot(self, window: Window, level: int, slot: int) -> np.generic:
-        offset = 4 * slot * self.extent.batch * samples(self.extent, window, level)
-        address: np.generic = np.uint64(self.at("responses", offset))
+    def _plane_bytes(self, window: Window, level: int) -> int:
+        return 4 * self.extent.batch * math.prod(self._size(window, level))
+
+    def _end(self, window: Window, waiting: list[Waiting]) -> int:
+        """Bytes that waiting responses take."""
+        return sum(each.count * self._plane_bytes(window, each.level) for each in waiting)
+
+    def _has_room(self, window: Window, waiting: list[Waiting], level: int) -> bool:
+        return self._end(window, waiting) + self._plane_bytes(window, level) <= self.layout.places["responses"][1]
+
+    def _wait(self, window: Window, waiting: list[Waiting], level: int, scale: int) -> np.generic:
+        """Where to put the response of a scale, which then waits."""
+        address: np.generic = np.uint64(self.at("responses", self._end(window, waiting)))
+        if not (waiting and waiting[-1].level == level):
+            waiting.append(Waiting(level, scale, address))
+        waiting[-1].count += 1
         return address
 
-    def _smooth(self, window: Window, number: int, step: Smooth, source: str, target: str, slot: int | None) -> None:
-        """Run one step; its response into a slot."""
+    def _smooth(
+        self, window: Window, number: int, step: Smooth, source: str, target: str, response: np.generic | None
+    ) -> None:
+        """Run one step."""
         rows, cols = self._size(window, step.level)
         begin = "image" if step.from_image else source
-        response = None if slot is None else self._slot(window, step.level, slot)
         taps, count, circular = self._constant(f"taps {number}"), len(step.taps), int(self.extent.circular)
         shape, rest = (rows, cols, step.step), (circular, int(step.from_image))
         if fits_shared(step):
@@ -276,7 +300,7 @@ class Work:
             grid = ceil_div(cols, SMOOTH_COLS), ceil_div(groups, SMOOTH_GROUPS)
             self._launch(
                 f"smooth_{count}", grid, (SMOOTH_COLS, SMOOTH_GROUPS), begin, source, target, response, taps, "states",
-                *shape, smooth_stride(step), step.t, *rest, shared=smooth_shared(step),
+                *shape, smooth_stride(step), smooth_quads(step), step.t, *rest, shared=smooth_shared(step),
             )  # fmt: skip
             return
         grid = rows, ceil_div(cols, WIDTH)
@@ -295,32 +319,35 @@ class Work:
             source_cols, top, left, rows, cols, int(self.extent.circular),
         )  # fmt: skip
 
-    def _merge(self, window: Window, level: int, pending: list[int], fresh: bool) -> bool:
-        """Merge pending responses into the maximum and clear them; True if it is still empty."""
-        if not pending:
-            return fresh
+    def _merge(self, window: Window, waiting: list[Waiting], fresh: bool) -> bool:
+        """Merge waiting responses into the maximum and clear them; True if it is still empty."""
         first, last = window.maximum
         rows, cols = last - first, self.extent.shape[1]
-        size = self._size(window, level)
-        top = (first >> level) - level_rows(self.extent, window, level)[0]
-        stride = np.int64(self.extent.batch * math.prod(size))
         polarity = ("dark", "bright", "both").index(self.extent.params.polarity)
-        places = "responses", "strength", "scale"
-        what = stride, len(pending), pending[0]
-        if level == 0:
+        while waiting:
+            finer = waiting.pop(0)
+            what = "strength", "scale", rows, cols, polarity, int(fresh)
+            fresh = False
+            if finer.level == 0:
+                *responses, _, top, _ = self._waited(window, finer)
+                self._launch("merge_0", (rows, ceil_div(cols, WIDTH)), (WIDTH, 1), *responses, top, *what)
+                continue
+            coarser = Waiting(finer.level, 0, np.uint64(0))
+            if waiting and waiting[0].level == finer.level + 1:
+                coarser = waiting.pop(0)
             self._launch(
-                "merge_0", (rows, ceil_div(cols, WIDTH)), (WIDTH, 1), *places, *what, size[0], top, rows, cols,
-                polarity, int(fresh),
+                f"merge_{finer.level}", (ceil_div(cols, MERGE_SIDE), ceil_div(rows, MERGE_SIDE)),
+                (MERGE_SIDE, MERGE_GROUPS), *self._waited(window, finer), *self._waited(window, coarser), *what,
+                shared=merge_shared(finer.level),
             )  # fmt: skip
-        else:
-            along = MERGE_SIDE // 2**level + 2 * HALF_WIDTH - 1
-            self._launch(
-                f"merge_{level}", (ceil_div(cols, MERGE_SIDE), ceil_div(rows, MERGE_SIDE)), (MERGE_SIDE, MERGE_GROUPS),
-                *places, self._constant(f"weights {level}"), *what, *size, top, self.extent.plan.margin >> level, rows,
-                cols, polarity, int(fresh), shared=4 * along * (along + MERGE_SIDE),
-            )  # fmt: skip
-        pending.clear()
-        return False
+        return fresh
+
+    def _waited(self, window: Window, what: Waiting) -> tuple[np.generic | int, ...]:
+        """Where responses are, their distance, number, first scale, size of each, sample at pixel (0, 0)."""
+        size, level = self._size(window, what.level), what.level
+        top = (window.maximum[0] >> level) - level_rows(self.extent, window, level)[0]
+        stride: np.generic = np.int64(self.extent.batch * math.prod(size))
+        return what.address, stride, what.count, what.first, *size, top, self.extent.plan.margin >> level
 
     # Gather, peaks
 
@@ -341,7 +368,8 @@ class Work:
             "peaks", (ceil_div(cols, WIDTH), ceil_div(last - first, PEAK_ROWS)), (WIDTH, 1),
             "strength", "scale", "image", "states", self._constant("thresholds") if robust else None, "counts",
             "responses" if self.features else None, "found", *window.maximum, window.image[0],
-            window.image[1] - window.image[0], first, last, self.extent.shape[0], cols, n_scales, shared=4 * n_scales,
+            window.image[1] - window.image[0], first, last, self.extent.shape[0], cols, n_scales,
+            shared=peak_shared(n_scales),
         )  # fmt: skip
 
     def listed(self) -> NDArray[Any]:

@@ -1,0 +1,236 @@
+"""Launches of the fused CUDA kernels for a batch of tiles, and the bytes that each moves, counted without a GPU.
+
+    python benchmarks/gpu_traffic.py [--side 1024] [--batch 32] [--n-scales 16] [--dtype uint8] [--profile FILE]
+
+A device that computes nothing records the launches that `mhfd.kernel.fused` really makes. The bytes of a launch follow
+from its arguments: each plane that it reads or writes once, as if its cache held what neighbouring blocks share and
+nothing from one launch to the next. `--profile` sets the bytes beside those that Nsight Compute measured, from a table
+with the columns kernel and dram_MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mhfd.contract import FocusParams
+from mhfd.kernel.fused.layout import GROUP, Extent, layout
+from mhfd.kernel.fused.single import Program
+from mhfd.kernel.fused.source import COARSE_BINS, FINE_BITS, MEDIANS, source
+
+COPY_TB_S = 4.2
+"""Reading and writing that an H200's memory was measured to do, TB/s."""
+
+Args = dict[str, Any]
+Grid = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch over a whole batch; `moved`: bytes read and written."""
+
+    kernel: str
+    grid: Grid
+    block: Grid
+    shared: int
+    moved: float
+
+
+class Recorder:
+    """A device and its stream that do nothing but remember the launches."""
+
+    name = "counter"
+
+    def __init__(self, itemsize: int) -> None:
+        self.launches: list[Launch] = []
+        self.address = 1 << 12  # of all memory
+        self._names, self._moved = parameter_names(), bytes_moved(itemsize)
+
+    def empty(self, nbytes: int) -> Recorder:
+        return self
+
+    def free_bytes(self) -> int:
+        return 1 << 60
+
+    def pinned(self, nbytes: int) -> NDArray[np.uint8]:
+        return np.empty(nbytes, np.uint8)
+
+    def stream(self) -> Recorder:
+        return self
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        work()
+        return work
+
+    def upload(self, address: int, data: NDArray[Any]) -> None: ...
+
+    def download(self, data: NDArray[Any], address: int) -> None: ...
+
+    def fetch(self, address: int, other: Any, other_address: int, nbytes: int) -> None: ...
+
+    def mark(self) -> None: ...
+
+    def milliseconds(self, earlier: None, later: None) -> float:
+        return 0.0
+
+    def synchronize(self) -> None: ...
+
+    def zero(self, address: int, nbytes: int) -> None:
+        self.launches.append(Launch("memset", (1, 1, 1), (1, 1, 1), 0, nbytes))
+
+    def launch(self, kernel: str, grid: Grid, block: Grid, args: Sequence[Any], shared: int) -> None:
+        named = dict(zip(self._names[kernel], (arg.item() for arg in args), strict=True))
+        moved = self._moved[family(kernel)](named, grid) * grid[2]
+        self.launches.append(Launch(kernel, grid, block, shared, moved))
+
+
+def family(kernel: str) -> str:
+    """Name without the number of taps, the level or the type: smooth_5, normalise_u1."""
+    return re.sub(r"_(\d+|[uif]\d)$", "", kernel)
+
+
+def parameter_names() -> dict[str, list[str]]:
+    """Names of the parameters of each kernel of the CUDA source."""
+    text = re.sub(r"\s*\\\n\s*", " ", source())
+    made = {"SMOOTH": r"^SMOOTH\((\d+)\)", "MERGE": r"^MERGE\((\d+)\)", "FOR_TYPE": r"^FOR_TYPE\((\w\d)\)"}
+    endings = {macro: re.findall(pattern, text, re.MULTILINE) for macro, pattern in made.items()}
+    names = {}
+    for kernel, open_end, parameters in re.findall(r"KERNEL\([^)]*\)\s+(\w+?)(_##\w+)?\(([^)]*)\)", text):
+        found = [re.findall(r"\w+", parameter)[-1] for parameter in parameters.split(",")]
+        macro = {"smooth": "SMOOTH", "merge": "MERGE"}.get(kernel, "FOR_TYPE")
+        for ending in endings[macro] if open_end else [None]:
+            names[kernel if ending is None else f"{kernel}_{ending}"] = found
+    return names
+
+
+# --- Bytes of one tile ------------------------------------------------------------------------------------------------
+
+
+def _plane(args: Args, rows: str = "rows", cols: str = "cols") -> int:
+    return int(args[rows]) * int(args[cols])
+
+
+def _chunks(args: Args, grid: Grid) -> float:
+    """The image once, with the four rows that a chunk shares with its neighbours."""
+    return float(4 * (args["last"] - args["first"] + 4 * grid[1]) * args["cols"])
+
+
+def _smooth(args: Args, grid: Grid) -> float:
+    planes = 2 + bool(args["response"]) + (bool(args["response"]) and bool(args["from_image"]))
+    return 4 * planes * _plane(args)
+
+
+def _merge(args: Args, grid: Grid) -> float:
+    samples = args["count"] * args["response_rows"] * args.get("response_cols", args["cols"])
+    if args.get("coarser_count"):
+        samples += args["coarser_count"] * _plane(args, "coarser_rows", "coarser_cols")
+    return float(4 * samples + (6 if args["fresh"] else 10) * _plane(args))
+
+
+def bytes_moved(itemsize: int) -> dict[str, Callable[[Args, Grid], float]]:
+    """For each family of kernels the bytes moved for one tile, from the launch's arguments and grid."""
+    return {
+        "histogram": lambda a, g: itemsize * a["size"] + 4 * 2 ** a["bits"],
+        "limits": lambda a, g: 4 * 4 * 2 ** a["bits"],
+        "normalise": lambda a, g: (itemsize + 4) * _plane(a),
+        "mean": lambda a, g: 8 * a["count"],
+        "noise_coarse": _chunks,
+        "covariances": _chunks,
+        "noise_fine": _chunks,
+        "noise_bins": lambda a, g: 4 * 4 * COARSE_BINS,
+        "noise_medians": lambda a, g: 4 * MEDIANS * (2**FINE_BITS // 256 + 256),
+        "summary": lambda a, g: 8 * 15 * a["chunks"],
+        "block_power": lambda a, g: 4 * 64 * 64 * 2 * g[0] * g[1],
+        "cell_power": lambda a, g: 4 * 124 * a["block_rows"] * a["block_cols"],
+        "smooth": _smooth,
+        "smooth_down": lambda a, g: 8 * _plane(a),
+        "smooth_along": lambda a, g: 16 * _plane(a),
+        "decimate": lambda a, g: 4 * _plane(a, "source_rows", "source_cols") / 2 + 4 * _plane(a),
+        "merge": _merge,
+        "peaks": lambda a, g: 4 * (a["last"] - a["first"] + 2 * g[1]) * a["cols"],
+    }
+
+
+def launches(side: int, batch: int, params: FocusParams, dtype: np.dtype[Any]) -> list[Launch]:
+    """What one batch of whole tiles launches, in order."""
+    device = Recorder(dtype.itemsize)
+    extent = Extent.of((side, side), dtype, params, batch)
+    Program(device, extent, layout(extent, side, GROUP, True, False), False)
+    return device.launches
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Share:
+    """All launches of a family of kernels; megabytes of one tile."""
+
+    kernel: str
+    launches: int
+    counted_mb: float
+    measured_mb: float | None = None
+
+
+def shares(found: Sequence[Launch], batch: int, measured: dict[str, float]) -> list[Share]:
+    """By family, in the order of their first launches."""
+    counts = Counter(family(each.kernel) for each in found)
+    moved = {name: sum(each.moved for each in found if family(each.kernel) == name) for name in counts}
+    return [
+        Share(name, count, moved[name] / batch / 1e6, measured[name] / batch if name in measured else None)
+        for name, count in counts.items()
+    ]
+
+
+def profiled(path: Path) -> dict[str, float]:
+    """Megabytes of a batch by family."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(line for line in file if not line.startswith("#"))
+        found: dict[str, float] = {}
+        for row in rows:
+            name = family(row["kernel"])
+            found[name] = found.get(name, 0.0) + float(row["dram_MB"])
+    return found
+
+
+def _cell(megabytes: float | None) -> str:
+    return "" if megabytes is None else f"{megabytes:.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, default=1024, help="of a tile, px (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=32, help="tiles (default: %(default)s)")
+    parser.add_argument("--n-scales", type=int, default=16, help="(default: %(default)s)")
+    parser.add_argument("--dtype", default="uint8", help="(default: %(default)s)")
+    parser.add_argument("--profile", type=Path, help="CSV file of a measured batch of the same tiles")
+    parser.add_argument("--out", type=Path, help="write the table to this CSV file")
+    args = parser.parse_args()
+    found = launches(args.side, args.batch, FocusParams(n_scales=args.n_scales), np.dtype(args.dtype))
+    rows = shares(found, args.batch, profiled(args.profile) if args.profile else {})
+    total = sum(each.counted_mb for each in rows)
+    print("| kernel | launches | MB a tile, counted | measured |")
+    print("| --- | --- | --- | --- |")
+    for each in rows:
+        print(f"| {each.kernel} | {each.launches} | {each.counted_mb:.1f} | {_cell(each.measured_mb)} |")
+    measured = sum(each.measured_mb or 0.0 for each in rows) if args.profile else None
+    print(f"| **all** | {len(found)} | {total:.1f} | {_cell(measured)} |")
+    print(f"\nAt {COPY_TB_S} TB/s these bytes take {total / COPY_TB_S / 1e3:.3f} ms a tile.")
+    if args.out:
+        with args.out.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [field.name for field in fields(Share)], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(asdict(each) for each in rows)
+
+
+if __name__ == "__main__":
+    main()
