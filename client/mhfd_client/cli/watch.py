@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SWITCH_S = 0.0005
+
 
 @click.command(epilog=example("mhfd watch run --once", "mhfd watch run --endpoint dgx --page"))
 @click.argument("folder", type=FOLDER, required=False, metavar="[DIR]")
@@ -158,6 +160,9 @@ def _watch(
     from mhfd_client.pipeline.assembly import open_watch
 
     announce = announcer(quiet=quiet)
+    # Its steps wait for files and the ledger most of the time; by default each waits up to 5 ms for its turn beside the
+    # judge, who computes.
+    sys.setswitchinterval(SWITCH_S)
 
     def watch_one_ledger() -> Summary | None:
         """The run in numbers; None when the ledger is gone, and the profile asks for a new one."""

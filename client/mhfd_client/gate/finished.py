@@ -14,8 +14,9 @@ from mhfd.contract import ErrorCode, TileError
 from mhfd.images import DEFAULT_MAX_PIXELS
 from mhfd_client.files.markers import check_marker, marker_of
 from mhfd_client.files.names import for_system, is_away
+from mhfd_client.gate.closings import Closings
 from mhfd_client.gate.pages import BadPage, Page, ends_in_zeros, read_pages
-from mhfd_client.gate.writers import is_locked, refuse_writers
+from mhfd_client.gate.writers import has_holes, is_locked, refuse_writers
 from mhfd_client.ledger.model import SeenFile, unchanged
 
 Reason = Literal[
@@ -54,7 +55,7 @@ class GateRules:
 
     Attributes
     ----------
-    settle_s : its size and time must be the same at two looks so far apart
+    settle_s : its size and time must be the same at two looks so far apart, unless its writer was seen to close it
     marker : name of a file beside it that appears when it is finished, like "{name}.done" or "{stem}.ok"; replaces
         the wait of settle_s
     max_pixels : larger tiles are refused before they are read
@@ -123,6 +124,7 @@ class Gate:
         self._rules, self._clock, self._refuse_writers = rules, clock, refuse_writers
         self._since: OrderedDict[Path, tuple[SeenFile, float]] = OrderedDict()
         self._told: OrderedDict[Path, None] = OrderedDict()
+        self._closings = Closings(rules.settle_s, clock)
         self._lock = threading.Lock()
 
     def note(self, file: Path, seen: SeenFile) -> None:
@@ -136,6 +138,18 @@ class Gate:
             if len(self._told) > TOLD:
                 self._told.popitem(last=False)
 
+    def closed(self, file: Path, seen: SeenFile) -> None:
+        """Note that its writer closed a file: it need not settle, but must be whole, and filled from end to end.
+
+        Not with a marker, which says more.
+        """
+        if self._rules.marker is None:
+            self._closings.add(file, seen)
+
+    def is_due(self, file: Path) -> bool:
+        """True if there is reason to look at a file before the time that its last answer named."""
+        return self._closings.awaits(file)
+
     def examine(self, file: Path, seen: SeenFile, *, accepted: bool = False) -> Finished | NotYet | Unreadable:
         """Check a file, and read it if it has settled.
 
@@ -148,9 +162,11 @@ class Gate:
         try:
             state = _state(system_file)
             unchanged_s = self._unchanged_s(file, state)
-            answer = self._still_written(
-                system_file, state, seen, unchanged_s, accepted, file in self._told
-            ) or self._read(system_file, unchanged_s, accepted)
+            closed = self._closings.take(file, seen, state) and not has_holes(system_file)
+            told = closed or file in self._told
+            answer = self._still_written(system_file, state, seen, unchanged_s, accepted, told) or self._read(
+                system_file, unchanged_s, accepted
+            )
             if not unchanged(state, _state(system_file)):
                 answer = self._wait("growing", f"{file} changed while it was read", 0.0)
         except OSError as error:

@@ -1,7 +1,8 @@
-"""Is a file open for writing in another process? Only Windows can tell."""
+"""Is a file still being written? Windows can tell that a program has it open, Linux that parts were never written."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,19 @@ _SHARING_VIOLATION, _LOCK_VIOLATION = 32, 33
 
 def is_locked(error: OSError) -> bool:
     return getattr(error, "winerror", None) in (_SHARING_VIOLATION, _LOCK_VIOLATION)
+
+
+def has_holes(file: Path) -> bool:
+    """True if some of the file was never written, although its size counts it; False where the system cannot tell."""
+    if sys.platform == "win32":
+        return False
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        return os.lseek(handle, 0, os.SEEK_HOLE) < os.fstat(handle).st_size
+    except OSError:  # an empty file, or a file system that keeps no such account
+        return False
+    finally:
+        os.close(handle)
 
 
 if sys.platform == "win32":

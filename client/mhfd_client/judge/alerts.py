@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 SAID = 100_000  # tiles that something was said of, remembered
 AT_ONCE = 500  # a run with more scored tiles is judged as a whole only when it has grown by a share,
-GROWTH = 0.02  # this one, and at the end; until then
+GROWTH = 0.02  # this one,
+SHARE_OF_TIME = 10  # and when so many times as long has passed as that took last; and at the end. Until then
 NEAR = 200  # new tiles are judged beside so many before them, and by the run's reference
 LAST = 5  # tiles whose median blur an event names
 
@@ -177,6 +178,7 @@ class Alerts:
         self._standard = standard_of(ledger, run_id)
         self._said: OrderedDict[str, _Word] = OrderedDict()
         self._count = self._added = 0  # scored tiles when the run was last judged as a whole, and those since
+        self._again_s = 0.0  # not judged as a whole before, monotonic
         self._near: deque[Tile] = deque(maxlen=NEAR)
         self._references: list[Reference] = []  # the run's own
         self._trend, self._share = Trend(), Share(self._book.rules.k, self._book.rules.n)
@@ -306,7 +308,7 @@ class Alerts:
 
     def _judge(self, fresh: Sequence[int]) -> list[Alert]:
         added = self._added + len(fresh)
-        if self._count + added <= AT_ONCE or added >= GROWTH * self._count:
+        if self._count + added <= AT_ONCE or (added >= GROWTH * self._count and time.monotonic() >= self._again_s):
             return self._judge_all()
         before = {tile.tile_id for tile in self._near}
         near = [*self._near, *(tile for tile in map(tile_of, self._ledger.get(fresh)) if tile)]
@@ -319,6 +321,7 @@ class Alerts:
         return alerts
 
     def _judge_all(self) -> list[Alert]:
+        begun_s = time.monotonic()
         tiles = judge_run(self._ledger, self._run_id, self._standard)
         alerts = self._remember(self._compare(tiles, tiles))
         self._count, self._added = len(tiles), 0
@@ -327,6 +330,8 @@ class Alerts:
         renew_word(self._ledger, self._run_id, tiles)
         self._store_numbers(tiles)
         self._follow(tiles, tiles, Trend(), replace(self._share, last=(), many=False))
+        ended_s = time.monotonic()
+        self._again_s = ended_s + SHARE_OF_TIME * (ended_s - begun_s)
         return alerts
 
     def _compare(self, tiles: Iterable[Tile], judged: Sequence[Tile]) -> list[_Found]:

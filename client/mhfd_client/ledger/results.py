@@ -49,7 +49,9 @@ class Results(Steps):
         with self.transaction():
             pixels = [(None, (None, None)) if isinstance(page, FocusResult) else page for page in pages]
             ids = self._finish(tile_id, pixels, constant, now)
-            self.store([(i, page) for i, page in zip(ids, pages, strict=False) if isinstance(page, FocusResult)], now)
+            failed = [(i, page) for i, page in zip(ids, pages, strict=False) if isinstance(page, FocusResult)]
+            if failed:
+                self.store(failed, now)
 
     def store(self, results: Sequence[Scored], now: float) -> list[int]:
         """-> scored or failed; the ids of the tiles that changed.

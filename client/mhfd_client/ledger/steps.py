@@ -120,7 +120,7 @@ class Steps(Core):
                 [(k, sha256, *shape, tile_id) for k, (sha256, shape) in enumerate(others, 1)],
             )
             ((run_id, folder_id, name, generation),) = found
-            ids = [
+            ids = [tile_id] if not others else [
                 page_id
                 for (page_id,) in self._ask(
                     "SELECT tile_id FROM tile WHERE folder_id = ? AND name = ? AND generation = ? ORDER BY page",

@@ -102,7 +102,8 @@ def open_watch(
         client = Client(
             profile.endpoint,
             config=_with(config, profile.endpoint, entry),
-            on_state=partial(_save_state, ledger, run, board),
+            # Nothing of a local task outlives this process, so there is nothing to take up.
+            on_state=None if isinstance(entry, LocalEndpoint) else partial(_save_state, ledger, run, board),
             on_notice=partial(board.put, "endpoint"),
         )
         open_parts.callback(client.close, 0.0)

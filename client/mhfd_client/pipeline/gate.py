@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 from mhfd.contract import ErrorCode, FocusResult
@@ -17,7 +18,7 @@ from mhfd_client.pipeline.context import Context, Result, Results
 
 Outcome: TypeAlias = Finished | NotYet | Unreadable
 
-QUEUED = 16  # tiles for each thread, taken so many at a time
+QUEUED = 32  # tiles for each thread, taken so many at a time
 WINDOW = 4096  # tiles under examination or postponed
 IDLE_S = 5.0
 BRIEF_S = 10.0
@@ -48,17 +49,21 @@ class GateStep:
         self._threads = context.options.threads
         self._pool = ThreadPoolExecutor(self._threads, "mhfd-gate")
         self._open: dict[int, tuple[TileRow, Future[Outcome]]] = {}
-        self._later: dict[int, float] = {}  # tile -> not before, monotonic
+        self._later: dict[int, tuple[float, Path]] = {}  # tile -> not before, monotonic, unless its file is due
 
     def step(self) -> float:
         self._take_outcomes()
         now_s = time.monotonic()
-        self._later = {tile_id: due_s for tile_id, due_s in self._later.items() if due_s > now_s}
+        self._later = {
+            tile_id: (due_s, file)
+            for tile_id, (due_s, file) in self._later.items()
+            if due_s > now_s and not self._gate.is_due(file)
+        }
         for row in self._next_rows():
             future = self._pool.submit(self._examine, row)
             self._open[row.tile_id] = (row, future)
             future.add_done_callback(lambda _: self._context.wake("gate"))
-        due_s = min(self._later.values(), default=now_s + IDLE_S)
+        due_s = min((due_s for due_s, _ in self._later.values()), default=now_s + IDLE_S)
         return min(max(0.0, due_s - time.monotonic()), IDLE_S)
 
     def close(self) -> None:
@@ -89,7 +94,8 @@ class GateStep:
         for row, outcome in done:  # only now: if the ledger was full, they are noted later
             del self._open[row.tile_id]
             if isinstance(outcome, NotYet):
-                self._later[row.tile_id] = time.monotonic() + outcome.again_s
+                file = to_local(self._context.root, row.path)
+                self._later[row.tile_id] = time.monotonic() + outcome.again_s, file
         if any(isinstance(outcome, Finished) for _, outcome in telling):
             self._context.wake("transfer")
         if failed:

@@ -34,7 +34,7 @@ from mhfd_client.pipeline.runner import Runner
 from mhfd_client.pipeline.transfer import TransferStep
 from mhfd_client.pipeline.watch import WatchStep
 from mhfd_client.transfer.protocol import Transfer
-from mhfd_client.watch import Scanner
+from mhfd_client.watch import Scanner, Waker
 
 TICK_S = 0.2
 JOIN_S = 5.0
@@ -75,7 +75,8 @@ class Pipeline:
         self._transfer = transfer
         self._client = client
         self._gate = Gate(GateRules(settle_s=options.settle_s, marker=options.marker))
-        self.watch = WatchStep(context, _scanner(context, layout), self._gate, layout)
+        events = {"closed": bell.closed} if isinstance(bell, Waker) else {}
+        self.watch = WatchStep(context, _scanner(context, layout), self._gate, layout, **events)
         self.gate = GateStep(context, self._gate, on_results=on_results)
         self.transfer = TransferStep(context, transfer)
         self.dispatch = DispatchStep(context, client, on_trouble=self._on_trouble, on_results=on_results)

@@ -1,11 +1,15 @@
-"""Folder -> `seen`: the files in the folder are compared with those in the ledger."""
+"""Folder -> `seen`: the files in the folder are compared with those in the ledger.
+
+Scans find every change. A file that the system reports as closed by its writer is looked at by itself before that.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 from mhfd_client.files.foreign import in_words
 from mhfd_client.files.names import to_local
@@ -24,6 +28,10 @@ LINKS_TOLD = 3
 class WatchStep:
     """The reconciling scan.
 
+    Parameters
+    ----------
+    closed : the files that were closed since the last call; True if a scan is wanted, too
+
     Attributes
     ----------
     scans : number completed
@@ -41,6 +49,8 @@ class WatchStep:
         scanner: Scanner,
         gate: Gate,
         layout: Layout,
+        *,
+        closed: Callable[[], tuple[list[Path], bool]] = lambda: ([], True),
     ) -> None:
         self._context = context
         self._run = context.run
@@ -49,6 +59,9 @@ class WatchStep:
         self._scanner = scanner
         self._gate = gate
         self._layout = layout
+        self._closed = closed
+        self._wanted = True
+        self._looked = False  # at single files since the last scan
         self._pace = Pace(context.options.poll_s)
         self._grid: Grid | None = None
         self._listed_unseen: set[str] = set()
@@ -60,8 +73,12 @@ class WatchStep:
         self.foreign = 0
 
     def step(self) -> float:
-        if (early_s := self._pace.due_in_s(rung=True)) > 0:  # woken again right after a scan
+        files, wanted = self._closed()
+        self._wanted |= wanted
+        self._look_at(files)
+        if (early_s := self._pace.due_in_s(rung=self._wanted)) > 0:  # woken again right after a scan
             return early_s
+        self._wanted = False
         begun_s = time.monotonic()
         try:
             changes = self._scan()
@@ -73,9 +90,20 @@ class WatchStep:
         self.last_s = time.monotonic()
         self.changes = changes
         self.scans += 1
-        self._look_for_missing(changed=changes > 0)
+        self._look_for_missing(changed=changes > 0 or self._looked)
+        self._looked = False
         self._pace.scanned(time.monotonic() - begun_s)
         return self._pace.due_in_s(rung=False)
+
+    def _look_at(self, files: Sequence[Path]) -> None:
+        """Take up files that were closed; one that cannot be looked at is left to the next scan."""
+        folders: dict[str, list[SeenFile]] = {}
+        for file in files:
+            if seen := self._scanner.look(file):
+                folders.setdefault(seen.path.rpartition("/")[0], []).append(seen)
+        for folder, found in folders.items():
+            self._take_up(folder, found, closed=True)
+            self._looked = True
 
     def _scan(self) -> int:
         """Scan once; the number of files that differ from the ledger."""
@@ -115,21 +143,27 @@ class WatchStep:
 
     def _reconcile(self, folder: Folder) -> int:
         found = compare(folder, self._ledger.folder(self._run.run_id, folder.path))
-        now = time.time()
+        self._take_up(folder.path, [*found.new, *found.changed, *found.back])
+        if found.gone:
+            self._ledger.mark_gone(self._run.run_id, found.gone, time.time())
+        return len(found.new) + len(found.changed) + len(found.back) + len(found.gone)
+
+    def _take_up(self, folder: str, files: Sequence[SeenFile], *, closed: bool = False) -> None:
+        """Record files of a folder, and have the gate look at them."""
         grid = self._grid_of_run()
-        for batch in _batches([*found.new, *found.changed, *found.back]):
+        for batch in _batches(files):
             placed = [(file, self._layout.position(file.path)) for file in batch]
-            self._ledger.see(self._run.run_id, placed, now)
+            self._ledger.see(self._run.run_id, placed, time.time())
             for file, position in placed:
-                self._gate.note(to_local(self._context.root, file.path), file)
+                here = to_local(self._context.root, file.path)
+                self._gate.note(here, file)
+                if closed:
+                    self._gate.closed(here, file)
                 if position is not None:
                     grid.add(position)
             self._context.wake("gate")
-        if any(self._layout.taken(file.path) for file in found.new):
-            self._ledger.supersede_earlier(self._run.run_id, folder.path, self._layout.taken)
-        if found.gone:
-            self._ledger.mark_gone(self._run.run_id, found.gone, now)
-        return len(found.new) + len(found.changed) + len(found.back) + len(found.gone)
+        if any(self._layout.taken(file.path) for file in files):
+            self._ledger.supersede_earlier(self._run.run_id, folder, self._layout.taken)
 
     def _grid_of_run(self) -> Grid:
         """The grid, read from the ledger once, then kept up to date."""

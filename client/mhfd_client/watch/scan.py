@@ -21,7 +21,7 @@ from mhfd.contract import ExitCode, MhfdError
 from mhfd.text import is_unicode
 from mhfd_client.files.foreign import foreign_suffix
 from mhfd_client.files.links import Folders
-from mhfd_client.files.names import for_system, is_away, is_image_name, natural_order
+from mhfd_client.files.names import for_system, is_away, is_image_name, natural_order, to_relative
 from mhfd_client.ledger.model import Known, SeenFile, unchanged
 
 LANDMARKS = 64  # names by which a root is recognised
@@ -202,6 +202,27 @@ class Scanner:
         for path in [path for path in self._signatures if path not in visited and not _is_below(path, unread)]:
             yield Folder(path, (), fresh=True)
             del self._signatures[path]
+
+    def look(self, file: Path) -> SeenFile | None:
+        """One file by itself, as a scan would see it; None for what is no tile of the run, or cannot be looked at now.
+
+        Parameters
+        ----------
+        file : below the root, by no link to a folder
+        """
+        path = to_relative(self._root, file)
+        if path is None or not is_unicode(path):
+            return None
+        folder, _, name = path.rpartition("/")
+        if not is_image_name(name) or self._exclude.covers(name, path) or not (not folder or self._is_walked(folder)):
+            return None
+        try:
+            state = os.stat(for_system(file))  # noqa: PTH116 - thousands a second
+        except OSError:
+            return None
+        if not stat.S_ISREG(state.st_mode) or not self._is_tile(path):
+            return None
+        return SeenFile(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
     def forget(self) -> None:
         """Report every folder whole in the next scan, as in the first."""

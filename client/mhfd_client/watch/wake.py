@@ -8,7 +8,9 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -31,6 +33,7 @@ from mhfd_client.files.shares import share_below
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_S = 600.0  # after the system refused
+CLOSED = 100_000  # files that were closed and not asked for yet; beyond, a scan has to find them
 MEND_S = 10.0  # after watching had begun, so that a watch that fails at once is not begun all the time
 
 # Not the reading of files, which the gate does all the time; nor, where closing is reported, each write.
@@ -65,6 +68,8 @@ class Waker:
         self._root, self._wakes, self._notice, self._new_observer = root.absolute(), wakes, notice, observer
         self._clock = clock
         self._bell = threading.Event()
+        self._closed: deque[str] = deque(maxlen=CLOSED)
+        self._scan = True
         self._observer: BaseObserver | None = None
         self._identity: tuple[int, int] | None = None
         self._not_before = 0.0
@@ -85,8 +90,18 @@ class Waker:
         return rang
 
     def ring(self) -> None:
-        """End the wait, from any thread."""
+        """End the wait, from any thread; a scan is wanted."""
+        self._scan = True
         self._bell.set()
+
+    def closed(self) -> tuple[list[Path], bool]:
+        """The files that their writers have closed or renamed since the last call; True if a scan is wanted, too."""
+        scan, self._scan = self._scan, False
+        files: dict[str, None] = {}
+        with suppress(IndexError):
+            while True:
+                files[self._closed.popleft()] = None
+        return list(map(Path, files)), scan or not files
 
     def close(self) -> None:
         observer, self._observer = self._observer, None
@@ -130,9 +145,20 @@ class Waker:
         return observer
 
     def _on_event(self, event: FileSystemEvent) -> None:
-        names = (os.path.basename(os.fsdecode(path)) for path in (event.src_path, event.dest_path))  # noqa: PTH119
-        if event.is_directory or any(name and self._wakes(name) for name in names):
+        source, target = os.fsdecode(event.src_path), os.fsdecode(event.dest_path)
+        if event.is_directory:
             self.ring()
+        elif isinstance(event, FileClosedEvent | FileMovedEvent) and self._is_tile(target or source):
+            self._scan |= bool(target) and self._is_tile(source)  # it is no longer there
+            self._scan |= len(self._closed) == CLOSED
+            self._closed.append(target or source)
+            self._bell.set()
+        elif any(path and self._wakes(os.path.basename(path)) for path in (source, target)):  # noqa: PTH119
+            self.ring()
+
+    def _is_tile(self, path: str) -> bool:
+        name = os.path.basename(path)  # noqa: PTH119 - thousands a second
+        return is_image_name(name) and self._wakes(name)
 
     def _tell(self, reason: str) -> None:
         if not self._told:

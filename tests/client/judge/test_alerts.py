@@ -453,6 +453,19 @@ def test_a_large_run_is_judged_near_its_end_by_its_own_reference(watch: Watch, m
     assert len(watch.exported()) == 30
 
 
+def test_a_large_run_is_not_judged_as_a_whole_all_the_time(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("AT_ONCE", 0), ("GROWTH", 0.0), ("SHARE_OF_TIME", 1e9)):
+        monkeypatch.setattr(alerts, name, value)
+    whole_run = []
+    judge_run = alerts.judge_run
+    monkeypatch.setattr(alerts, "judge_run", lambda *given: whole_run.append(1) or judge_run(*given))
+    for each in in_focus(20):
+        watch.add([each])
+    assert whole_run == [1]
+    watch.alerts.settle()
+    assert whole_run == [1, 1]
+
+
 # --- Identical frames ---------------------------------------------------------------------------------------------
 
 

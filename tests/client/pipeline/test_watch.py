@@ -110,6 +110,19 @@ def states(ledger: Path) -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------------- the whole line
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not told that files are closed")
+def test_a_file_is_scored_when_its_writer_has_closed_it(config: Config, ledger: Path, tmp_path: Path) -> None:
+    """Neither the next scan nor the end of settling is waited for: both are hours away."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    profile = config.profiles["p"].model_copy(update={"settle_s": 3600.0, "poll_s": 3600.0})
+    with watching(folder, config.model_copy(update={"profiles": {"p": profile}}), ledger) as pipeline:
+        wait_until(lambda: pipeline.watch.scans > 0)
+        write(folder, "s1_r0_c0.tif", tile(1))
+        write(folder, "t.tmp", tile(2)).rename(folder / "s1_r0_c1.tif")
+        wait_until(lambda: states(ledger) == {"s1_r0_c0.tif": "scored", "s1_r0_c1.tif": "scored"})
+
+
 def test_every_tile_has_the_numbers_of_scoring_it_here(run: Path, config: Config, ledger: Path) -> None:
     watch_once(run, config, ledger)
     found = {name: (row.result or {})["features"] for name, row in rows(ledger).items()}

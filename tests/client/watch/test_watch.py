@@ -494,6 +494,67 @@ def test_a_marker_rings_where_it_is_asked_for(tmp_path: Path) -> None:
         assert rings(waker, lambda: put(tmp_path, "t.tif.done"))
 
 
+def closed(waker: Waker, act: Callable[[], object]) -> tuple[list[str], bool]:
+    """The names of the files that are told as closed when acting wakes, and whether a scan is wanted."""
+    waker.wait(0)
+    waker.closed()
+    assert rings(waker, act)
+    files, scan = waker.closed()
+    return [file.name for file in files], scan
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not told that files are closed")
+def test_a_file_that_is_closed_is_told_by_name(tmp_path: Path) -> None:
+    put(tmp_path, "t.tif")
+    with Waker(tmp_path) as waker:
+        assert closed(waker, lambda: put(tmp_path, "t.tif")) == (["t.tif"], False)
+
+
+def test_a_file_that_is_renamed_into_place_is_told_by_name(tmp_path: Path) -> None:
+    with Waker(tmp_path) as waker:
+
+        def rename() -> None:
+            put(tmp_path, "t.tmp")
+            (tmp_path / "t.tmp").replace(tmp_path / "t.tif")
+
+        assert closed(waker, rename) == (["t.tif"], False)
+
+
+def test_a_tile_that_is_renamed_is_also_missed(tmp_path: Path) -> None:
+    with Waker(tmp_path) as waker:
+
+        def rename() -> None:
+            put(tmp_path, "t.tif")
+            waker.wait(0.2)
+            waker.closed()
+            (tmp_path / "t.tif").replace(tmp_path / "u.tif")
+
+        assert closed(waker, rename) == (["u.tif"], True)
+
+
+def test_rung_by_hand_it_wants_a_scan(tmp_path: Path) -> None:
+    with Waker(tmp_path) as waker:
+        waker.ring()
+        assert waker.closed() == ([], True)
+
+
+@pytest.mark.parametrize(
+    "path", ["t.tif", "s1/t.tif", "overview.tif", "no/t.tif", "s1/.t.tif", ".s/t.tif", "s1/t.txt", "s1/skip.tif"]
+)
+def test_one_file_is_looked_at_as_in_a_scan(tmp_path: Path, path: str) -> None:
+    put(tmp_path, path)
+    scan = scanner(tmp_path, ["no", "s1/skip*"])
+    found = [file for folder in folders(scan).values() for file in folder.files]
+    looked = scan.look(tmp_path / path)
+    assert ([] if looked is None else [looked]) == found
+
+
+def test_what_is_not_there_or_elsewhere_is_no_tile(tmp_path: Path) -> None:
+    put(tmp_path, "run/a.tif/t.txt", "t.tif")
+    scan = scanner(tmp_path / "run")
+    assert [scan.look(tmp_path / each) for each in ("run/t.tif", "run/a.tif", "t.tif")] == [None] * 3
+
+
 def test_it_can_be_rung_by_hand_from_another_thread(tmp_path: Path) -> None:
     with Waker(tmp_path) as waker:
         threading.Timer(0.05, waker.ring).start()
