@@ -76,7 +76,8 @@ def device_count() -> int:
 def array_code(number: int) -> ArrayCode:
     """The array code on the GPU of that number; arguments and errors as in `device`."""
     gpu = device(number)
-    return ArrayCode(gpu.name, gpu.selected, fourier.Arrays(_cupy(), import_module("cupyx.scipy.fft")))
+    cupy = _cupy()
+    return ArrayCode(gpu.name, gpu.selected, fourier.Arrays(cupy, import_module("cupyx.scipy.fft"), fuse=cupy.fuse))
 
 
 @cache
