@@ -344,6 +344,10 @@ class Work:
             window.image[1] - window.image[0], first, last, self.extent.shape[0], cols, n_scales, shared=4 * n_scales,
         )  # fmt: skip
 
+    def copy_features(self, listed: NDArray[Any]) -> None:
+        """Copy as many features of the window just searched, in any order, as there is room for."""
+        self.stream.download(listed, self.at("responses"))
+
     def listed(self) -> NDArray[Any]:
         """The features of the window just searched, in any order."""
         found = np.zeros(1, np.uint32)
@@ -352,7 +356,7 @@ class Work:
         self.stream.synchronize()
         features = np.empty(int(found[0]), FEATURE)
         if len(features):
-            self.stream.download(features, self.at("responses"))
+            self.copy_features(features)
             self.stream.synchronize()
         return features
 
@@ -428,7 +432,8 @@ def all_measures(found: Sequence[Numbers]) -> list[Measures]:
 
 def feature_list(features: NDArray[Any], params: FocusParams) -> FeatureList:
     """Features in raster order."""
-    features = features[np.lexsort((features["col"], features["row"]))]
+    places = features["row"].astype(np.int64) << 32 | features["col"]
+    features = features[np.argsort(places)]  # of one number, a fifth of the time of lexsort
     index = features["scale"].astype(np.int64)
     return FeatureList(
         features["row"].astype(np.int64),
