@@ -76,7 +76,13 @@ def device_count() -> int:
 def array_code(number: int) -> ArrayCode:
     """The array code on the GPU of that number; arguments and errors as in `device`."""
     gpu = device(number)
-    return ArrayCode(gpu.name, gpu.selected, fourier.Arrays(_cupy(), import_module("cupyx.scipy.fft")))
+    return ArrayCode(gpu.name, gpu.selected, arrays())
+
+
+def arrays() -> fourier.Arrays:
+    """CuPy for the array code, on one device: whichever is selected when its arrays are made."""
+    cupy = _cupy()
+    return fourier.Arrays(cupy, import_module("cupyx.scipy.fft"), fuse=cupy.fuse)
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,7 @@ from mhfd import score
 from mhfd.backends import Backend, select_backend
 from mhfd.contract import BackendError, BackendName, FocusParams
 from mhfd.extras import install_hint
-from mhfd.kernel import fourier
-from mhfd_client.bench import paper, phases, rivals
+from mhfd_client.bench import paper, rivals
 from mhfd_client.bench.plan import BACKENDS
 from mhfd_client.bench.watch import Laps, Watch
 
@@ -84,7 +82,7 @@ def gather(backends: Sequence[BackendName], batch: int) -> Field:
     contestants: list[Contestant] = []
     missing: list[str] = []
     for name in backends or BACKENDS:
-        if isinstance(backend := _backend(name), Backend):
+        if isinstance(backend := backend_or_reason(name), Backend):
             found.append(backend)
         elif backends:
             raise backend
@@ -101,58 +99,7 @@ def gather(backends: Sequence[BackendName], batch: int) -> Field:
     return Field(contestants=tuple(contestants), missing=tuple(missing))
 
 
-def gather_shared(backends: Sequence[BackendName]) -> Field:
-    """Those that can share one tile between two devices and time each phase; arguments as in `gather`.
-
-    Two GPUs if there are two, else one GPU twice; and the processor twice.
-    """
-    method, two = paper.Method(paper.numpy_arrays()), (0, 0)
-    in_numpy = partial(phases.of_array_code, method.arrays, fourier.NUMPY, devices=two)
-    contestants = [
-        _phases("the paper's method in NumPy", "cpu", False, partial(phases.of_the_paper, method, devices=two)),
-        _phases("mhfd's array code in NumPy", "cpu", True, in_numpy),
-    ]
-    missing = []
-    devices: tuple[int, int] = (0, 0)
-    if isinstance(cupy := _cupy(), str):
-        missing.append(f"phases on GPUs: {cupy}")
-    else:
-        devices = (0, 1) if cupy.cuda.runtime.getDeviceCount() > 1 else (0, 0)
-        device = f"{_gpu_name(cupy)}, devices {devices[0]} and {devices[1]}"
-        on_gpu = paper.Method(paper.cupy_arrays(cupy))
-        ours = fourier.Arrays(cupy, import_module("cupyx.scipy.fft"))
-        in_cupy = partial(phases.of_array_code, on_gpu.arrays, ours, devices=devices)
-        contestants += [
-            _phases("the paper's method in CuPy", device, False, partial(phases.of_the_paper, on_gpu, devices=devices)),
-            _phases("mhfd's array code in CuPy", device, True, in_cupy),
-        ]
-    for name in ("numba", "cupy"):
-        if backends and name not in backends:
-            continue
-        backend = _backend(name, devices=devices if name == "cupy" else (0, 0), partition="scales")
-        if not isinstance(backend, Backend):
-            missing.append(f"mhfd {name}: {backend}")
-            continue
-        # A fused kernel has to time its own phases.
-        if backend.phases:
-            contestants.append(_phases(f"mhfd {name}", backend.device, True, partial(_told_by_itself, backend.phases)))
-    return Field(contestants=tuple(contestants), missing=tuple(missing))
-
-
-def _told_by_itself(own_phases: Callable[..., Any], tile: NDArray[Any], params: FocusParams) -> Laps:
-    """Laps from a backend's `phases(tile, params)`: milliseconds by `phases.PHASES`, and the `Measures`."""
-    ms, measures = own_phases(tile, params)
-    return Laps(ms, measures.features)
-
-
-def _phases(name: str, device: str, ours: bool, do: Callable[..., Laps]) -> Contestant:
-    def time(job: Trial) -> Laps:
-        return do(tile=job.pixels, params=job.params)
-
-    return Contestant(name=name, device=device, ours=ours, note="two devices share the scales", time=time)
-
-
-def _backend(name: str, **sharing: Any) -> Backend | BackendError:
+def backend_or_reason(name: str, **sharing: Any) -> Backend | BackendError:
     """The backend, or why it does not work here."""
     try:
         return select_backend(name, **sharing)
@@ -236,7 +183,7 @@ def _host_rival(
 
 def _paper_in_cupy() -> Contestant | str:
     name = "the paper's method in CuPy"
-    if isinstance(cupy := _cupy(), str):
+    if isinstance(cupy := cupy_or_reason(), str):
         return f"{name}: {cupy}"
     method = paper.Method(paper.cupy_arrays(cupy))
     note = "as in NumPy, with cuFFT, the stack in the GPU's memory"
@@ -245,7 +192,7 @@ def _paper_in_cupy() -> Contestant | str:
 
 def _cucim() -> Contestant | str:
     name = "cuCIM blob_dog"
-    if isinstance(cupy := _cupy(), str):
+    if isinstance(cupy := cupy_or_reason(), str):
         return f"{name}: {cupy}"
     if (blob := _installed("cucim.skimage.feature.blob")) is None:
         return f"{name}: not installed (pip install cucim-cu12)"
@@ -267,10 +214,10 @@ def _gpu_rival(
         ms = {**watch.ms, "copied": copied.total}
         return Laps(ms | ({"file": from_file.total} if job.path else {}), features)
 
-    return Contestant(name=name, device=_gpu_name(cupy), ours=False, note=note, time=time, curves=curves)
+    return Contestant(name=name, device=gpu_name(cupy), ours=False, note=note, time=time, curves=curves)
 
 
-def _cupy() -> Any:
+def cupy_or_reason() -> Any:
     """The module if a GPU answers, else the reason why not."""
     if (cupy := _installed("cupy")) is None:
         return f"CuPy is not installed ({install_hint('gpu12')})"
@@ -281,7 +228,7 @@ def _cupy() -> Any:
     return cupy if count else "this machine has no GPU"
 
 
-def _gpu_name(cupy: Any) -> str:
+def gpu_name(cupy: Any) -> str:
     return str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
 
 

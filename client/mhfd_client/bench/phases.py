@@ -1,4 +1,4 @@
-"""Figure 4: one tile on two devices that share the scales, phase by phase.
+"""Figure 4: one tile on devices that share the scales, phase by phase.
 
 The paper's method gathers the stack; mhfd's gathers two planes a device: the maximum over the scales, and its scale.
 """
@@ -50,22 +50,28 @@ def of_the_paper(method: Method, tile: NDArray[Any], params: FocusParams, device
 
 
 def of_array_code(
-    arrays: Arrays, ours: fourier.Arrays, tile: NDArray[Any], params: FocusParams, devices: Sequence[int]
+    arrays: Arrays, ours: Sequence[fourier.Arrays], tile: NDArray[Any], params: FocusParams, devices: Sequence[int]
 ) -> Laps:
-    """Time mhfd's array code, scales shared; the first device estimates the noise while the others wait."""
+    """Time mhfd's array code, scales shared; the first device estimates the noise while the others wait.
+
+    Parameters
+    ----------
+    ours : of each device
+    """
+    first_arrays, *_ = ours
     xp, shares, t = arrays.xp, _shares(params, len(devices)), params.scales
     parts_params = [replace(params, n_scales=last - first, min_t=t[first], max_t=t[last]) for first, last in shares]
     with _on_all(arrays, devices) as everywhere:
         watch = Watch()
         tiles = everywhere(xp.asarray, [tile] * len(devices))
         watch.lap("copy in")
-        images = everywhere(lambda each: fourier.normalise(each, params.saturate, ours)[0], tiles)
+        images = everywhere(lambda each, on: fourier.normalise(each, params.saturate, on)[0], tiles, ours)
         with arrays.on(devices[0]):
-            grey = fourier.local_mean(images[0], ours)
-            noise = fourier.estimate_noise(images[0], grey, ours)
+            grey = fourier.local_mean(images[0], first_arrays)
+            noise = fourier.estimate_noise(images[0], grey, first_arrays)
             arrays.wait()
         watch.lap("normalise and noise")
-        planes = everywhere(lambda image, part: fourier.maximum_over_scale(image, part, ours), images, parts_params)
+        planes = everywhere(fourier.maximum_over_scale, images, parts_params, ours)
         watch.lap("responses")
     with arrays.on(devices[0]):
         strength, scale = planes[0]
@@ -75,7 +81,7 @@ def of_array_code(
             strength = xp.maximum(strength, here)
         arrays.wait()
         watch.lap("gather")
-        features = fourier.find_features(strength, scale, grey, noise, params, ours)
+        features = fourier.find_features(strength, scale, grey, noise, params, first_arrays)
         watch.lap("peaks")
     return Laps(watch.ms, len(features))
 

@@ -21,12 +21,13 @@ class BenchPlan:
 
     Attributes
     ----------
-    figures : of the paper: "3a" time against scales, "3b" against the side, "4" phases of two devices; and "rivals"
+    figures : of the paper: "3a" time against scales, "3b" against the side, "4" phases of devices; and "rivals"
     backends : of mhfd; empty for all that work here
     repeats : runs of each contestant; the first does not count
     side, n_scales : of the tile, where they are not varied
     sides, scale_counts : the values in figures 3b and 3a
     batch : tiles sent to a GPU at once, to measure throughput
+    devices : GPUs that share a tile, also the same one twice, on the processor so many shares; empty: all GPUs
     tile : picture to use instead of a simulated one, cropped, or extended by its mirror images
     """
 
@@ -38,6 +39,7 @@ class BenchPlan:
     sides: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
     scale_counts: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 20, 32, 48, 64)
     batch: int = 32
+    devices: tuple[int, ...] = ()
     tile: Path | None = None
 
     def __post_init__(self) -> None:

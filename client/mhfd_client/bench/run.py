@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from mhfd.contract import FocusParams
 from mhfd.extras import install_hint
 from mhfd_client.bench import machine, plots, tables
-from mhfd_client.bench.contestants import Contestant, Field, Trial, gather, gather_shared
+from mhfd_client.bench.contestants import Contestant, Field, Trial, gather
 from mhfd_client.bench.plan import BenchPlan, Figure
 from mhfd_client.bench.race import Sample, Summary, race, summarise
+from mhfd_client.bench.shared import gather_curves, gather_phases
 from mhfd_client.bench.tile import cut, picture
 from mhfd_client.files.whole import write_whole
 from mhfd_client.views import terminal
@@ -56,9 +57,10 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
     """
     nobody = Field(contestants=(), missing=())
     field = gather(plan.backends, plan.batch) if set(plan.figures) != {"4"} else nobody
-    shared = gather_shared(plan.backends) if "4" in plan.figures else nobody
+    phases = gather_phases(plan.backends, plan.devices) if "4" in plan.figures else nobody
+    curves = gather_curves(plan.backends, plan.devices) if {"3a", "3b"} & set(plan.figures) else nobody
     races = [
-        (figure, side, n_scales, _racing(figure, field.contestants, shared.contestants))
+        (figure, side, n_scales, _racing(figure, field, curves, phases))
         for figure in plan.figures
         for side, n_scales in _points(plan, figure)
     ]
@@ -66,7 +68,7 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
     total = plan.repeats * sum(len(contestants) for *_, contestants in races)
     turns = iter(range(1, total + 1))
     samples: list[Sample] = []
-    left_out = list(dict.fromkeys(field.missing + shared.missing))
+    left_out = list(dict.fromkeys(field.missing + curves.missing + phases.missing))
     with tempfile.TemporaryDirectory() as folder:
         for figure, side, n_scales, contestants in races:
             pixels = cut(source, side)
@@ -87,10 +89,12 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
     )
 
 
-def _racing(figure: Figure, contestants: Sequence[Contestant], shared: Sequence[Contestant]) -> list[Contestant]:
+def _racing(figure: Figure, field: Field, curves: Field, phases: Field) -> list[Contestant]:
     if figure == "4":
-        return list(shared)
-    return [contestant for contestant in contestants if figure == "rivals" or contestant.curves]
+        return list(phases.contestants)
+    if figure == "rivals":
+        return list(field.contestants)
+    return [contestant for contestant in field.contestants + curves.contestants if contestant.curves]
 
 
 def _points(plan: BenchPlan, figure: Figure) -> Iterator[tuple[int, int]]:

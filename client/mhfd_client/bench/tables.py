@@ -218,7 +218,7 @@ def _phases(report: Report) -> str:
     side = rows[0].side
     return "\n\n".join(
         [
-            f"### Figure 4: phases of two devices, {side} x {side} px, {rows[0].n_scales} scales",
+            f"### Figure 4: phases of devices that share a tile, {side} x {side} px, {rows[0].n_scales} scales",
             _table(
                 ["phase", *(f"{name} ({_device(rows, name)}), ms" for name in names)],
                 [
@@ -226,7 +226,7 @@ def _phases(report: Report) -> str:
                     ["all", *(number(total[name]) for name in names)],
                 ],
             ),
-            "In brackets, the share of the whole. On the processor both devices are the same one, and nothing is "
+            "In brackets, the share of the whole. On the processor all devices are the same one, and nothing is "
             "copied in.",
         ]
     )

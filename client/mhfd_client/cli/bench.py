@@ -15,6 +15,13 @@ from mhfd_client.cli.options import FILE, FOLDER, example
 @click.command(epilog=example("mhfd bench --quick"))
 @click.option("--figure", "figures", type=OneOf(FIGURES), multiple=True, help="May be repeated.  [default: all]")
 @click.option("--backend", "backends", type=OneOf(BACKENDS), multiple=True, help="May be repeated.  [default: all]")
+@click.option(
+    "--device",
+    "devices",
+    type=click.IntRange(min=0),
+    multiple=True,
+    help="A GPU that shares the tile; may be repeated, also the same one.  [default: all]",
+)
 @click.option("--repeats", type=click.IntRange(min=2), help="Rounds; the first does not count.  [default: 21]")
 @click.option("--max-side", type=click.IntRange(min=64), help="Largest tile of figure 3b.  [default: 4096]")
 @click.option("--tile", type=FILE, help="Use this picture, not a simulated one.")

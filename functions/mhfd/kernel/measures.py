@@ -272,44 +272,65 @@ def block_means(image: Any) -> Any:
     return blocks.sum(axis=(1, 3), dtype=np.float64) / side**2
 
 
-def content(blocks: NDArray[np.float64], noise: float, contrast: float = CONTENT_CONTRAST) -> float | None:
-    """Fraction of 16 px blocks with structure in or beside them; None for tiles below 48 x 48 px.
+def block_differences(blocks: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """How far blocks are from the mean of their neighbours left and right, and of those above and below; 0 at edges.
 
-    A block's mean is compared with the mean of its neighbours left and right, and with that of those above and
-    below: differences beyond the noise in both are structure. Curtains and lines differ in one direction only, and
-    what whole rows or columns have in common is taken off first. Defocus leaves block means alone, so a blurred tile
-    keeps its content, and a tile that is resin but for one corner the share of that corner.
+    What whole rows or columns have in common is taken off first. None for tiles below 48 x 48 px.
 
     Parameters
     ----------
-    blocks : `block_means` of the normalised tile
-    noise : its standard deviation
-    contrast : least difference
+    blocks : `block_means` of the normalised tile, as are the results in shape
     """
     if min(blocks.shape) < 3:
         return None
     plane = blocks - np.median(blocks, axis=1, keepdims=True)
     plane = plane - np.median(plane, axis=0, keepdims=True)
+    along, down = np.zeros(plane.shape), np.zeros(plane.shape)
+    along[:, 1:-1] = np.abs(plane[:, 1:-1] - (plane[:, :-2] + plane[:, 2:]) / 2)
+    down[1:-1] = np.abs(plane[1:-1] - (plane[:-2] + plane[2:]) / 2)
+    return along, down
+
+
+def content(
+    differences: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+    noise: float,
+    contrast: float = CONTENT_CONTRAST,
+) -> float | None:
+    """Fraction of 16 px blocks with structure in or beside them; None without differences.
+
+    Differences beyond the noise in both directions are structure. Curtains and lines differ in one direction only.
+    Defocus leaves block means alone, so a blurred tile keeps its content, and a tile that is resin but for one corner
+    the share of that corner.
+
+    Parameters
+    ----------
+    differences : `block_differences` of the normalised tile
+    noise : its standard deviation
+    contrast : least difference
+    """
+    if differences is None:
+        return None
+    along, down = differences
     least = content_threshold(noise, contrast)
-    structured = _near_difference(plane, least) & _near_difference(plane.T, least).T
+    structured = _widened(along > least) & _widened(down > least)
     regions, _ = ndimage.label(structured, _BESIDE)
-    high, wide = (min(CONTENT_BLOCKS, length) for length in blocks.shape)
+    high, wide = (min(CONTENT_BLOCKS, length) for length in structured.shape)
     large = [
         np.count_nonzero(regions[rows, cols] == number)
         for number, (rows, cols) in enumerate(ndimage.find_objects(regions), 1)
         if rows.stop - rows.start >= high and cols.stop - cols.start >= wide
     ]
-    return float(sum(large) / blocks.size)
+    return float(sum(large) / structured.size)
 
 
 _BESIDE = np.ones((3, 3), dtype=bool)
 
 
-def _near_difference(plane: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
-    """Where a block, or one beside it, differs by more than `least` from the mean of its left and right neighbours."""
-    differs = np.zeros(plane.shape, dtype=bool)
-    differs[:, 1:-1] = np.abs(plane[:, 1:-1] - (plane[:, :-2] + plane[:, 2:]) / 2) > least
-    return np.asarray(ndimage.binary_dilation(differs, _BESIDE))
+def _widened(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """True for a chosen block and for those beside it."""
+    framed = np.pad(chosen, 1)
+    wide = framed[:, :-2] | framed[:, 1:-1] | framed[:, 2:]
+    return np.asarray(wide[:-2] | wide[1:-1] | wide[2:])
 
 
 def summarise(
@@ -326,14 +347,15 @@ def summarise(
     chance = 2 * noise.sigma**2 / math.sqrt(size)  # standard deviation of F4 on white noise
     directional = covariances.vollath_f4 > ANISOTROPY_SIGMAS * chance
     features = sum(features_by_scale)
+    differences = block_differences(blocks)
     scale_sum = sum(count * t for count, t in zip(features_by_scale, params.scales, strict=False))
     return Measures(
         features_by_scale=tuple(features_by_scale),
         focus_score=focus_score(covariances, noise.sigma, features / size * 1e6),
         characteristic_scale_px=scale_sum / features if features else None,
         noise=noise.sigma,
-        content=content(blocks, noise.sigma),
-        lossy_content=content(blocks, noise.sigma, LOSSY_CONTRAST),
+        content=content(differences, noise.sigma),
+        lossy_content=content(differences, noise.sigma, LOSSY_CONTRAST),
         anisotropy=covariances.anisotropy if directional else None,
         saturated=saturated,
         vollath_f4=covariances.vollath_f4,

@@ -24,7 +24,7 @@ from mhfd.backends import Backend
 from mhfd.contract import BackendError
 from mhfd.kernel import fourier
 from mhfd.kernel.measures import Measures
-from mhfd_client.bench import contestants, paper, phases, rivals, run
+from mhfd_client.bench import contestants, paper, phases, rivals, run, shared
 from mhfd_client.bench.contestants import Contestant, Trial
 from mhfd_client.bench.plan import FIGURES, QUICK, BenchPlan, make_plan
 from mhfd_client.bench.race import Sample, race, summarise
@@ -285,6 +285,10 @@ class FakeCupy:
             def synchronize(self) -> None:
                 pass
 
+    @staticmethod
+    def fuse(*, kernel_name: str) -> Callable[[Any], Any]:
+        return lambda formula: formula
+
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
 
@@ -313,15 +317,48 @@ def test_rivals_on_a_gpu_do_what_they_do_on_the_processor(tile: NDArray[np.uint8
 
 @pytest.mark.usefixtures("fake_cupy")
 def test_two_gpus_find_what_the_processor_finds(tile: NDArray[np.uint8]) -> None:
-    field = contestants.gather_shared(["numpy"]).contestants
+    field = shared.gather_phases(["numpy"], ()).contestants
     laps = {each.name: each.time(Trial(pixels=tile, params=FOUR)) for each in field}
     assert laps["the paper's method in CuPy"].features == laps["the paper's method in NumPy"].features
     assert laps["mhfd's array code in CuPy"].features == laps["mhfd's array code in NumPy"].features
     assert {each.device for each in field} == {"cpu", "fake GPU, devices 0 and 1"}
 
 
+@pytest.mark.usefixtures("fake_cupy")
+def test_the_papers_method_has_a_curve_for_every_number_of_gpus(tile: NDArray[np.uint8]) -> None:
+    field = shared.gather_curves(["numpy"], [0, 1, 0, 1, 0]).contestants
+    assert [each.name for each in field] == [f"the paper's method in CuPy, {count} devices" for count in (2, 4, 5)]
+    assert field[0].device == "fake GPU, devices 0 and 1"
+    one, *_ = (each.time(Trial(pixels=tile, params=FOUR)) for each in field)
+    assert one.features == paper.Method(paper.numpy_arrays()).count(tile, FOUR)
+    assert one.ms["copied"] > one.ms["kernel"]
+
+
+def test_curves_by_number_of_devices_find_what_one_finds(tile: NDArray[np.uint8]) -> None:
+    field = shared.gather_curves(["numba"], [0, 0, 0]).contestants
+    assert [each.name for each in field] == [
+        f"mhfd numba, {count} devices by {how}" for count in (2, 3) for how in ("scales", "strips")
+    ]
+    expected = score(tile, FOUR, "numba").features
+    for each in field:
+        assert each.time(Trial(pixels=tile, params=FOUR)).features == pytest.approx(expected, abs=2)
+
+
+def test_one_device_has_no_curve_beside_its_own() -> None:
+    assert shared.gather_curves(["numba"], [0]).contestants == ()
+
+
+def test_devices_are_in_the_tables_and_the_figures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run.run_bench(replace(TINY, backends=("numba",), figures=("3a", "3b"), devices=(0, 0)), tmp_path)
+    shares = {f"mhfd numba, 2 devices by {how}" for how in ("scales", "strips")}
+    for figure in ("3a", "3b"):
+        assert shares < {row["contestant"] for row in read_csv(tmp_path / "summary.csv") if row["figure"] == figure}
+        assert shares < {row["item"] for row in read_csv(tmp_path / f"figure-{figure}.csv")}
+
+
 def test_a_fused_kernel_tells_its_own_phases(tile: NDArray[np.uint8]) -> None:
-    *_, last = contestants.gather_shared(["numba"]).contestants
+    *_, last = shared.gather_phases(["numba"], ()).contestants
     laps = last.time(Trial(pixels=tile, params=FOUR))
     assert last.name == "mhfd numba"
     assert list(laps.ms) == ["normalise and noise", "responses", "peaks"]  # one processor: nothing to copy or gather
@@ -350,7 +387,7 @@ def test_a_stack_beyond_the_limit_is_refused(tile: NDArray[np.uint8]) -> None:
 def test_two_devices_find_what_one_does(tile: NDArray[np.uint8]) -> None:
     method = paper.Method(paper.numpy_arrays())
     assert phases.of_the_paper(method, tile, FOUR, (0, 0)).features == method.count(tile, FOUR)
-    ours = phases.of_array_code(method.arrays, fourier.NUMPY, tile, FOUR, (0, 0)).features
+    ours = phases.of_array_code(method.arrays, [fourier.NUMPY] * 2, tile, FOUR, (0, 0)).features
     assert ours == pytest.approx(score(tile, FOUR, "numpy").features, rel=1e-3, abs=2)
 
 

@@ -1,14 +1,10 @@
-"""The array path as CuPy would run it, without a GPU.
-
-A stand-in offers CuPy's functions that are used here, with CuPy's arguments, and computes with NumPy.
-"""
+"""The array path as CuPy would run it, without a GPU, by the stand-in of tests/array_device.py."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,149 +12,15 @@ import pytest
 import scipy.fft
 from numpy.typing import NDArray
 
+from array_device import FFT, FFT_STANDIN, METHODS, STRIDES, XP, XP_STANDIN, OnDevice, counted, fuse
 from mhfd.contract import FocusParams
 from mhfd.kernel import fourier
-from mhfd.kernel.fourier import NUMPY, Arrays
+from mhfd.kernel.fourier import NUMPY, WHOLE_PLANES, Arrays
+from mhfd.kernel.fourier.transforms import Mirror
 from mhfd.kernel.measures import FeatureList, Measures
 from phantoms import as_uint8, texture
 
-# --- Functions used here, with the parameters of CuPy 13 and 14 in their order ------------------------------------
-
-XP = {
-    "abs": "x out",
-    "asarray": "a dtype order",
-    "bincount": "x weights minlength",
-    "clip": "a a_min a_max out",
-    "count_nonzero": "a axis",
-    "einsum": "subscripts a b",
-    "empty_like": "prototype dtype order subok shape",
-    "flatnonzero": "a",
-    "full": "shape fill_value dtype order",
-    "maximum": "x1 x2 out",
-    "multiply": "x1 x2 out",
-    "negative": "x out",
-    "pad": "array pad_width mode",
-    "partition": "a kth axis",
-    "stack": "tup axis out",
-    "take": "a indices axis out",
-    "where": "condition x y",
-    "zeros": "shape dtype order",
-}
-STRIDES = {"as_strided": "x shape strides"}
-FFT = {
-    "dctn": "x type s axes norm overwrite_x",
-    "idct": "x type n axis norm overwrite_x",
-    "rfft2": "x s axes norm overwrite_x",
-    "irfft2": "x s axes norm overwrite_x",
-}
-METHODS = {
-    "astype": "dtype order casting subok copy",
-    "flatten": "order",
-    "max": "axis out keepdims",
-    "mean": "axis dtype out keepdims",
-    "min": "axis out keepdims",
-    "partition": "kth axis",
-    "ravel": "order",
-    "reshape": "a b c d",
-    "sum": "axis dtype out keepdims",
-}
-UNARY = ("neg", "invert")
-BINARY = ("add", "sub", "mul", "truediv", "matmul", "and", "or")
-COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-OPERATORS = (*UNARY, *COMPARISONS, *(f"{how}{name}" for how in ("", "r", "i") for name in BINARY))
-
-
-class OnDevice:
-    """An array that, like CuPy's, never converts to NumPy's implicitly, nor mixes with one."""
-
-    __array_ufunc__ = None
-
-    def __init__(self, hidden: Any) -> None:
-        self._hidden = np.asarray(hidden)
-        self.shape, self.dtype, self.size = self._hidden.shape, self._hidden.dtype, self._hidden.size
-        self.strides = self._hidden.strides
-
-    @property
-    def real(self) -> OnDevice:
-        return OnDevice(self._hidden.real)
-
-    @property
-    def imag(self) -> OnDevice:
-        return OnDevice(self._hidden.imag)
-
-    def __array__(self, *_: Any, **__: Any) -> NDArray[Any]:
-        raise TypeError("an array on the device is not converted to NumPy's: call get()")
-
-    def get(self) -> NDArray[Any]:
-        return self._hidden.copy()
-
-    def __float__(self) -> float:
-        return float(self._hidden)
-
-    def __int__(self) -> int:
-        return int(self._hidden)
-
-    def __bool__(self) -> bool:
-        raise TypeError("CuPy would wait for the device here, hidden: use int() or float()")
-
-    def __getitem__(self, index: Any) -> OnDevice:
-        return OnDevice(self._hidden[bare(index)])
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self._hidden[bare(index)] = bare(value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in METHODS:
-            raise AttributeError(f"CuPy's arrays have no {name}, or it is not listed here")
-        return as_cupy(getattr(self._hidden, name), METHODS[name])
-
-
-def operator(name: str) -> Any:
-    def operate(self: OnDevice, *other: Any) -> OnDevice:
-        return OnDevice(getattr(self._hidden, f"__{name}__")(*bare(other)))
-
-    return operate
-
-
-for name in OPERATORS:
-    setattr(OnDevice, f"__{name}__", operator(name))
-
-
-def bare(given: Any) -> Any:
-    """An argument with its arrays unwrapped, none of which may be NumPy's."""
-    if isinstance(given, OnDevice):
-        return given._hidden
-    if isinstance(given, np.ndarray):
-        raise TypeError("CuPy's functions take no NumPy arrays: upload it by asarray()")
-    return type(given)(map(bare, given)) if isinstance(given, tuple | list) else given
-
-
-def as_cupy(function: Any, parameters: str, accepts: Any = bare) -> Any:
-    """`function` of NumPy or SciPy, called only in ways that CuPy understands too."""
-    names = parameters.split()
-
-    def call(*args: Any, **kwargs: Any) -> OnDevice | None:
-        unknown = kwargs.keys() - set(names[len(args) :])
-        if len(args) > len(names) or unknown:
-            raise TypeError(f"CuPy's {function.__name__} takes {parameters}, not {len(args)} arguments and {unknown}")
-        result = function(*map(accepts, args), **{name: accepts(value) for name, value in kwargs.items()})
-        return None if result is None else OnDevice(result)
-
-    return call
-
-
-def upload(given: Any) -> Any:
-    return given if isinstance(given, np.ndarray) else bare(given)
-
-
-XP_STANDIN = SimpleNamespace(**{name: as_cupy(getattr(np, name), parameters) for name, parameters in XP.items()})
-XP_STANDIN.asarray = as_cupy(np.asarray, XP["asarray"], upload)
-XP_STANDIN.lib = SimpleNamespace(
-    stride_tricks=SimpleNamespace(as_strided=as_cupy(np.lib.stride_tricks.as_strided, STRIDES["as_strided"]))
-)
-FFT_STANDIN = SimpleNamespace(**{name: as_cupy(getattr(scipy.fft, name), FFT[name]) for name in FFT})
-DEVICE = Arrays(XP_STANDIN, FFT_STANDIN)
-WHOLE_PLANES = replace(NUMPY, strip_rows=None)
+DEVICE = Arrays(XP_STANDIN, FFT_STANDIN, fuse=fuse)
 
 
 # --- The stand-in is as strict as CuPy ------------------------------------------------------------------------------
@@ -233,7 +95,7 @@ def assert_equal(one: tuple[Measures, FeatureList], other: tuple[Measures, Featu
 @pytest.mark.parametrize("polarity", ["dark", "bright", "both"])
 def test_the_device_gives_the_numbers_of_numpy(mode: Any, polarity: Any) -> None:
     params = FocusParams(mode=mode, polarity=polarity)
-    on_numpy = fourier.measure(TILES["uint8"], params)
+    on_numpy = fourier.measure(TILES["uint8"], params, WHOLE_PLANES)
     assert on_numpy[0].features > 0
     assert_equal(fourier.measure(TILES["uint8"], params, DEVICE), on_numpy)
 
@@ -242,17 +104,19 @@ def test_the_device_gives_the_numbers_of_numpy(mode: Any, polarity: Any) -> None
 @pytest.mark.parametrize("mode", ["robust", "paper"])
 def test_the_device_takes_any_tile(name: str, mode: Any) -> None:
     params = replace(SMALL, mode=mode)
-    assert_equal(fourier.measure(TILES[name], params, DEVICE), fourier.measure(TILES[name], params))
+    assert_equal(fourier.measure(TILES[name], params, DEVICE), fourier.measure(TILES[name], params, WHOLE_PLANES))
 
 
 def test_a_tile_may_be_on_the_device_already() -> None:
     tile = TILES["uint8"]
-    assert_equal(fourier.measure(OnDevice(tile), SMALL, DEVICE), fourier.measure(tile, SMALL))
+    assert_equal(fourier.measure(OnDevice(tile), SMALL, DEVICE), fourier.measure(tile, SMALL, WHOLE_PLANES))
 
 
 def test_without_saturation_the_limits_are_the_extremes() -> None:
     params = replace(SMALL, saturate=0.0)
-    assert_equal(fourier.measure(TILES["float32"], params, DEVICE), fourier.measure(TILES["float32"], params))
+    assert_equal(
+        fourier.measure(TILES["float32"], params, DEVICE), fourier.measure(TILES["float32"], params, WHOLE_PLANES)
+    )
 
 
 def test_the_height_of_the_strips_changes_nothing() -> None:
@@ -287,16 +151,69 @@ def test_a_batch_gives_the_numbers_of_its_tiles(arrays: Arrays, dtype: Any, mode
     params = replace(SMALL, mode=mode, polarity="both")
     tiles = np.stack([as_uint8(tissue((140, 70), seed)) for seed in range(3)]).astype(dtype)
     for together, tile in zip(fourier.measure_batch(tiles, params, arrays), tiles, strict=True):
-        assert_equal(together, fourier.measure(tile, params))
+        assert_equal(together, fourier.measure(tile, params, NUMPY if arrays is NUMPY else WHOLE_PLANES))
 
 
 def test_a_batch_is_transformed_as_one() -> None:
-    transformed = []
+    tile = TILES["float32"]
+    one, five = (
+        counted(lambda n=n: fourier.maximum_over_scale(OnDevice(np.stack([tile] * n)), SMALL, DEVICE)) for n in (1, 5)
+    )
+    assert one.launches == five.launches
 
-    def dctn(x: OnDevice, **options: Any) -> OnDevice:
-        transformed.append(x.shape)
-        return FFT_STANDIN.dctn(x, **options)
 
-    tiles = np.stack([TILES["float32"]] * 5)
-    fourier.measure_batch(tiles, SMALL, replace(DEVICE, fft=SimpleNamespace(**{**vars(FFT_STANDIN), "dctn": dctn})))
-    assert transformed == [tiles.shape]
+# --- Transforms -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 3), (8, 8), (9, 14), (31, 30)])
+@pytest.mark.parametrize("n", [0, 3])
+def test_the_way_back_from_the_cosines_gives_the_image(shape: tuple[int, int], n: int) -> None:
+    images = np.random.default_rng(1).random((*((n,) if n else ()), *shape), np.float32)
+    mirror = Mirror(shape, WHOLE_PLANES)
+    np.testing.assert_allclose(mirror.in_order(mirror.back(mirror.forward(images))), images, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 14), (16, 16)])
+def test_the_cosines_are_those_of_scipy(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(1).random(shape, np.float32)
+    cosines = Mirror(shape, WHOLE_PLANES).forward(image)
+    expected = scipy.fft.dctn(image.astype(np.float64), norm="forward")
+    np.testing.assert_allclose(cosines[:-1, :-1], expected, atol=1e-6)
+    assert not cosines[-1].any() and not cosines[:, -1].any()  # C_N = 0
+
+
+@pytest.mark.parametrize("bytes_at_a_time", [1, 5 * 60 * 64 * 4])
+@pytest.mark.parametrize("mode", ["robust", "paper"])
+def test_scales_transformed_together_give_what_each_gives_alone(
+    bytes_at_a_time: int, mode: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tile, params = TILES["float32"], FocusParams(mode=mode, n_scales=12)
+    together = fourier.measure(tile, params, WHOLE_PLANES)
+    monkeypatch.setattr("mhfd.kernel.fourier.arrays.BYTES_AT_A_TIME", bytes_at_a_time)
+    assert_equal(fourier.measure(tile, params, replace(WHOLE_PLANES)), together)
+
+
+def test_each_scale_is_one_transform_of_the_tiles_own_size() -> None:
+    image = OnDevice(TILES["float32"])
+
+    def transformed(n_scales: int) -> int:
+        params = FocusParams(n_scales=n_scales)
+        return counted(lambda: fourier.maximum_over_scale(image, params, DEVICE)).transformed
+
+    assert transformed(9) - transformed(4) == 5 * image.size
+    assert transformed(1) == 5 * image.size  # of the mirrored tile, and one back
+
+
+def test_more_scales_are_no_more_launches() -> None:
+    image = OnDevice(TILES["float32"])
+
+    def launches(n_scales: int) -> int:
+        return counted(lambda: fourier.maximum_over_scale(image, FocusParams(n_scales=n_scales), DEVICE)).launches
+
+    assert launches(16) == launches(4)
+
+
+def test_tables_are_copied_to_the_device_once() -> None:
+    arrays = replace(DEVICE)
+    first, second = (counted(lambda: fourier.measure(TILES["uint8"], SMALL, arrays)) for _ in range(2))
+    assert first.uploads > second.uploads == 5  # the tile, its table of greys, three for the spectrum

@@ -132,6 +132,48 @@ def test_a_reader_is_read_by_rows_only() -> None:
     assert reader.largest < 200
 
 
+# --- The list of features -----------------------------------------------------------------------------------------
+
+
+class Counted(HostDevice):
+    """Counts how often its host waits for it."""
+
+    waits = 0
+
+    def stream(self) -> HostStream:
+        counted = self
+
+        class Stream(HostStream):
+            def synchronize(self) -> None:
+                counted.waits += 1
+
+        return Stream(backwards=False)
+
+
+def test_the_list_of_features_comes_with_the_numbers() -> None:
+    tile, device = tissue(395, 173), Counted()
+    fused = Fused(device)
+    fused.measure(tile, FINE)
+    device.waits = 0
+    measures, features = fused.measure(tile, FINE)
+    assert device.waits == 1
+    assert 0 < measures.features == len(features) < tile.size // 32
+
+
+def test_a_list_beyond_the_room_for_it_comes_after_the_numbers() -> None:
+    grid = np.zeros((120, 120))
+    grid[::4, ::4] = 1  # a feature in 16 px
+    tile, params, device = as_uint8(1 - grid), FocusParams(n_scales=1, min_t=0.5, max_t=1, mode="paper"), Counted()
+    fused = Fused(device)
+    fused.measure(tile, params)
+    device.waits = 0
+    measures, features = fused.measure(tile, params)
+    assert device.waits == 2
+    assert measures.features == len(features) == 900
+    assert (features.rows % 4 == 0).all() and (features.cols % 4 == 0).all()
+    assert np.array_equal(features.rows * 120 + features.cols, np.sort(features.rows * 120 + features.cols))
+
+
 # --- Threads ------------------------------------------------------------------------------------------------------
 
 

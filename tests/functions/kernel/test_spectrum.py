@@ -273,4 +273,4 @@ def test_a_row_has_the_packed_spectrum(rng: np.random.Generator) -> None:
 
 
 def test_every_backend_is_tested() -> None:
-    assert set(FAST_KERNELS) == {"fourier", "compiled", "fused"}
+    assert set(FAST_KERNELS) == {"fourier", "fourier as on a device", "compiled", "fused"}

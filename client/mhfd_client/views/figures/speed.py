@@ -107,7 +107,7 @@ def figure_3b(times: Sequence[Time]) -> Drawn | None:
 
 
 def figure_4(times: Sequence[Time]) -> Drawn | None:
-    """The phases of one tile that two devices share (paper, fig. 4); None without such times."""
+    """The phases of one tile that devices share (paper, fig. 4); None without such times."""
     rows = [each for each in times if each.figure == "4"]
     if not rows:
         return None
@@ -136,7 +136,9 @@ def figure_4(times: Sequence[Time]) -> Drawn | None:
         axes.set_ylim(len(bars) - 0.6, -0.75)
         axes.spines["left"].set_visible(False)
         legend_below(axes, columns=2)
-    return Drawn("figure-4", f"{counted(len(phases), 'phase')} of a tile on two devices", page, Piece._fields, pieces)
+    return Drawn(
+        "figure-4", f"{counted(len(phases), 'phase')} of a tile that devices share", page, Piece._fields, pieces
+    )
 
 
 def _kernel_times(times: Sequence[Time], figure: str) -> list[Time]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mhfd.contract import FocusParams
 from mhfd.kernel.fused.device import Device
 from mhfd.kernel.fused.layout import GROUP, Extent, MemoryLayout, fit, layout
+from mhfd.kernel.fused.source import FEATURE, ceil_div
 from mhfd.kernel.fused.work import Work, all_measures, feature_list
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
@@ -23,6 +24,9 @@ FREE_SHARE = 0.8
 
 PINNED_BYTES = 2**26
 """Larger tiles are not read into pinned memory: they are few, and the system has to find it in one piece."""
+
+PIXELS_PER_FEATURE = 32
+"""The list of a tile with no more features comes with its numbers: one wait for all. Sharp tissue has one in 100."""
 
 PROGRAMS_KEPT = 4
 """Kinds of batches (shape, type, parameters, number of tiles) whose memory and graph are kept for the next one."""
@@ -40,6 +44,8 @@ class Program:
         pixels = device.pinned(extent.batch * rows * cols * extent.dtype.itemsize)
         self._tiles = pixels.view(extent.dtype).reshape(extent.batch, rows, cols)
         self._results = device.pinned(self.work.result_bytes)
+        listed = ceil_div(rows * cols, PIXELS_PER_FEATURE) if features else 0
+        self._listed = device.pinned(listed * FEATURE.itemsize).view(FEATURE)
         self._replay = self.work.stream.record(self._kernels)
 
     def _kernels(self) -> None:
@@ -50,6 +56,8 @@ class Program:
         work.responses(tile, window)
         work.peaks(window)
         work.copy_out(self._results)
+        if len(self._listed):
+            work.copy_features(self._listed)
 
     def start(self, tiles: Sequence[Pixels]) -> Run:
         """Start a batch once the one before is done."""
@@ -76,7 +84,16 @@ class Program:
         """One tile, and its features."""
         with self.lock:
             (found,) = self.start([tile]).result()
-            return found, feature_list(self.work.listed(), self.work.extent.params)
+            return found, feature_list(self._features(found.features), self.work.extent.params)
+
+    def _features(self, count: int) -> NDArray[Any]:
+        """The features of the tile just measured, in any order."""
+        if count <= len(self._listed):
+            return self._listed[:count]
+        every = np.empty(count, FEATURE)
+        self.work.copy_features(every)
+        self.work.stream.synchronize()
+        return every
 
     def settle(self) -> None:
         """Wait for the current run, if any: its memory may then be reused or freed."""

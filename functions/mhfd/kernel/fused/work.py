@@ -372,6 +372,10 @@ class Work:
             shared=peak_shared(n_scales),
         )  # fmt: skip
 
+    def copy_features(self, listed: NDArray[Any]) -> None:
+        """Copy as many features of the window just searched, in any order, as there is room for."""
+        self.stream.download(listed, self.at("responses"))
+
     def listed(self) -> NDArray[Any]:
         """The features of the window just searched, in any order."""
         found = np.zeros(1, np.uint32)
@@ -380,7 +384,7 @@ class Work:
         self.stream.synchronize()
         features = np.empty(int(found[0]), FEATURE)
         if len(features):
-            self.stream.download(features, self.at("responses"))
+            self.copy_features(features)
             self.stream.synchronize()
         return features
 
@@ -456,7 +460,8 @@ def all_measures(found: Sequence[Numbers]) -> list[Measures]:
 
 def feature_list(features: NDArray[Any], params: FocusParams) -> FeatureList:
     """Features in raster order."""
-    features = features[np.lexsort((features["col"], features["row"]))]
+    places = features["row"].astype(np.int64) << 32 | features["col"]
+    features = features[np.argsort(places)]  # of one number, a fifth of the time of lexsort
     index = features["scale"].astype(np.int64)
     return FeatureList(
         features["row"].astype(np.int64),
