@@ -186,31 +186,30 @@ def _inline_jobs(tiles: list[Any]) -> Iterator[tuple[list[Job], int]]:
 
 
 def _path_jobs(paths: list[Any]) -> Iterator[Job]:
+    """Jobs whose paths are looked up by the thread that reads: a shared file system may take its time over links."""
     for given in paths:
         try:
             path, collection, page, name = _path_item(given)
         except TileError as error:
             yield Job(partial(_fail, error), _shown(given))
             continue
-        try:
-            where = readable_path(path, collection)
-        except TileError as error:
-            yield Job(partial(_fail, error), name or path)
-            continue
+        read_page = partial(_read_page, path, collection)
         if page is None:
-            yield file_job(name or path, partial(_read_only, where), partial(read_tile, where))
+            yield file_job(name or path, partial(_read_only, path, collection), read_page)
         elif name:
-            yield Job(partial(read_tile, where, page), name)
+            yield Job(partial(read_page, page), name)
         else:
-            yield _page_job(path, where, page)
+            yield Job(partial(_page_job, path, collection, page), path)
 
 
-def _page_job(path: str, where: str, page: int) -> Job:
-    try:
-        name = path if count_tiles(where) == 1 else page_path(path, page)
-    except TileError as error:
-        return Job(partial(_fail, error), path)
-    return Job(partial(read_tile, where, page), name)
+def _page_job(path: str, collection: str | None, page: int) -> list[Job]:
+    where = readable_path(path, collection)
+    name = path if count_tiles(where) == 1 else page_path(path, page)
+    return [Job(partial(read_tile, where, page), name)]
+
+
+def _read_page(path: str, collection: str | None, page: int) -> Tile:
+    return read_tile(readable_path(path, collection), page)
 
 
 def file_jobs(path: str, collection: str | None = None, *, name: str | None = None) -> list[Job]:
@@ -232,9 +231,10 @@ def read_tile(path: str, page: int) -> Tile:
         return images.read_tile(path, page, max_pixels=limits.max_pixels())
 
 
-def _read_only(path: str) -> Tile | int:
+def _read_only(path: str, collection: str | None) -> Tile | int:
+    where = readable_path(path, collection)
     with _limit_told():
-        return read_only_tile(path, max_pixels=limits.max_pixels())
+        return read_only_tile(where, max_pixels=limits.max_pixels())
 
 
 @contextmanager
