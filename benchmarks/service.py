@@ -8,6 +8,7 @@ Measured with stock results and with low latency (docs/service.md), each with th
 no-op     the stack alone: the SDK's Executor calls a registered function that does nothing
 carried   the same with as many bytes as a tile has: the stack's time to carry it
 one tile  pixels in memory -> our client -> endpoint -> row -> line in a file, synchronised with the disk
+by path   a batch of files that the endpoint reads, in turn with `mhfd.iter_scores` of the same files ("local")
 
 All run in turn, with pauses so that our client never has to wait for its own request limit. Linux only.
 """
@@ -30,7 +31,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import wait
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -73,6 +74,7 @@ GOALS = (
     ("one tile", "stock", 0, "p95", 1.2),
 )
 SHARE_GOAL_S = 0.060
+PATH_GOAL = 0.80  # of the local rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,9 +297,22 @@ def measure_idle(stage: Stage, idle_s: float) -> Iterator[Sample]:
         yield Sample(results=stage.mode, distance_ms=0, what=what, number=0, tiles=0, seconds=(last - first) / idle_s)
 
 
-def measure_throughput(stage: Stage, paths: Sequence[Path]) -> Iterator[Sample]:
-    for what, client in (("inline", stage.inline), ("by path", stage.paths)):
-        yield run_batch(stage, client, what, paths)
+def measure_throughput(stage: Stage, paths: Sequence[Path], rounds: int) -> Iterator[Sample]:
+    yield run_batch(stage, stage.inline, "inline", paths)
+    for number in range(rounds):
+        yield run_local(stage, paths, number)
+        yield replace(run_batch(stage, stage.paths, "by path", paths), number=number)
+
+
+def run_local(stage: Stage, paths: Sequence[Path], number: int) -> Sample:
+    """Score all here, on all cores, and store each row as it comes; a tile before that, to load the kernel."""
+    mhfd.score(paths[0])
+    with stage.store() as store:
+        began_s = time.perf_counter()
+        for row in mhfd.iter_scores(paths):
+            store.add(row)
+        seconds = time.perf_counter() - began_s
+    return Sample(results=stage.mode, distance_ms=0, what="local", number=number, tiles=len(paths), seconds=seconds)
 
 
 def measure_recovery(stage: Stage, paths: Sequence[Path]) -> Iterator[Sample]:
@@ -466,11 +481,16 @@ def print_rest(samples: Sequence[Sample], inline_bytes: float) -> None:
     print("\n| results | way | tiles | s | tiles/s | share of the inline ceiling |")
     print("|---|---|---|---|---|---|")
     for each in samples:
-        if each.what in ("inline", "by path"):
+        if each.what in ("inline", "local", "by path"):
             rate = each.tiles / each.seconds
             share = f"{100 * rate / ceiling:.0f} %" if each.what == "inline" else ""
             print(f"| {each.results} | {each.what} | {each.tiles} | {each.seconds:.1f} | {rate:.1f} | {share} |")
     print(f"\nInline ceiling: {ceiling:.1f} tiles/s (2 requests/s of 9.5 MB, {inline_bytes / 1e6:.2f} MB a tile).")
+    for mode in modes_of(samples):
+        pairs = zip(of(samples, "local", mode), of(samples, "by path", mode), strict=True)
+        if ratios := [local / by_path for local, by_path in pairs]:
+            verdict = "reached" if p50(ratios) >= PATH_GOAL else "MISSED"
+            print(f"\nby path, {mode}: {p50(ratios):.0%} of the local rate, goal {PATH_GOAL:.0%}: {verdict}.")
     killed = [each for each in samples if each.what.startswith("killed: ")]
     if not killed:
         return
@@ -516,6 +536,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024, help="side of simulated tiles, in px (default: %(default)s)")
     parser.add_argument("--n", type=int, default=100, help="round trips of each kind (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=200, help="tiles of a batch (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="batches by path, and local ones (default: %(default)s)")
     parser.add_argument(
         "--workers", type=int, default=1, help="of the endpoint; workers share the cores (default: %(default)s)"
     )
@@ -535,6 +556,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.quick:
         args.n, args.batch, args.side, args.idle_s, args.no_recovery, args.only = 2, 8, 256, 1.0, True, "low latency"
+        args.rounds = 1
     from loopback.fixtures import missing
 
     if lack := missing():
@@ -557,7 +579,7 @@ def main() -> None:
                     warm_up(stage, paths, args.workers)
                     samples += measure_round_trips(stage, pixels, args.n)
                     samples += measure_idle(stage, args.idle_s)
-                    samples += measure_throughput(stage, paths)
+                    samples += measure_throughput(stage, paths, args.rounds)
                     if not args.no_recovery and mode == list(MODES)[-1]:
                         samples += measure_recovery(stage, paths)
         finally:  # keep what was measured before an interruption

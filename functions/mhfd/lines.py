@@ -33,7 +33,12 @@ def ends_torn(file: BinaryIO) -> bool:
 
 def append(path: Path, values: Iterable[Row]) -> None:
     """Append objects as lines; they are on the disk when this returns."""
-    text = "".join(f"{line(value)}\n" for value in values).encode()
+    append_lines(path, map(line, values))
+
+
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """`append`, of objects that are JSON already (`line`)."""
+    text = "".join(f"{each}\n" for each in lines).encode()
     with path.open("a+b") as file:  # "a": at the end, whoever else appends
         file.write(b"\n" + text if ends_torn(file) else text)
         file.flush()

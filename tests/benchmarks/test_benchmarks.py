@@ -263,3 +263,26 @@ def test_feed_says_how_fast_files_become_rows(tmp_path: Path) -> None:
     plain, ours = (float(row["tiles_per_s"]) for row in rows)
     assert done.stdout.splitlines()[-1].endswith(f"{ours / plain:.2f} x")
     assert list(tmp_path.iterdir()) == [tmp_path / "feed.csv"]
+
+
+# --- Tasks ----------------------------------------------------------------------------------------------------------
+
+
+@posix
+def test_a_task_is_timed_beside_files_to_rows(tmp_path: Path) -> None:
+    done = run("task.py", "--tiles", 3, "--repeats", 1, "--out", tmp_path / "raw.csv")
+    assert done.returncode == 0, done.stderr
+    assert [(row["way"], row["tiles"]) for row in read_csv(tmp_path / "raw.csv")] == [
+        ("files to rows", "3"), ("task by path", "3"),
+    ]  # fmt: skip
+    assert done.stdout.splitlines()[-1].endswith(" x")
+
+
+def test_each_step_of_the_carriage_is_timed_both_ways(tmp_path: Path) -> None:
+    pytest.importorskip("globus_compute_sdk")
+    pytest.importorskip("pybase64")
+    done = run("carriage.py", "--repeats", 1, "--out", tmp_path / "raw.csv")
+    assert done.returncode == 0, done.stderr
+    steps = [(row["way"], row["step"]) for row in read_csv(tmp_path / "raw.csv")]
+    assert len(steps) == len(set(steps)) == 2 * 5
+    assert done.stdout.splitlines()[-1].endswith(" x")

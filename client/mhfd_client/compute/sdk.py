@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
@@ -16,11 +18,17 @@ from uuid import UUID, uuid4
 import globus_compute_sdk
 from globus_compute_sdk import Client
 from globus_compute_sdk.sdk import executor as executor_module
+from globus_compute_sdk.sdk.batch import Batch, create_user_runtime
 from globus_compute_sdk.serialize import ComputeSerializer, JSONData
 from globus_sdk import GlobusApp
 
 from mhfd_client.compute.prompt import executor_class
 from mhfd_client.service.pacing import TokenBucket, make_once
+
+try:
+    import orjson
+except ImportError:  # an SDK that was installed without mhfd's extra
+    orjson = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +36,27 @@ RELOAD_BATCH = 128  # tasks asked for in one request
 ALL_TOGETHER = 1  # api_burst_limit: with this the SDK does not pace requests, our bucket does
 
 
+_this_machine = cache(create_user_runtime)
+
+
 def _json() -> Any:
     return JSONData()  # type: ignore[no-untyped-call]
+
+
+class QuickSerializer(ComputeSerializer):
+    """The SDK's, with data written by orjson where it is installed: 1 MiB of pixels in 0.3 ms instead of 6.
+
+    What it writes is read by the SDK's `JSONData` on the endpoint, of any version.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(strategy_data=_json())
+
+    def serialize(self, data: Any) -> str:
+        if orjson is not None and not callable(data):
+            with suppress(TypeError, UnicodeError):  # a name that is not UTF-8, say
+                return str(JSONData.identifier) + orjson.dumps(data).decode()
+        return str(super().serialize(data))
 
 
 class PacedClient(Client):
@@ -54,6 +81,11 @@ class PacedClient(Client):
                 log.warning("globus-compute-sdk %s: its retries are not paced", globus_compute_sdk.__version__)
                 continue
             make_once(each)
+
+    def create_batch(self, *, create_websocket_queue: bool = False, **options: Any) -> Batch:  # type: ignore[override]
+        # As the SDK's, which describes this machine anew for every batch, and starts a process to do so (`file`).
+        about: dict[str, Any] = {"serializer": self.fx_serializer, "user_runtime": _this_machine()}
+        return Batch(request_queue=create_websocket_queue, **options, **about)
 
     def batch_run(self, endpoint_id: Any, batch: Any) -> Any:
         self._bucket.take()
@@ -117,7 +149,7 @@ class Session:
             user_endpoint_config=user_endpoint_config or None,
             batch_size=1,  # our tasks are requests of the right size already; the SDK counts tasks, not bytes
             api_burst_limit=ALL_TOGETHER,
-            serializer=ComputeSerializer(strategy_data=_json()),
+            serializer=QuickSerializer(),
             result_serializers=list(result_serializers),
         )
 

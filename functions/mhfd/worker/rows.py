@@ -16,14 +16,17 @@ import os
 import platform
 import re
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 from uuid import uuid4
 
-from mhfd.lines import Row, append, line, read_lines
+from mhfd.contract import FocusResult
+from mhfd.lines import Row, append_lines, line, read_lines
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,9 @@ SPOOL_BATCH = 256
 
 COPY_BYTES = 2**20
 
+KEPT_TOGETHER = 32
+"""Results that are made into rows together, while the next tiles are scored."""
+
 
 def read_rows(path: str | os.PathLike[str]) -> Iterator[Row]:
     """The rows (`FocusResult.to_dict()`) of a rows file, of an archive's results or of a spool file, in order."""
@@ -42,6 +48,63 @@ def read_rows(path: str | os.PathLike[str]) -> Iterator[Row]:
         row = value.get("row", value)
         if isinstance(row, dict) and "provenance" in row:
             yield row
+
+
+class Keeper:
+    """Makes the rows of one task, each once, for its answer and for the spool.
+
+    A thread of its own does it, so that the one that feeds the device never waits for JSON or for a disk; a task of few
+    tiles does without.
+
+        with Keeper(folders) as keeper:
+            for result in results:
+                keeper.add(result)
+
+    Parameters
+    ----------
+    folders : as in `Rows`
+
+    Attributes
+    ----------
+    rows, spool : complete at the end of the block, which raises `OSError` when rows cannot be written
+    """
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self.rows, self.spool = Rows(folders), Spool()
+        self._waiting: list[FocusResult] = []
+        self._thread = ThreadPoolExecutor(1, "mhfd-rows")
+        self._kept: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def add(self, result: FocusResult) -> None:
+        """Add a result; raises the `OSError` of one added before."""
+        self._waiting.append(result)
+        if len(self._waiting) < KEPT_TOGETHER:
+            return
+        self._kept.append(self._thread.submit(self._keep, self._waiting))
+        self._waiting = []
+        while self._kept and self._kept[0].done():
+            self._kept.popleft().result()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=kind is not None)
+        if kind is not None:
+            self.rows.__exit__(kind, error, at)
+            return
+        with self.rows:
+            for each in self._kept:
+                each.result()
+            self._keep(self._waiting)
+            self.spool.flush()
+
+    def _keep(self, results: Sequence[FocusResult]) -> None:
+        for result in results:
+            row = result.to_dict()
+            text = line(row)
+            self.rows.add(row, text)
+            self.spool.add(text)
 
 
 # --- Spool --------------------------------------------------------------------------------------------------------
@@ -58,13 +121,14 @@ class Spool:
     def __init__(self) -> None:
         folder = os.environ.get("MHFD_SPOOL_DIR")
         self._folder = Path(folder) if folder else None
-        self._waiting: list[Row] = []
+        self._waiting: list[str] = []
         self.error: str | None = None
 
-    def add(self, row: Row) -> None:
+    def add(self, text: str) -> None:
+        """Add a row as JSON."""
         if self._folder is None:
             return
-        self._waiting.append(row)
+        self._waiting.append(text)
         if len(self._waiting) >= SPOOL_BATCH:
             self.flush()
 
@@ -75,9 +139,10 @@ class Spool:
         host = re.sub(r"[^\w.-]", "_", platform.node()) or "host"
         path = self._folder / f"mhfd-spool-{now:%Y%m%d}-{host}-{os.getpid()}.jsonl"
         about = {"spool": 1, "time": now.isoformat(timespec="seconds"), "task": os.environ.get("GC_TASK_UUID")}
+        opening = line(about).removesuffix("}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            append(path, ({**about, "row": row} for row in self._waiting))
+            append_lines(path, (f'{opening}, "row": {text}}}' for text in self._waiting))
         except OSError as error:
             self.error = f"{path} cannot be written ({error}); correct MHFD_SPOOL_DIR, or make room"
             log.error("%s", self.error)
@@ -125,9 +190,8 @@ class Rows:
     def __enter__(self) -> Rows:
         return self
 
-    def add(self, row: Row) -> None:
-        """Add a row; raises OSError when it must go to a file and none can be written."""
-        text = line(row)
+    def add(self, row: Row, text: str) -> None:
+        """Add a row, also given as JSON; raises OSError when it must go to a file and none can be written."""
         self.count += 1
         if self._file is not None:
             self._file.write(text.encode() + b"\n")

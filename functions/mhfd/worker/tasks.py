@@ -19,7 +19,7 @@ from mhfd.scoring.tile import Job, Scorer, file_job
 from mhfd.text import shown
 from mhfd.worker import device, limits
 from mhfd.worker.places import readable_path, writable_path
-from mhfd.worker.rows import Rows, Spool
+from mhfd.worker.rows import Keeper
 
 Answer = dict[str, Any]
 
@@ -106,23 +106,42 @@ def results(params: FocusParams, jobs: Iterable[Job], at_most: int | None = None
     threads = device.threads_here()
     workers = max(1, min(threads, at_most or threads))
     backend = device.backend_with(max(1, threads // workers))
-    run = stream.in_batches if backend.lanes else stream.in_threads
-    for result in run(Scorer(params, backend), jobs, workers):
+    scorer = Scorer(params, backend)
+    if backend.lanes:
+        rows = stream.in_batches(scorer, jobs, workers)
+    elif workers == 1:
+        rows = _in_this_thread(scorer, jobs)
+    else:
+        rows = stream.in_threads(scorer, jobs, workers)
+    for result in rows:
         if result.error is not None and result.error.code == "device_failed":
             device.device_failed()
         yield result
 
 
+def _in_this_thread(scorer: Scorer, jobs: Iterable[Job]) -> Iterator[FocusResult]:
+    """Tile after tile. The kernel keeps its memory for the next task: a new thread would have to get it anew."""
+    for job in jobs:
+        found = scorer.or_failed_row(job, partial(_opened_and_measured, scorer, job))
+        if isinstance(found, list):
+            yield from _in_this_thread(scorer, found)
+        else:
+            yield found
+
+
+def _opened_and_measured(scorer: Scorer, job: Job) -> FocusResult | list[Job]:
+    loaded = scorer.open(job)
+    return loaded if isinstance(loaded, list) else scorer.measure(loaded)[0]
+
+
 def _scored(groups: Iterable[tuple[Iterable[Job], int]], params: object, folders: Sequence[Path] = ()) -> Answer:
     """Score groups of tiles, each with its number of files, one after the other."""
-    wanted, spool = parameters(params), Spool()
-    with Rows(folders) as rows:
+    wanted = parameters(params)
+    with Keeper(folders) as keeper:
         for jobs, count in groups:
             for result in results(wanted, jobs, count):
-                row = result.to_dict()
-                rows.add(row)
-                spool.add(row)
-        spool.flush()
+                keeper.add(result)
+    rows, spool = keeper.rows, keeper.spool
     return {
         "schema": SCHEMA,
         "rows": rows.rows,
@@ -167,31 +186,30 @@ def _inline_jobs(tiles: list[Any]) -> Iterator[tuple[list[Job], int]]:
 
 
 def _path_jobs(paths: list[Any]) -> Iterator[Job]:
+    """Jobs whose paths are looked up by the thread that reads: a shared file system may take its time over links."""
     for given in paths:
         try:
             path, collection, page, name = _path_item(given)
         except TileError as error:
             yield Job(partial(_fail, error), _shown(given))
             continue
-        try:
-            where = readable_path(path, collection)
-        except TileError as error:
-            yield Job(partial(_fail, error), name or path)
-            continue
+        read_page = partial(_read_page, path, collection)
         if page is None:
-            yield file_job(name or path, partial(_read_only, where), partial(read_tile, where))
+            yield file_job(name or path, partial(_read_only, path, collection), read_page)
         elif name:
-            yield Job(partial(read_tile, where, page), name)
+            yield Job(partial(read_page, page), name)
         else:
-            yield _page_job(path, where, page)
+            yield Job(partial(_page_job, path, collection, page), path)
 
 
-def _page_job(path: str, where: str, page: int) -> Job:
-    try:
-        name = path if count_tiles(where) == 1 else page_path(path, page)
-    except TileError as error:
-        return Job(partial(_fail, error), path)
-    return Job(partial(read_tile, where, page), name)
+def _page_job(path: str, collection: str | None, page: int) -> list[Job]:
+    where = readable_path(path, collection)
+    name = path if count_tiles(where) == 1 else page_path(path, page)
+    return [Job(partial(read_tile, where, page), name)]
+
+
+def _read_page(path: str, collection: str | None, page: int) -> Tile:
+    return read_tile(readable_path(path, collection), page)
 
 
 def file_jobs(path: str, collection: str | None = None, *, name: str | None = None) -> list[Job]:
@@ -213,9 +231,10 @@ def read_tile(path: str, page: int) -> Tile:
         return images.read_tile(path, page, max_pixels=limits.max_pixels())
 
 
-def _read_only(path: str) -> Tile | int:
+def _read_only(path: str, collection: str | None) -> Tile | int:
+    where = readable_path(path, collection)
     with _limit_told():
-        return read_only_tile(path, max_pixels=limits.max_pixels())
+        return read_only_tile(where, max_pixels=limits.max_pixels())
 
 
 @contextmanager

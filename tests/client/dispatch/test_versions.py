@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,24 @@ def test_a_client_reads_what_a_newer_worker_answers(where: str) -> None:
     places[where]["coming"] = {"more": [1]}
     (read,) = rows(answer, [Tile("a", "a", None, FocusParams())], "dgx")
     assert read.status == "scored"
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "<u2", ">u2"])
+def test_raw_pixels_travel_as_the_base64_of_their_bytes(dtype: str) -> None:
+    pixels = np.arange(64, dtype=dtype).reshape(8, 8)[:, ::2]
+    little = pixels.astype(pixels.dtype.newbyteorder("<"))
+    assert encode_tile(pixels, "raw")["data"] == base64.b64encode(little.tobytes()).decode()
+
+
+@pytest.mark.parametrize("name", ["a", "\u00e9\u4e2d", "\udce9"])  # the last is not UTF-8: a byte of a file's name
+def test_an_older_worker_reads_the_task_that_a_client_writes(name: str) -> None:
+    serialize = pytest.importorskip("globus_compute_sdk.serialize")
+    from mhfd_client.compute.sdk import QuickSerializer
+
+    task = {"tiles": [encode_tile(np.zeros((8, 8), np.uint8), name=name)], "params": FocusParams().to_dict()}
+    written = QuickSerializer().serialize(task)
+    assert serialize.JSONData().deserialize(written) == task
+    assert written.encode("utf-8")  # as the request's body
 
 
 def test_a_worker_says_which_key_of_a_newer_client_it_does_not_know() -> None:

@@ -90,6 +90,7 @@ def test_a_worker_whose_gpu_failed_ends_with_the_next_task(monkeypatch: pytest.M
 def test_a_failed_device_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = score_inline([None], QUICK)["rows"][0]
     failed["error"]["code"] = "device_failed"
+    monkeypatch.setattr("mhfd.worker.device.threads_here", lambda: 2)
     monkeypatch.setattr("mhfd.worker.tasks.stream.in_threads", lambda *_: iter([FocusResult.from_dict(failed)]))
-    score_inline([encode_tile(tissue())], QUICK)
+    score_inline([encode_tile(tissue())] * 2, QUICK)
     assert device._failed.is_set()

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from mhfd.contract import FocusResult
+from mhfd.contract import FocusResult, Provenance
 from mhfd.images.inline import encode_tile
+from mhfd.lines import append, read_lines
 from mhfd.worker import read_rows, read_spool, rows, score_inline, score_paths
 
 from .conftest import QUICK, codes, tissue, write_run
@@ -145,8 +146,8 @@ def test_a_torn_line_costs_only_itself(tmp_path: Path, monkeypatch: pytest.Monke
 def test_writers_at_once_do_not_mix_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: rows.append(path, [{"n": n, "pad": "x" * 5000}] * 3), range(20)))
-    assert sorted(line["n"] for line in rows.read_lines(path)) == sorted([*range(20)] * 3)
+        list(pool.map(lambda n: append(path, [{"n": n, "pad": "x" * 5000}] * 3), range(20)))
+    assert sorted(line["n"] for line in read_lines(path)) == sorted([*range(20)] * 3)
 
 
 def test_a_spool_that_cannot_be_written_does_not_cost_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,3 +156,39 @@ def test_a_spool_that_cannot_be_written_does_not_cost_the_rows(tmp_path: Path, m
     answer = score_inline([encode_tile(tissue())], QUICK)
     assert codes(answer) == [None]
     assert "MHFD_SPOOL_DIR" in answer["worker"]["spool_error"]
+
+
+def test_rows_kept_by_the_thread_and_after_it_are_all_there_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MHFD_SPOOL_DIR", str(tmp_path))
+    names = [f"{number}" for number in range(2 * rows.KEPT_TOGETHER + 1)]
+    with rows.Keeper() as keeper:
+        for name in names:
+            keeper.add(failed_result(name))
+    assert keeper.rows.rows is not None
+    assert [row["path"] for row in keeper.rows.rows] == names
+    assert [line["row"] for line in read_spool(tmp_path)] == keeper.rows.rows
+
+
+def test_rows_that_the_thread_cannot_write_end_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(rows, "MAX_RESULT_BYTES", 10)
+    monkeypatch.setattr("mhfd.worker.rows.tempfile.gettempdir", lambda: str(tmp_path / "file"))
+    with pytest.raises(OSError), rows.Keeper() as keeper:
+        for number in range(rows.KEPT_TOGETHER):
+            keeper.add(failed_result(f"{number}"))
+
+
+def test_a_task_that_fails_leaves_no_file_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "MAX_RESULT_BYTES", 10)
+    with pytest.raises(KeyError), rows.Keeper([tmp_path]) as keeper:
+        for number in range(rows.KEPT_TOGETHER):
+            keeper.add(failed_result(f"{number}"))
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def failed_result(name: str) -> FocusResult:
+    about = Provenance(mhfd="0", params_sha256="0", backend="none", device="none")
+    return FocusResult.failed(name, "not_found", "no such file", about)

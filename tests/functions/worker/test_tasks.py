@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import threading
 import time
 import tracemalloc
 import zlib
@@ -17,6 +18,7 @@ import mhfd
 from mhfd.contract import FocusParams, FocusResult
 from mhfd.images import inline
 from mhfd.images.inline import encode_tile
+from mhfd.scoring.tile import Loaded, Scorer
 from mhfd.worker import score_inline, score_paths, score_run
 from mhfd.worker.about import probe_tile
 
@@ -177,3 +179,17 @@ def test_each_page_is_a_row_unless_one_is_named(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_bad_path_is_one_failed_row(given: object) -> None:
     assert codes(score_paths([given], QUICK)) == ["unsupported"]
+
+
+def test_a_lone_tile_is_scored_in_the_calling_thread_which_keeps_the_kernels_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measure, seen = Scorer.measure, []
+
+    def noted(scorer: Scorer, loaded: Loaded) -> Any:
+        seen.append(threading.get_ident())
+        return measure(scorer, loaded)
+
+    monkeypatch.setattr(Scorer, "measure", noted)
+    (row,) = score_inline([encode_tile(tissue())], QUICK)["rows"]
+    assert (row["status"], seen) == ("scored", [threading.get_ident()])
