@@ -5,12 +5,15 @@
 The endpoint is simulated: its workers sleep, 1/3000 s a tile by path, 20 ms a task. All else is real: tiles, packing,
 window, 18 requests in ten seconds (tests/sleeping.py keeps the service's order and limits), rows as JSON, ledger.
 
-rate      rows  the client alone: tiles from memory, rows to nowhere
-          ledger  as `mhfd watch` does it: tiles from the ledger, submitted, rows stored
+paced     tiles 30 times as slow, in tasks of a 30th of the tiles, figures times 30: tasks last as long as at full
+          rate, but what the client itself computes does not count. Do window and requests keep the workers busy?
+rows      the client alone at full rate: tiles from memory, rows to nowhere
+ledger    as `mhfd watch` does it: tiles from the ledger, submitted, rows stored
 wait      a microscope that writes a tile each half second, on an endpoint of two slow workers: alone, beside one client
           with a backlog without end, beside four; "fixed" is beside one that keeps 16 tasks of 64 tiles in flight
 
-Rates are those of the second half of a run: the window has to learn the endpoint's rate first.
+Rates are those of the second half of a run: the window has to learn the endpoint's rate first. The ideal is what the
+workers do with tasks of 1000 tiles that never make them wait.
 """
 
 from __future__ import annotations
@@ -23,11 +26,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mhfd.contract import FocusParams
-from mhfd_client import Client
+from mhfd_client.client import AHEAD, Client
 from mhfd_client.config import Config, DataMapping, GlobusEndpoint, Limits
 from mhfd_client.dispatch.pack import Tile
 from mhfd_client.ledger import Ledger, open_ledger
@@ -42,12 +45,16 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from sleeping import SHA256, SleepingCompute, SleepingEndpoint, sleeping_endpoint, template
 
 GPU_TILES_PER_S = 3000.0
+PER_TASK_S = 0.02
+PACE = 30  # of "paced"
 SLOW_TILES_PER_S = 30.0  # a core of a processor
 SPECTRUM = "A" * 1100  # as long as a real one
 PARAMS = FocusParams()
 UUID = "4b116d3c-1703-4f8f-9f6f-39921e5864df"
 TRAVEL_S = 0.07  # there, and as long back
 BUSY = 0.85  # of one core: then the client itself is what limits
+NEARLY = 0.9  # of what the workers can do: then they limit
+REQUESTS_USED = 17  # of 18 in ten seconds
 LIVE_EVERY_S = 0.5
 FIXED = Limits(in_flight_s=3600.0, tasks_in_flight=16, max_tiles_per_task=64)
 STAGED = """
@@ -63,7 +70,6 @@ class Rate:
 
     Attributes
     ----------
-    ideal : tiles a second of the workers, 20 ms a task not counted
     cpu : seconds of this process a second, the simulated endpoint's part in it included
     requests : made in ten seconds
     window : tiles that might be in flight at the end
@@ -152,20 +158,25 @@ class Endless:
         self.rows += 1
 
 
-def measure_rows(gpus: int, seconds: float) -> Rate:
+def measure_rows(gpus: int, seconds: float, pace: int = 1) -> Rate:
     """The client alone."""
-    with sleeping_endpoint(gpus, GPU_TILES_PER_S) as endpoint, client_of(endpoint, Limits()) as (client, compute):
+    limits = Limits(max_tiles_per_task=Limits().max_tiles_per_task // pace)
+    rate = GPU_TILES_PER_S / pace
+    with sleeping_endpoint(gpus, rate, PER_TASK_S) as endpoint, client_of(endpoint, limits) as (client, compute):
         source = Endless(client)
         found = measured("rows", gpus, seconds, client, compute, lambda: source.rows)
         source.end()
+    if pace == 1:
         return found
+    faster = {key: getattr(found, key) * pace for key in ("tiles_per_s", "tiles_a_task", "window")}
+    return judged(replace(found, what="paced", **faster))
 
 
 def measure_ledger(gpus: int, seconds: float, folder: Path) -> Rate:
     """With the step of the watch that submits and stores."""
     tiles = round(min(gpus * GPU_TILES_PER_S, 10_000) * seconds)
     with ExitStack() as undo:
-        endpoint = undo.enter_context(sleeping_endpoint(gpus, GPU_TILES_PER_S))
+        endpoint = undo.enter_context(sleeping_endpoint(gpus, GPU_TILES_PER_S, PER_TASK_S))
         ledger = undo.enter_context(open_ledger(folder / f"ledger{gpus}.db"))
         client, compute = undo.enter_context(client_of(endpoint, Limits()))
         run = ledger.open_run("/scratch/run", PARAMS, layout="plain", endpoint=compute.name)
@@ -208,9 +219,18 @@ def measured(
     rate, cpu = (count() - first) / took_s, (time.process_time() - cpu_s) / took_s
     asked = (compute.requests - requests) / took_s * 10
     sizes = compute.tasks[tasks:] or [0]
-    ideal = gpus * GPU_TILES_PER_S
-    limit = "workers" if rate > 0.85 * ideal else "client" if cpu > BUSY else "requests" if asked > 17 else "window"
-    return Rate(what, gpus, ideal, rate, cpu, asked, statistics.fmean(sizes), client.window // 2, limit)
+    tiles = Limits().max_tiles_per_task
+    ideal = gpus * tiles / (tiles / GPU_TILES_PER_S + PER_TASK_S)
+    return judged(Rate(what, gpus, ideal, rate, cpu, asked, statistics.fmean(sizes), client.window // AHEAD, ""))
+
+
+def judged(rate: Rate) -> Rate:
+    """With the limit that was met first."""
+    others = {"client": rate.cpu > BUSY, "requests": rate.requests > REQUESTS_USED}
+    found = (
+        "workers" if rate.tiles_per_s > NEARLY * rate.ideal else next((key for key in others if others[key]), "window")
+    )
+    return replace(rate, limit=found)
 
 
 # ----------------------------------------------------------------------------------------------------------------- wait
@@ -264,7 +284,11 @@ def main() -> None:
     rates: list[Rate] = []
     with tempfile.TemporaryDirectory(prefix="mhfd-rate-") as name:
         for gpus in given.gpus:
-            rates += [measure_rows(gpus, given.seconds), measure_ledger(gpus, given.seconds, Path(name))]
+            rates += [
+                measure_rows(gpus, given.seconds, PACE),
+                measure_rows(gpus, given.seconds),
+                measure_ledger(gpus, given.seconds, Path(name)),
+            ]
     print_rates(rates)
     waits = [
         measure_wait("nobody", 0, Limits(), given.seconds),

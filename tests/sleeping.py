@@ -69,6 +69,12 @@ class SleepingEndpoint:
             heapq.heappush(self._ends, (end_s, self._count, done, worker))
             self._changed.notify()
 
+    @property
+    def queued_s(self) -> float:
+        """Seconds until a worker is free for a task that comes now."""
+        with self._changed:
+            return max(0.0, self._free_s[0][0] - time.monotonic())
+
     def close(self) -> None:
         with self._changed:
             self._closed = True

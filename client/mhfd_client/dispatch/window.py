@@ -6,8 +6,8 @@ as whoever comes later waits behind it. The rate is measured: a tile sent as num
 so many seconds saw `ahead / seconds` tiles answered a second.
 
 So the work that waits at an endpoint is bounded in seconds, whoever sent it: a client that has half of the endpoint's
-rate holds half of the tiles there. Each holds one task more than its rate asks for; by that, clients that all have
-much to send come to equal shares.
+rate holds half of the tiles there. Each holds some more than its rate asks for, in proportion the more the fewer it
+has: so clients that all have much to send come to equal shares.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ TASKS_PER_WORKER = 4  # one runs, the others are on their way or wait; each is s
 PARTS = 4  # of a full window, one is sent when it has become free: fewer requests, larger ones
 KNOWN_S = 60.0  # a worker that has answered nothing for so long, or for as many times in_flight_s, is gone
 LATE_FACTOR = 3
+MORE_POWER = 0.75  # of the window: so many tiles more than the rate asks for; any power below 1 ends in equal shares
 
 
 class Window:
@@ -36,6 +37,7 @@ class Window:
 
     def __init__(self, limits: Limits, grain: int) -> None:
         self._in_flight_s = limits.in_flight_s
+        self._most = limits.max_tiles_per_task
         self._grain = grain
         self._tiles = float(START_TASKS * grain)
         self._workers: dict[Hashable, float] = {}  # when each was last heard of
@@ -62,7 +64,7 @@ class Window:
         worker : which answered
         """
         self._note(worker, seconds)
-        goal = ahead * self._in_flight_s / max(seconds, 1e-3) + count
+        goal = ahead * self._in_flight_s / max(seconds, 1e-3) + self._tiles**MORE_POWER
         if goal > self._tiles:
             self._tiles = min(goal, self._tiles + GROWTH * count)
         elif seconds > self._in_flight_s:  # else it is just that little was in flight
@@ -78,8 +80,8 @@ class Window:
         """The number of tasks for a load of tiles, when so many more may be in flight."""
         if not self.workers:
             return max(1, min(places, load // self._grain))
-        most = max(1.0, self._tiles / (TASKS_PER_WORKER * self.workers))  # tiles in a task
-        return max(1, min(places, load, max(self.workers, math.ceil(load / most))))
+        size = min(self._most, max(1.0, self._tiles / (TASKS_PER_WORKER * self.workers)))
+        return max(1, min(places, load, max(self.workers, math.ceil(load / size))))
 
     def _note(self, worker: Hashable, seconds: float) -> None:
         now = time.monotonic()
