@@ -303,15 +303,14 @@ def main() -> None:
 
 
 def print_rates(rates: list[Rate]) -> None:
-    print(
-        "| | GPUs | workers' ideal, tiles/s | tiles/s | of ideal | tiles a task | requests in 10 s | CPU | met first |"
-    )
+    print("| | GPUs | ideal, tiles/s | tiles/s | of it | tiles a task | requests in 10 s | tiles a CPU s | met first |")
     print("|---|---|---|---|---|---|---|---|---|")
     for each in rates:
+        own = f"{each.tiles_per_s / each.cpu:.0f}" if each.what != "paced" and each.cpu else ""
         print(
             f"| {each.what} | {each.gpus} | {each.ideal:.0f} | {each.tiles_per_s:.0f} "
-            f"| {each.tiles_per_s / each.ideal:.0%} "
-            f"| {each.tiles_a_task:.0f} | {each.requests:.0f} | {each.cpu:.2f} | {each.limit} |"
+            f"| {each.tiles_per_s / each.ideal:.0%} | {each.tiles_a_task:.0f} | {each.requests:.0f} "
+            f"| {own} | {each.limit} |"
         )
 
 
