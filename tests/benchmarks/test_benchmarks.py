@@ -252,3 +252,15 @@ def test_the_start_of_the_page_is_timed() -> None:
         "150 tiles: the run is read", "its columns are packed", "the whole run is judged after",
         "a tile is explained", "the tiles to take again are listed",
     ]  # fmt: skip
+
+
+# --- One client, many GPUs ------------------------------------------------------------------------------------------
+
+
+def test_the_rate_of_a_client_and_the_wait_beside_a_backlog_are_measured(tmp_path: Path) -> None:
+    done = run("dispatch_rate.py", "--quick", "--out", tmp_path / "rate.csv")
+    assert done.returncode == 0, done.stderr
+    assert [row["what"] for row in read_csv(tmp_path / "rate.csv")] == ["paced", "rows", "ledger"]
+    waits = {row["beside"]: float(row["p50_s"]) for row in read_csv(tmp_path / "rate_wait.csv")}
+    assert list(waits) == ["nobody", "1 backlog", "4 backlogs", "1 backlog, fixed"]
+    assert 0.14 <= waits["nobody"] < waits["1 backlog, fixed"]  # at least the way there and back

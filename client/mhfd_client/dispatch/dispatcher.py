@@ -48,6 +48,7 @@ from mhfd_client.dispatch import answers, state
 from mhfd_client.dispatch.backlog import Backlog
 from mhfd_client.dispatch.flights import Flight, Flights
 from mhfd_client.dispatch.health import Change, Health
+from mhfd_client.dispatch.loads import Loads
 from mhfd_client.dispatch.pack import Packer, Parcel, Tile, failed_row
 from mhfd_client.dispatch.saving import Saving
 from mhfd_client.dispatch.window import Window
@@ -86,13 +87,13 @@ class Dispatcher:
         away: bool = False,
     ) -> None:
         self._compute = compute
-        self._packer = packer
         self._overflow = overflow
         self._notice = on_notice
         self._saving = Saving(self._snapshot, on_change)
         self._backlog = Backlog()
         self._flights = Flights(packer.limits)
         self._window = Window(packer.limits, compute.grain)
+        self._loads = Loads(compute, packer, self._backlog, self._flights, self._window)
         self._health = Health(compute.name, packer.limits)
         self._patience_s = packer.limits.patience_s
         self._away = away and overflow is not None
@@ -180,7 +181,7 @@ class Dispatcher:
         """Seconds until something has to be done without a step in the inbox; None: never."""
         now = time.monotonic()
         times = [self._flights.next_due_s, self._saving.due_s]
-        if self._has_room():
+        if self._may_send():
             times.append(max(self._backlog.not_before_s, now + self._compute.delay_s()))
         if (self._flights or self._away) and not self._health.asking:
             times.append(self._health.ask_due_s)
@@ -194,48 +195,16 @@ class Dispatcher:
 
     def _hand_over(self) -> None:
         """Send what may be sent now."""
-        while self._has_room() and time.monotonic() >= self._backlog.not_before_s and self._compute.delay_s() <= 0:
-            for parcel in self._next_parcels():
+        while self._may_send() and time.monotonic() >= self._backlog.not_before_s and self._compute.delay_s() <= 0:
+            for parcel in self._loads.take(self._settle):
                 if parcel.packed:
                     self._send(parcel)
                     self._saving.changed()
                 else:  # taken up from an earlier process, and lost: pack it again
                     self._backlog.tiles.extendleft(reversed(self._with_source(parcel.tiles)))
 
-    def _has_room(self) -> bool:
-        """True if something waits that the endpoint had better have now."""
-        return (
-            bool(self._backlog)
-            and self._stopping_at_s is None
-            and len(self._flights) < self._compute.slots
-            and (bool(self._backlog.parcels) or self._load() > 0)
-        )
-
-    def _load(self) -> int:
-        """The number of waiting tiles to send now."""
-        return self._window.room(self._flights.n_tiles, len(self._backlog.tiles))
-
-    def _next_parcels(self) -> list[Parcel]:
-        """The tasks that go next: one that was lost, or a load of new tiles shared out over tasks.
-
-        Those by path are all packed before the first is sent, so that they share a request; pixels fill one alone.
-        """
-        if self._backlog.parcels:
-            return [self._backlog.parcels.popleft()]
-        load = self._load()
-        places = max(1, min(self._compute.slots - len(self._flights), self._compute.sendable()))
-        left, tasks = load, self._window.tasks(load, places)
-        parcels: list[Parcel] = []
-        while left > 0 and self._backlog.tiles and len(parcels) < places:
-            before = len(self._backlog.tiles)
-            share = -(-left // max(1, tasks - len(parcels)))
-            parcel = self._packer.next_parcel(self._backlog.tiles, share, self._settle)
-            left -= before - len(self._backlog.tiles)
-            if parcel.tiles:
-                parcels.append(parcel)
-                if parcel.kind == "inline":
-                    break
-        return parcels
+    def _may_send(self) -> bool:
+        return self._stopping_at_s is None and self._loads.ready
 
     def _with_source(self, tiles: Sequence[Tile]) -> list[Tile]:
         """The tiles that can be packed again; arrays were lost with their process."""
