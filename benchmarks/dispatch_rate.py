@@ -52,7 +52,6 @@ SPECTRUM = "A" * 1100  # as long as a real one
 PARAMS = FocusParams()
 UUID = "4b116d3c-1703-4f8f-9f6f-39921e5864df"
 TRAVEL_S = 0.07  # there, and as long back
-BUSY = 0.85  # of one core: then the client itself is what limits
 NEARLY = 0.9  # of what the workers can do: then they limit
 REQUESTS_USED = 17  # of 18 in ten seconds
 LIVE_EVERY_S = 0.5
@@ -225,12 +224,12 @@ def measured(
 
 
 def judged(rate: Rate) -> Rate:
-    """With the limit that was met first."""
-    others = {"client": rate.cpu > BUSY, "requests": rate.requests > REQUESTS_USED}
-    found = (
-        "workers" if rate.tiles_per_s > NEARLY * rate.ideal else next((key for key in others if others[key]), "window")
-    )
-    return replace(rate, limit=found)
+    """With the limit that was met first; at full rate that is the client itself, since "paced" has the same tasks."""
+    if rate.tiles_per_s > NEARLY * rate.ideal:
+        return replace(rate, limit="workers")
+    if rate.what != "paced":
+        return replace(rate, limit="client")
+    return replace(rate, limit="requests" if rate.requests > REQUESTS_USED else "window")
 
 
 # ----------------------------------------------------------------------------------------------------------------- wait
