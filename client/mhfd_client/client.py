@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 Params = FocusParams | Mapping[str, Any] | None
 
+AHEAD = 2  # windows: while one is in flight, the next one waits to follow
 DRAIN_S = 10.0  # how long `close` waits for tiles in flight
 MEMORY_BYTES = 2**28  # limit for the arrays that `map` has in flight, besides one
 ANSWER_S = 600.0  # for one `call`: an endpoint may have to start its workers
@@ -122,12 +123,11 @@ class Client:
         Sources are read as needed. Closing the iterator, or an exception, cancels tiles not yet sent.
         """
         checked, dispatcher = _params(params), self._running()
-        ahead = self.window
         under_way: deque[Tile] = deque()
         nbytes = 0
         try:
             for tile in (tile for source in _several(sources) for tile in tiles_of(source, checked)):
-                while under_way and (len(under_way) >= ahead or nbytes + tile.nbytes > MEMORY_BYTES):
+                while under_way and (len(under_way) >= self.window or nbytes + tile.nbytes > MEMORY_BYTES):
                     nbytes -= under_way[0].nbytes
                     yield under_way.popleft().future.result()
                 dispatcher.put([tile], linger=True)
@@ -154,8 +154,9 @@ class Client:
 
     @property
     def window(self) -> int:
-        """The number of tiles worth having in flight."""
-        return max(2, self._compute.slots * self.entry.limits.max_tiles_per_task)
+        """The number of tiles worth having in flight, or waiting for it; it follows the endpoint's rate."""
+        most = self._compute.slots * self.entry.limits.max_tiles_per_task
+        return max(2, min(most, AHEAD * self._running().window))
 
     # --- The endpoint ---------------------------------------------------------------------------------------------
 

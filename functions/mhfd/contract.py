@@ -580,7 +580,7 @@ def read_acquisition(told: object) -> Acquisition:
 
 def _timing(row: dict[str, Any]) -> Timing:
     given = _object(row.get("timing_ms") or {}, "timing_ms")
-    return Timing(**{each.name: _number(given, each.name) or 0.0 for each in fields(Timing)})
+    return Timing(**{name: _number(given, name) or 0.0 for name in Timing.__dataclass_fields__})
 
 
 def _object(given: object, what: str) -> dict[str, Any]:
@@ -612,6 +612,8 @@ def storable(text: str) -> str:
 def _is_storable(text: str) -> bool:
     if "\0" in text:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -621,8 +623,8 @@ def _is_storable(text: str) -> bool:
 
 def _number(given: dict[str, Any], key: str) -> float | None:
     value = given.get(key)
-    if value is None:
-        return None
+    if value is None or (type(value) is float and math.isfinite(value)):
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
         raise ResultError(f"{key} must be a finite number, not {shown(value)}")
     return float(value)
@@ -645,6 +647,11 @@ def _list(given: dict[str, Any], key: str, read: Callable[[dict[str, Any], str],
         return None
     if not isinstance(value, list | tuple):
         raise ResultError(f"{key} must be a list, not {shown(value)}")
+    # Nearly always, and quick.
+    if read is _number and all(type(each) is float and math.isfinite(each) for each in value):
+        return tuple(value)
+    if read is _count and all(type(each) is int and 0 <= each <= _MAX_COUNT for each in value):
+        return tuple(value)
     found = [read({key: each}, key) for each in value]
     if any(each is None for each in found):
         raise ResultError(f"{key} has a null in it")

@@ -286,3 +286,15 @@ def test_each_step_of_the_carriage_is_timed_both_ways(tmp_path: Path) -> None:
     steps = [(row["way"], row["step"]) for row in read_csv(tmp_path / "raw.csv")]
     assert len(steps) == len(set(steps)) == 2 * 5
     assert done.stdout.splitlines()[-1].endswith(" x")
+
+
+# --- One client, many GPUs ------------------------------------------------------------------------------------------
+
+
+def test_the_rate_of_a_client_and_the_wait_beside_a_backlog_are_measured(tmp_path: Path) -> None:
+    done = run("dispatch_rate.py", "--quick", "--out", tmp_path / "rate.csv")
+    assert done.returncode == 0, done.stderr
+    assert [row["what"] for row in read_csv(tmp_path / "rate.csv")] == ["paced", "rows", "ledger"]
+    waits = {row["beside"]: float(row["p50_s"]) for row in read_csv(tmp_path / "rate_wait.csv")}
+    assert list(waits) == ["nobody", "1 backlog", "4 backlogs", "1 backlog, fixed"]
+    assert 0.14 <= waits["nobody"] < waits["1 backlog, fixed"]  # at least the way there and back

@@ -125,6 +125,17 @@ def test_hundred_tiles_are_few_requests(open_client: Open, loopback: Loopback) -
     assert loopback.stats.count("submit") <= 15
 
 
+def test_tasks_by_path_share_requests(open_client: Open, loopback: Loopback, tmp_path: Path) -> None:
+    given = tiles(40)
+    for number, pixels in enumerate(given):
+        tifffile.imwrite(tmp_path / f"t{number:02d}.tif", pixels)
+    root = {"local_root": str(tmp_path), "root": str(tmp_path)}
+    client = open_client(data=root, limits={"max_tiles_per_task": 1, "inline_below_bytes": 0})
+    loopback.stats.clear()
+    assert shas(client.score(sorted(tmp_path.iterdir()), PARAMS)) == expected(given)
+    assert loopback.stats.count("submit") <= 10
+
+
 def test_requests_keep_to_the_limit(open_client: Open, loopback: Loopback) -> None:
     loopback.faults.requests_per_10_s = 20
     client = open_client(limits={"max_tiles_per_task": 1, "requests_per_10_s": 15})

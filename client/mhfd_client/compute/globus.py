@@ -11,7 +11,6 @@ Threads: one of ours, for requests to the service; two of the SDK's, one that su
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -24,34 +23,31 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from mhfd.extras import install_hint
+from mhfd_client.compute.failures import endpoints_word, failure, refusal
 from mhfd_client.compute.protocol import (
     ComputeError,
-    ComputeSignInError,
     EndpointUnavailableError,
     Json,
     NotPermittedError,
     PayloadTooLargeError,
     Reply,
-    ResultTooLargeError,
     Status,
-    TaskFailedError,
     TaskLostError,
-    WorkerDiedError,
 )
 from mhfd_client.config import GlobusEndpoint
-from mhfd_client.service.attended import SignInNeededError, somebody_is_there
-from mhfd_client.service.pacing import TokenBucket, retry_after_s
+from mhfd_client.service.attended import somebody_is_there
+from mhfd_client.service.pacing import TokenBucket
 
 if TYPE_CHECKING:
     from mhfd_client.compute.sdk import Session
 
 log = logging.getLogger(__name__)
 
+TASKS_PER_REQUEST = 64  # if their bytes allow it
 KEPT_FOR_QUESTIONS = 3  # requests kept for status and results: waiting tiles make tasks larger, not more
 RECOVER_PAUSE_S = 2.0
 GATHER_S = 0.2  # a broken stream fails many futures at once: they are looked up together
 PENDING_ELSEWHERE = ("waiting-for-nodes", "waiting-for-launch")  # in a scheduler's queue: late, but not lost
-_WORKER_DIED = re.compile(r"WorkerLost|ManagerLost|BrokenProcessPool|TerminatedWorkerError")
 
 _buckets: dict[int, TokenBucket] = {}
 _buckets_lock = threading.Lock()
@@ -65,11 +61,13 @@ def shared_bucket(tokens: int) -> TokenBucket:
 
 @dataclass(eq=False)
 class _Task:
-    """A task: our future, the SDK's future, its id once the service has it."""
+    """A task: our future, the part of a request that it takes, the SDK's future, its id once the service has it."""
 
     reply: Reply
+    request: float = 1.0
     sdk: Any = None
     task_id: str | None = None
+    too_large: bool = False  # refused alone; others of its request are only sent again
 
 
 class GlobusCompute:
@@ -118,15 +116,16 @@ class GlobusCompute:
             try:
                 self._app = signin.sign_in(interactive=somebody_is_there() if interactive is None else interactive)
             except Exception as error:  # the SDKs raise nearly anything; all of it means: not now
-                refusal = _refusal(error, self.name)
-                if isinstance(refusal, TaskLostError):
-                    refusal = EndpointUnavailableError(f"Globus cannot be reached for signing in ({error})")
-                raise refusal from error
+                judged = refusal(error, self.name)
+                if isinstance(judged, TaskLostError):
+                    judged = EndpointUnavailableError(f"Globus cannot be reached for signing in ({error})")
+                raise judged from error
 
     # --- Sending --------------------------------------------------------------------------------------------------
 
     def submit(self, function: str, arguments: Json) -> Reply:
-        task = _Task(Future())
+        # Pixels fill requests; of tasks by path many share one.
+        task = _Task(Future(), 1.0 if function == "score_inline" else 1.0 / TASKS_PER_REQUEST)
         uuid = self._entry.functions.get(function)
         if uuid is None:
             known = ", ".join(self.functions)
@@ -146,14 +145,15 @@ class GlobusCompute:
         return task.reply
 
     def delay_s(self) -> float:
-        return self._bucket.delay_s(ahead=self._unsent())
+        return max(self._bucket.delay_s(ahead=self._unsent()), self._bucket.spread_s())
 
     def sendable(self) -> int:
-        return max(1, self._bucket.free() - self._unsent() - KEPT_FOR_QUESTIONS)
+        return max(1, self._bucket.free() - self._unsent() - KEPT_FOR_QUESTIONS) * TASKS_PER_REQUEST
 
     def _unsent(self) -> int:
-        session = self._session
-        return len(session.unsent) if session else 0
+        """The number of requests on their way, but for one that has room for more tasks."""
+        unsent = list(self._session.unsent.values()) if self._session else []
+        return int(sum(task.request for tasks in unsent for task in list(tasks)))
 
     def _open_session(self, *, anew: bool = False) -> Session:
         from mhfd_client.compute.sdk import Session
@@ -170,10 +170,13 @@ class GlobusCompute:
                 self._entry.uuid,
                 group=self._group,
                 amqp_port=self._entry.amqp_port,
+                most_bytes=self._entry.limits.max_task_bytes,
+                tasks_per_request=TASKS_PER_REQUEST,
                 low_latency=self._entry.low_latency,
                 user_endpoint_config=self._entry.user_endpoint_config,
                 result_serializers=self._entry.serializers,
                 on_sent=self._on_sent,
+                on_too_large=self._on_too_large,
             )
             self._group = self._session.group
         return self._session
@@ -182,6 +185,9 @@ class GlobusCompute:
         task.task_id = task_id
         self._sent += 1
         self.acknowledged()
+
+    def _on_too_large(self, task: _Task) -> None:
+        task.too_large = True
 
     # --- Answers --------------------------------------------------------------------------------------------------
 
@@ -193,11 +199,13 @@ class GlobusCompute:
             self._end(task, TaskLostError(f"the connection to '{self.name}' ended before the task was sent"))
         elif (error := future.exception()) is None:
             self._end(task, future.result())
-        elif (remote := _endpoints_word(error)) is not None:
+        elif (remote := endpoints_word(error)) is not None:
             self._end(task, failure(remote))
         elif task.task_id is None:
             self._drop_session(error)
-            self._end(task, self._judged(error))
+            judged = self._judged(error)
+            innocent = isinstance(judged, PayloadTooLargeError) and not task.too_large
+            self._end(task, TaskLostError(f"not sent: {judged}") if innocent else judged)
         else:
             log.warning("the result stream of '%s' broke (%s); looking results up", self.name, error)
             with self._lock:
@@ -224,10 +232,10 @@ class GlobusCompute:
 
     def _judged(self, error: BaseException) -> ComputeError:
         """The error for a failed request; its Retry-After holds the bucket."""
-        refusal = _refusal(error, self.name)
-        if isinstance(refusal, TaskLostError) and refusal.after_s > 0:
-            self._bucket.hold(refusal.after_s)
-        return refusal
+        judged = refusal(error, self.name)
+        if isinstance(judged, TaskLostError) and judged.after_s > 0:
+            self._bucket.hold(judged.after_s)
+        return judged
 
     # --- Errands: our thread asks the service ---------------------------------------------------------------------
 
@@ -259,7 +267,7 @@ class GlobusCompute:
         try:
             found = self._client().get_task(task.task_id)
         except Exception as error:  # whatever comes, the dispatcher chases again
-            if (remote := _endpoints_word(error)) is not None:
+            if (remote := endpoints_word(error)) is not None:
                 self._end(task, failure(remote))
             elif getattr(error, "http_status", None) == 404:
                 self._end(task, TaskLostError(f"the service no longer knows task {task.task_id}", sent=True))
@@ -374,25 +382,6 @@ class GlobusCompute:
             stop_listening(group)
 
 
-def failure(remote: str) -> TaskFailedError:
-    """The error for a task that failed on the endpoint; the last line of its traceback is the exception."""
-    lines = [line.strip() for line in remote.splitlines() if any(map(str.isalnum, line))]  # not lines of dashes
-    last = lines[-1] if lines else "no reason was given"
-    if _WORKER_DIED.search(remote):
-        return WorkerDiedError(
-            f"the worker died while it had the task ({last}); if every task fails so, compare Python, dill and mhfd on "
-            "both sides: mhfd doctor"
-        )
-    if "MaxResultSizeExceeded" in remote:
-        return ResultTooLargeError(f"the rows were too large to be sent back ({last})")
-    return TaskFailedError(f"the task failed on the endpoint: {last}")
-
-
-def _endpoints_word(error: BaseException) -> str | None:
-    """The traceback of a TaskExecutionFailed, recognised without importing the SDK, else None."""
-    return getattr(error, "remote_data", None)
-
-
 def _ought_to_answer(status: Status) -> bool:
     """True unless the endpoint is offline, or has tasks and no workers: then its job waits in a batch queue.
 
@@ -401,31 +390,3 @@ def _ought_to_answer(status: Status) -> bool:
     details = status.details
     waits = details.get("total_workers") == 0 and (details.get("outstanding_tasks") or 0) > 0
     return status.online and not waits
-
-
-def _refusal(error: BaseException, name: str) -> ComputeError:
-    """The error for a failed request, by the HTTP status and service code that globus_sdk's errors have."""
-    if isinstance(error, ComputeError):
-        return error
-    if isinstance(error, SignInNeededError):
-        return ComputeSignInError(str(error))
-    status, code = getattr(error, "http_status", None), str(getattr(error, "code", ""))
-    reason = f"{type(error).__name__}: {error}"
-    if code == "TASK_PAYLOAD_TOO_LARGE" or status == 413:
-        return PayloadTooLargeError(f"the task for '{name}' is too large for the service ({reason})")
-    if code in ("FUNCTION_NOT_PERMITTED", "FUNCTION_NOT_FOUND"):
-        return NotPermittedError(
-            f"'{name}' does not run this function ({reason}): run `mhfd register --endpoint {name}` and have the "
-            "endpoint's administrator add the printed allowed_functions, then restart it"
-        )
-    if status == 401:
-        return ComputeSignInError(
-            f"Globus does not accept this sign-in ({reason}): run `mhfd doctor --endpoint {name}`"
-        )
-    if status == 403:
-        return NotPermittedError(f"you may not use '{name}' ({reason}); ask its administrator")
-    if status == 404:
-        return EndpointUnavailableError(f"the service does not know '{name}' ({reason}); check its uuid")
-    if status is not None and 400 <= status < 500 and status != 429:
-        return ComputeError(f"the service refuses the task for '{name}' ({reason})")
-    return TaskLostError(f"a request to the service for '{name}' failed ({reason})", after_s=retry_after_s(error))

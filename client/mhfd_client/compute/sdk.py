@@ -7,9 +7,10 @@ warning for retries and latency). tests/loopback/test_client_over_loopback.py tr
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from copy import copy
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -22,6 +23,7 @@ from globus_compute_sdk.sdk.batch import Batch, create_user_runtime
 from globus_compute_sdk.serialize import ComputeSerializer, JSONData
 from globus_sdk import GlobusApp
 
+from mhfd_client.compute.failures import is_too_large
 from mhfd_client.compute.prompt import executor_class
 from mhfd_client.service.pacing import TokenBucket, make_once
 
@@ -60,20 +62,30 @@ class QuickSerializer(ComputeSerializer):
 
 
 class PacedClient(Client):
-    """A client whose every request waits for the token bucket, and is made once.
+    """A client whose every request waits for the token bucket, is made once, and is no larger than the service takes.
 
     Parameters
     ----------
     amqp_port : port of an encrypted result stream; a plain one (a broker of one's own) keeps its port
-    on_submitted : called with the ids of a submission's tasks, in order
+    most_bytes : of one request with several tasks
+    on_submitted : called with a function's UUID and the ids of its tasks, in the order in which they were submitted
+    on_too_large : called with the function of a task that the service refuses for its size, before that is raised
     """
 
     def __init__(
-        self, app: GlobusApp, bucket: TokenBucket, amqp_port: int, on_submitted: Callable[[list[str]], None]
+        self,
+        app: GlobusApp,
+        bucket: TokenBucket,
+        amqp_port: int,
+        most_bytes: int,
+        on_submitted: Callable[[str, list[str]], None],
+        on_too_large: Callable[[str], None],
     ) -> None:
         self._bucket = bucket
         self._port = amqp_port
+        self._most_bytes = most_bytes
         self._on_submitted = on_submitted
+        self._on_too_large = on_too_large
         super().__init__(app=app, do_version_check=False, data_serialization_strategy=_json())
         web = getattr(self, "_compute_web_client", None)
         for each in (getattr(web, "v2", None), getattr(web, "v3", None)):
@@ -88,10 +100,27 @@ class PacedClient(Client):
         return Batch(request_queue=create_websocket_queue, **options, **about)
 
     def batch_run(self, endpoint_id: Any, batch: Any) -> Any:
-        self._bucket.take()
-        answer = super().batch_run(endpoint_id, batch)
-        self._on_submitted([task for tasks in answer["tasks"].values() for task in tasks])
-        return answer
+        """One answer for all; if a request fails, `on_submitted` has named the tasks of those before it."""
+        found: dict[str, list[str]] = defaultdict(list)
+        answer: dict[str, Any] = {}
+        waiting = deque(parts(batch, self._most_bytes))
+        while waiting:
+            part = waiting.popleft()
+            self._bucket.take()
+            try:
+                answer = super().batch_run(endpoint_id, part)
+            except Exception as error:  # the SDK raises nearly anything
+                if not is_too_large(error):
+                    raise
+                if len(part) == 1:
+                    self._on_too_large(str(next(iter(part.tasks))))
+                    raise
+                waiting.extendleft(reversed(list(parts(part, _size(part) // 2))))
+                continue
+            for function, tasks in answer["tasks"].items():
+                found[function] += tasks
+                self._on_submitted(function, tasks)
+        return {**answer, "tasks": dict(found)}
 
     def get_task(self, task_id: Any) -> Any:
         self._bucket.take()
@@ -115,13 +144,38 @@ def _through_port(url: str, port: int) -> str:
     return urlunsplit(parts._replace(netloc=f"{credentials}{at}{parts.hostname}:{port}"))
 
 
+def parts(batch: Any, most_bytes: int) -> Iterator[Any]:
+    """A batch of the SDK as batches no larger than that, or of a single task; the order of tasks is kept."""
+    given = [(function, task) for function, tasks in batch.tasks.items() for task in tasks]
+    while given:
+        size, count = 0, 0
+        while count < len(given) and (not count or size + _encoded_bytes(given[count][1]) <= most_bytes):
+            size += _encoded_bytes(given[count][1])
+            count += 1
+        part = copy(batch)
+        part.tasks = defaultdict(list)
+        for function, task in given[:count]:
+            part.tasks[function].append(task)
+        yield part
+        given = given[count:]
+
+
+def _size(batch: Any) -> int:
+    return sum(_encoded_bytes(task) for tasks in batch.tasks.values() for task in tasks)
+
+
+def _encoded_bytes(task: str) -> int:
+    """The bytes of a serialized task in a request, which is JSON."""
+    return len(task) + task.count('"') + task.count("\\") + task.count("\n")
+
+
 class Session:
     """One Executor, used until it fails, with a client of its own.
 
     Attributes
     ----------
     group : task group, which outlives the session
-    unsent : tags of tasks that the service has not acknowledged, oldest first
+    unsent : function -> tags of its tasks that the service has not acknowledged, oldest first
     """
 
     def __init__(
@@ -132,22 +186,29 @@ class Session:
         *,
         group: UUID | None,
         amqp_port: int,
+        most_bytes: int,
+        tasks_per_request: int,
         low_latency: bool,
         user_endpoint_config: dict[str, Any],
         result_serializers: Iterable[str],
         on_sent: Callable[[Any, str], None],
+        on_too_large: Callable[[Any], None],
     ) -> None:
         self.group = group or uuid4()
-        self.unsent: deque[Any] = deque()
+        self.unsent: dict[str, deque[Any]] = defaultdict(deque)
         self._on_sent = on_sent
+        self._on_too_large = on_too_large
         self._bucket = bucket
-        self.client = PacedClient(app, bucket, amqp_port, self._on_submitted)
+        self._tasks_per_request = tasks_per_request
+        self.client = PacedClient(
+            app, bucket, amqp_port, most_bytes, self._on_submitted, self._on_refused
+        )  # fmt: skip
         self._executor: Any = executor_class(low_latency)(
             endpoint_id=endpoint,
             client=self.client,
             task_group_id=self.group,
             user_endpoint_config=user_endpoint_config or None,
-            batch_size=1,  # our tasks are requests of the right size already; the SDK counts tasks, not bytes
+            batch_size=tasks_per_request,  # the SDK counts tasks, not bytes: the client parts what is too large
             api_burst_limit=ALL_TOGETHER,
             serializer=QuickSerializer(),
             result_serializers=list(result_serializers),
@@ -158,11 +219,12 @@ class Session:
 
         `on_sent` gets the tag and the task's id, once it has one. Submit from one thread at a time.
         """
-        self.unsent.append(tag)  # first: the task may be sent before the next line ends
+        unsent = self.unsent[str(function)]
+        unsent.append(tag)  # first: the task may be sent before the next line ends
         try:
             return self._executor.submit_to_registered_function(str(function), kwargs=arguments)
         except RuntimeError:
-            self.unsent.pop()
+            unsent.pop()
             raise
 
     def reload(self, known: int) -> list[Any]:
@@ -174,16 +236,21 @@ class Session:
         try:
             return list(self._executor.reload_tasks())
         finally:
-            self._executor.batch_size = 1
+            self._executor.batch_size = self._tasks_per_request
 
     def close(self) -> None:
         """Stop sending. Results of what was sent still come."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _on_submitted(self, task_ids: list[str]) -> None:
+    def _on_submitted(self, function: str, task_ids: list[str]) -> None:
+        unsent = self.unsent[function]
         for task_id in task_ids:
-            if self.unsent:
-                self._on_sent(self.unsent.popleft(), task_id)
+            if unsent:
+                self._on_sent(unsent.popleft(), task_id)
+
+    def _on_refused(self, function: str) -> None:
+        if self.unsent[function]:
+            self._on_too_large(self.unsent[function][0])
 
 
 def _forget_dead_listener(group: UUID) -> None:

@@ -25,8 +25,9 @@ class Limits(Frozen):
     Attributes
     ----------
     max_task_bytes : size of one task as sent; the service refuses requests above 10 MB
-    max_tiles_per_task : tiles in one task; all are scored again if its worker dies
-    tasks_in_flight : tasks sent and not yet answered
+    in_flight_s : while many tiles wait, as many are sent as the endpoint scores in this time, travel included
+    max_tiles_per_task : most tiles in one task; all are scored again if its worker dies
+    tasks_in_flight : most tasks sent and not yet answered
     requests_per_10_s : from this process to the service, whose limit is 20
     inline_below_bytes : files up to this size travel in the task even if the endpoint can read them
     deadline_s : ask for a task's result after this time, or five times the 99th percentile if that is longer
@@ -37,8 +38,9 @@ class Limits(Frozen):
     """
 
     max_task_bytes: PositiveInt = 9_500_000
-    max_tiles_per_task: PositiveInt = 64
-    tasks_in_flight: PositiveInt = 16
+    in_flight_s: Seconds = 3.0
+    max_tiles_per_task: PositiveInt = 1000
+    tasks_in_flight: PositiveInt = 512
     requests_per_10_s: PositiveInt = 18
     inline_below_bytes: int = Field(default=65_536, ge=0)
     deadline_s: PositiveFloat = 120.0
@@ -156,7 +158,7 @@ class LocalLimits(Limits):
     """Limits for this machine, where sending a task costs nothing and a large tile may take long on the CPU."""
 
     max_task_bytes: PositiveInt = 2**31
-    max_tiles_per_task: PositiveInt = 8
+    in_flight_s: Seconds = 1.0
     deadline_s: PositiveFloat = 4 * 3600.0
     first_deadline_s: PositiveFloat = 4 * 3600.0
 

@@ -62,12 +62,20 @@ def rows(answer: object, tiles: Sequence[Tile], endpoint: str) -> list[FocusResu
         )
     if not isinstance(given["rows"], list):
         raise TaskFailedError(f"'{endpoint}' answered without a list of rows; {SAME_VERSION}")
-    found = [_read(row, tiles[0].params.sha256, endpoint) for row in given["rows"]]
+    params_sha256 = tiles[0].params.sha256
+    found = [_read(row, params_sha256, endpoint) for row in given["rows"]]
     if len(found) > 1 and all(row.error is not None and row.error.code == "bad_result" for row in found):
         raise TaskFailedError(f"no row from '{endpoint}' can be read; {SAME_VERSION}")
     if len(found) != len(tiles):
         found = list(_by_name(found, tiles, endpoint))
-    return [replace(row, path=tile.name) for row, tile in zip(found, tiles, strict=True)]
+    named = zip(found, tiles, strict=True)
+    return [row if row.path == tile.name else replace(row, path=tile.name) for row, tile in named]
+
+
+def worker(answer: Json) -> str | None:
+    """Which process made an answer; None where it does not say."""
+    about = answer.get("worker")
+    return f"{about.get('host')}/{about.get('pid')}" if isinstance(about, dict) else None
 
 
 def _read(row: object, params_sha256: str, endpoint: str) -> FocusResult:

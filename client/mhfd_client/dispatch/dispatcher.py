@@ -23,7 +23,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
@@ -48,7 +48,10 @@ from mhfd_client.dispatch import answers, state
 from mhfd_client.dispatch.backlog import Backlog
 from mhfd_client.dispatch.flights import Flight, Flights
 from mhfd_client.dispatch.health import Change, Health
+from mhfd_client.dispatch.loads import Loads
 from mhfd_client.dispatch.pack import Packer, Parcel, Tile, failed_row
+from mhfd_client.dispatch.saving import Saving
+from mhfd_client.dispatch.window import Window
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +87,13 @@ class Dispatcher:
         away: bool = False,
     ) -> None:
         self._compute = compute
-        self._packer = packer
         self._overflow = overflow
         self._notice = on_notice
-        self._on_change = on_change
+        self._saving = Saving(self._snapshot, on_change)
         self._backlog = Backlog()
         self._flights = Flights(packer.limits)
+        self._window = Window(packer.limits, compute.grain)
+        self._loads = Loads(compute, packer, self._backlog, self._flights, self._window)
         self._health = Health(compute.name, packer.limits)
         self._patience_s = packer.limits.patience_s
         self._away = away and overflow is not None
@@ -110,6 +114,11 @@ class Dispatcher:
                 self._drop(tiles)
             else:
                 self._inbox.put(partial(self._on_put, tiles, linger))
+
+    @property
+    def window(self) -> int:
+        """The number of tiles that may be in flight now; it follows the endpoint's rate."""
+        return self._window.tiles
 
     def state(self) -> Json:
         """The tasks in flight as plain data, enough for `resume` in another process."""
@@ -146,12 +155,14 @@ class Dispatcher:
                 self._take_steps(self._wait_s())
                 self._hand_over()
                 self._look_after()
+                self._saving.save()
         except Exception as exc:  # a fault of ours: whoever waits has to know
             log.exception("the dispatcher for '%s' stopped", self._compute.name)
             error = exc
         with self._ending:
             self._ended = True
             self._take_steps(0)  # tiles that came too late, questions
+            self._saving.save(at_once=True)
             self._fail_all(error)
 
     def _stopped(self) -> bool:
@@ -169,8 +180,8 @@ class Dispatcher:
     def _wait_s(self) -> float | None:
         """Seconds until something has to be done without a step in the inbox; None: never."""
         now = time.monotonic()
-        times = [self._flights.next_due_s]
-        if self._backlog and len(self._flights) < self._compute.slots and self._stopping_at_s is None:
+        times = [self._flights.next_due_s, self._saving.due_s]
+        if self._may_send():
             times.append(max(self._backlog.not_before_s, now + self._compute.delay_s()))
         if (self._flights or self._away) and not self._health.asking:
             times.append(self._health.ask_due_s)
@@ -184,31 +195,16 @@ class Dispatcher:
 
     def _hand_over(self) -> None:
         """Send what may be sent now."""
-        sent = False
-        while self._may_send():
-            parcel = self._backlog.parcels.popleft() if self._backlog.parcels else self._next_parcel()
-            if parcel.packed:
-                self._send(parcel)
-                sent = True
-            else:  # taken up from an earlier process, and lost: pack it again
-                self._backlog.tiles.extendleft(reversed(self._with_source(parcel.tiles)))
-        if sent:
-            self._changed()
+        while self._may_send() and time.monotonic() >= self._backlog.not_before_s and self._compute.delay_s() <= 0:
+            for parcel in self._loads.take(self._settle):
+                if parcel.packed:
+                    self._send(parcel)
+                    self._saving.changed()
+                else:  # taken up from an earlier process, and lost: pack it again
+                    self._backlog.tiles.extendleft(reversed(self._with_source(parcel.tiles)))
 
     def _may_send(self) -> bool:
-        return (
-            bool(self._backlog)
-            and self._stopping_at_s is None
-            and len(self._flights) < self._compute.slots
-            and time.monotonic() >= self._backlog.not_before_s
-            and self._compute.delay_s() <= 0
-        )
-
-    def _next_parcel(self) -> Parcel:
-        """The next parcel: waiting tiles shared out over the free places, or a `grain`."""
-        free = max(1, min(self._compute.slots - len(self._flights), self._compute.sendable()))
-        share = -(-len(self._backlog.tiles) // free)
-        return self._packer.next_parcel(self._backlog.tiles, max(share, self._compute.grain), self._settle)
+        return self._stopping_at_s is None and self._loads.ready
 
     def _with_source(self, tiles: Sequence[Tile]) -> list[Tile]:
         """The tiles that can be packed again; arrays were lost with their process."""
@@ -266,13 +262,13 @@ class Dispatcher:
             self._fail(flight.parcel.tiles, fatal)
             self._fail_all(fatal)
         else:
-            self._on_rows(flight, rows)
-        self._changed()
+            self._on_rows(flight, rows, answers.worker(reply.result()))
+        self._saving.changed()
 
-    def _on_rows(self, flight: Flight, rows: Iterable[FocusResult]) -> None:
+    def _on_rows(self, flight: Flight, rows: Iterable[FocusResult], worker: Hashable) -> None:
         self._heard()
         self._failures_in_a_row = 0
-        self._flights.measure(flight)
+        self._window.measure(len(flight.parcel.tiles), flight.ahead, self._flights.measure(flight), worker)
         for tile, row in zip(flight.parcel.tiles, rows, strict=True):
             self._settle(tile, row)
 
@@ -373,7 +369,7 @@ class Dispatcher:
         for tile in tiles:
             tile.packed = None  # it travels another way there
         self._overflow(tiles)
-        self._changed()
+        self._saving.changed()
 
     def _give_up(self) -> None:
         self._health.forget_trouble()
@@ -425,15 +421,7 @@ class Dispatcher:
     def _on_acknowledged(self) -> None:
         self._backlog.succeed()
         self._health.acknowledged()
-        self._changed()
-
-    def _changed(self) -> None:
-        if self._on_change is None:
-            return
-        try:
-            self._on_change(self._snapshot())
-        except Exception:  # the caller's code; tiles are more important than the saved state
-            log.exception("the state of '%s' could not be saved", self._compute.name)
+        self._saving.changed()
 
     def _snapshot(self) -> Json:
         sent = [(self._compute.task_id(reply), parcel) for reply, parcel in self._flights.items()]

@@ -17,41 +17,59 @@ DURATIONS_KEPT = 200
 
 @dataclass(eq=False)
 class Flight:
-    """One parcel in flight; times are monotonic."""
+    """One parcel in flight; times are monotonic.
+
+    Attributes
+    ----------
+    ahead : tiles in flight when it was sent, its own included
+    """
 
     parcel: Parcel
     sent_s: float
     due_s: float
+    ahead: int = 0
 
 
 class Flights:
-    """The parcels in flight; each is due after a time that follows from how long the last ones took."""
+    """The parcels in flight; each is due after a time that follows from how long the last ones took.
+
+    Attributes
+    ----------
+    n_tiles : tiles of all of them
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._flights: dict[Reply, Flight] = {}
         self._durations: deque[float] = deque(maxlen=DURATIONS_KEPT)
+        self.n_tiles = 0
 
     def __len__(self) -> int:
         return len(self._flights)
 
     def add(self, reply: Reply, parcel: Parcel) -> None:
         now = time.monotonic()
-        self._flights[reply] = Flight(parcel, now, now + self._deadline_s())
+        self.n_tiles += len(parcel.tiles)
+        self._flights[reply] = Flight(parcel, now, now + self._deadline_s(), self.n_tiles)
 
     def pop(self, reply: Reply) -> Flight | None:
         """Take a parcel out; None if it was given up, or scored elsewhere."""
-        return self._flights.pop(reply, None)
+        flight = self._flights.pop(reply, None)
+        self.n_tiles -= len(flight.parcel.tiles) if flight else 0
+        return flight
 
     def clear(self) -> list[Parcel]:
         """Take all out."""
         parcels = self.parcels
         self._flights.clear()
+        self.n_tiles = 0
         return parcels
 
-    def measure(self, flight: Flight) -> None:
-        """Learn from a parcel that was answered how long one takes."""
-        self._durations.append(time.monotonic() - flight.sent_s)
+    def measure(self, flight: Flight) -> float:
+        """Learn from a parcel that was answered how long one takes; the seconds."""
+        seconds = time.monotonic() - flight.sent_s
+        self._durations.append(seconds)
+        return seconds
 
     def late(self) -> list[Reply]:
         """Replies past their deadline; each gets a new one."""

@@ -310,15 +310,14 @@ def fits(tile: Tile, first: Tile) -> bool:
     """True if they may share a task."""
     assert tile.packed is not None
     assert first.packed is not None
-    return tile.packed.kind == first.packed.kind and tile.params == first.params
+    return tile.packed.kind == first.packed.kind and (tile.params is first.params or tile.params == first.params)
 
 
 def encoded_bytes(item: Json) -> int:
     """The bytes that it adds to a request: JSON inside JSON, where quotes count double; base64 has none."""
-    data = item.get("data")
-    if data is None:
-        return len(json.dumps(json.dumps(item))) + 2
-    return len(json.dumps(json.dumps({**item, "data": ""}))) + 2 + len(data)
+    data = item.get("data", "")
+    text = json.dumps({**item, "data": ""} if data else item)  # ASCII, without line ends
+    return len(text) + text.count('"') + text.count("\\") + 4 + len(data)
 
 
 def failed_row(tile: Tile, code: ErrorCode, message: str, endpoint: str) -> FocusResult:

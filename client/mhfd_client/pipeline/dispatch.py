@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Literal, TypeAlias
@@ -24,7 +25,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
 IDLE_S = 5.0
-AT_ONCE = 256  # rows in one transaction
+MOST_AT_ONCE = 2048  # tiles taken from the ledger: results that come meanwhile wait so long to be stored
+AT_ONCE = 512  # rows in one transaction: between two, tiles go out
 
 NOT_THE_TILE: tuple[ErrorCode, ...] = ("not_found", "permission_denied", "read_failed", "device_failed")
 """Errors that point to the endpoint rather than to the tile, which was whole and readable here."""
@@ -76,11 +78,14 @@ class DispatchStep:
 
     def step(self) -> float:
         self._store()
-        now_s = time.monotonic()
-        if self._draining:
-            return IDLE_S
-        if now_s < self._not_before_s:
-            return self._not_before_s - now_s
+        self._send()
+        if self._unstored:
+            return 0.0
+        return max(0.0, self._not_before_s - time.monotonic()) or IDLE_S
+
+    def _send(self) -> None:
+        if self._draining or time.monotonic() < self._not_before_s:
+            return
         try:
             self._client.connect(interactive=False)
             if not self._resumed:
@@ -89,7 +94,6 @@ class DispatchStep:
             self._submit()
         except ComputeError as error:
             self._hold(error)
-        return max(0.0, self._not_before_s - time.monotonic()) or IDLE_S
 
     def drain(self) -> None:
         """Submit no more tiles."""
@@ -99,14 +103,17 @@ class DispatchStep:
     def finish(self) -> None:
         """After the last step: store what has come in since."""
         self._store()
+        while self._unstored:
+            self._store()
 
     # --- Out ------------------------------------------------------------------------------------------------------
 
     def _submit(self) -> None:
-        room = self._client.window - len(self._under_way)
-        if room <= 0 or (room < self._client.window // 4 and len(self._under_way) > 1):
+        window = self._client.window
+        room = window - len(self._under_way)
+        if room <= 0 or (room < window // 4 and len(self._under_way) > 1):
             return  # a few at a time would make small tasks
-        rows = self._context.take("staged", room)
+        rows = self._context.take("staged", min(room, MOST_AT_ONCE))
         if not rows:
             return
         self._ledger.submit([row.tile_id for row in rows], self._client.endpoint, time.time())
@@ -158,23 +165,26 @@ class DispatchStep:
         self._context.wake("dispatch")
 
     def _store(self) -> None:
-        while self._gather():
-            batch = self._unstored[:AT_ONCE]
-            results, again, errors = self._sorted(batch)
-            stored = self._write(results, again)
-            for tile_id in batch:  # only now: if the ledger was full, they are stored later
-                del self._under_way[tile_id]
-            del self._unstored[: len(batch)]
-            for error in errors:
-                self._hold(error)
-            if again:
-                self._context.wake("transfer")
-            if stored:
-                self._backoff.succeed()
-                self._board.clear("endpoint", f"endpoint '{self._client.endpoint}' answers again")
-                self._on_results(stored)
-            elif again and not errors:
-                self._pause(f"endpoint '{self._client.endpoint}': {again[0][1]}; trying again")
+        """Store some of the rows that have come; what is left is in `_unstored`."""
+        self._gather()
+        batch = self._unstored[:AT_ONCE]
+        if not batch:
+            return
+        results, again, errors = self._sorted(batch)
+        stored = self._write(results, again)
+        for tile_id in batch:  # only now: if the ledger was full, they are stored later
+            del self._under_way[tile_id]
+        del self._unstored[: len(batch)]
+        for error in errors:
+            self._hold(error)
+        if again:
+            self._context.wake("transfer")
+        if stored:
+            self._backoff.succeed()
+            self._board.clear("endpoint", f"endpoint '{self._client.endpoint}' answers again")
+            self._on_results(stored)
+        elif again and not errors:
+            self._pause(f"endpoint '{self._client.endpoint}': {again[0][1]}; trying again")
 
     def _write(self, results: Sequence[Result], again: Sequence[Again]) -> list[Result]:
         """Store results in one transaction; return them as stored.
@@ -236,12 +246,10 @@ class DispatchStep:
         """True if the tile is to blame: others were scored since. Else its file system may be away for hours."""
         return row.attempts + 1 >= ATTEMPTS and (self._last_good_s > since_s or not self._patient)
 
-    def _gather(self) -> bool:
-        try:
+    def _gather(self) -> None:
+        with suppress(Empty):
             while True:
                 self._unstored.append(self._done.get_nowait())
-        except Empty:
-            return bool(self._unstored)
 
     def _hold(self, error: BaseException) -> None:
         """The endpoint takes no tiles: pause, longer each time. Everything stays in the ledger."""

@@ -34,6 +34,17 @@ class TokenBucket:
         with self._lock:
             return max(0.0, self._free_at(ahead) - self._clock())
 
+    def spread_s(self) -> float:
+        """Seconds to wait, for who makes many requests: else all would be made at once, and then none for long.
+
+        Nothing until half of the tokens are taken; then an even share of the window after the last one.
+        """
+        with self._lock:
+            now = self._clock()
+            if 2 * sum(taken + self._window_s > now for taken in self._taken) < self.tokens:
+                return 0.0
+            return max(0.0, self._taken[-1] + self._window_s / self.tokens - now)
+
     def free(self) -> int:
         """The number of requests that could be made now."""
         with self._lock:

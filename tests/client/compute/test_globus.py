@@ -9,7 +9,8 @@ from uuid import uuid4
 
 import pytest
 
-from mhfd_client.compute.globus import GlobusCompute, _refusal, _Task, failure
+from mhfd_client.compute.failures import failure, refusal
+from mhfd_client.compute.globus import GlobusCompute, _Task
 from mhfd_client.compute.protocol import (
     ComputeError,
     ComputeSignInError,
@@ -55,7 +56,7 @@ def test_result_that_is_too_large_is_known() -> None:
 def refused(status: int | None, code: str = "", **headers: str) -> ComputeError:
     error: Any = RuntimeError("the service said no")
     error.http_status, error.code, error.headers = status, code, headers
-    return _refusal(error, "dgx")
+    return refusal(error, "dgx")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_plain_result_stream_stays_as_it_is(sdk: Any) -> None:
 
 
 def test_service_without_result_is_out_of_reach_not_refused() -> None:
-    assert isinstance(_refusal(ConnectionError("no route to host"), str(uuid4())), TaskLostError)
+    assert isinstance(refusal(ConnectionError("no route to host"), str(uuid4())), TaskLostError)
 
 
 # ------------------------------------------------------------------------------------------------------------ chasing

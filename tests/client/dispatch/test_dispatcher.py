@@ -124,7 +124,7 @@ def test_few_tiles_share_a_task_where_tasks_are_dear(start: Start) -> None:
     compute.grain = 8
     start(compute).put(given)
     results(given)
-    assert [len(names) for names in compute.tasks] == [8, 2]
+    assert [len(names) for names in compute.tasks] == [10]
 
 
 def test_tiles_put_one_by_one_share_a_task(start: Start) -> None:

@@ -33,6 +33,24 @@ def test_emptied_bucket_waits_for_the_oldest_token() -> None:
     assert bucket.delay_s() == 6
 
 
+def test_few_requests_need_not_be_spread() -> None:
+    bucket = TokenBucket(4, 10.0, Clock())
+    bucket.take()
+    assert bucket.spread_s() == 0
+
+
+def test_many_requests_are_spread_over_the_window() -> None:
+    clock = Clock()
+    bucket = TokenBucket(4, 10.0, clock)
+    bucket.take()
+    bucket.take()
+    assert bucket.spread_s() == 2.5
+    clock.now += 2
+    assert bucket.spread_s() == 0.5
+    clock.now += 8
+    assert bucket.spread_s() == 0
+
+
 def test_token_comes_back() -> None:
     clock = Clock()
     bucket = emptied(clock)
