@@ -252,3 +252,37 @@ def test_the_start_of_the_page_is_timed() -> None:
         "150 tiles: the run is read", "its columns are packed", "the whole run is judged after",
         "a tile is explained", "the tiles to take again are listed",
     ]  # fmt: skip
+
+
+def test_the_gpu_benchmark_says_why_there_is_nothing_to_time() -> None:
+    from mhfd import cuda
+
+    if not (reason := cuda.unavailable()):
+        pytest.skip("this machine has a GPU")
+    done = run("gpu_kernel.py")
+    assert (done.returncode, done.stderr.strip()) == (1, reason)
+
+
+def test_the_gpu_benchmark_times_what_the_kernel_counts() -> None:
+    """On the stand-in for a GPU: a batch and a stream."""
+    from host_device import HostDevice
+    from mhfd.kernel.fused import Fused
+
+    gpu_kernel = script("gpu_kernel.py")
+    source = exposure(1)
+    lane = Fused(HostDevice())
+    params = gpu_kernel.FocusParams(n_scales=2, max_t=3.0)
+    row = gpu_kernel.timed(lane, gpu_kernel.Case("two", 2, SIDE, "u2", params), source, 1)
+    wide = source.astype(np.uint16) * 257
+    assert row.features == lane.measure(wide, params)[0].features > 0
+    assert 0 < row.kernel_ms < row.host_ms
+
+
+def script(name: str) -> Any:
+    """A benchmark as a module."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / "benchmarks" / name)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
