@@ -17,7 +17,6 @@ import csv
 import statistics
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
@@ -31,6 +30,7 @@ from mhfd.backends import Lane, select_backend
 from mhfd.contract import BackendError, FocusParams
 from mhfd.images import read_tile
 from mhfd_client.bench import machine, rivals, tile
+from mhfd_client.bench.feeding import keep_busy
 
 PLAIN = FocusParams()
 SIDE = 1024
@@ -169,20 +169,11 @@ def streamed(lane: Lane, source: NDArray[Any], batch: int) -> Row:
     case = Case(f"stream-{batch}", batch)
     tiles = batch_of(case, source)
 
-    def stream(count: int) -> float:
-        under_way: deque[Any] = deque()
-        start = time.perf_counter()
-        for _ in range(count):
-            under_way.append(lane.submit(tiles, PLAIN))
-            if len(under_way) > 2:
-                under_way.popleft().result()
-        for pending in under_way:
-            pending.result()
-        return time.perf_counter() - start
-
-    stream(3)
     batches = -(-STREAMED // batch)
-    return replace(row_of(case), tiles_per_s=batches * batch / stream(batches))
+    keep_busy(lane, tiles, PLAIN, 3)
+    start = time.perf_counter()
+    keep_busy(lane, tiles, PLAIN, batches)
+    return replace(row_of(case), tiles_per_s=batches * batch / (time.perf_counter() - start))
 
 
 def cucim(source: NDArray[Any], repeats: int) -> Iterator[Row]:

@@ -31,11 +31,13 @@ class Trial:
     ----------
     pixels : (side, side)
     path : the same tile as a TIFF file; None if files are not timed
+    files : tiles like it, to score many
     """
 
     pixels: NDArray[Any]
     params: FocusParams
     path: Path | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,7 @@ def gather(backends: Sequence[BackendName], batch: int) -> Field:
     contestants: list[Contestant] = []
     missing: list[str] = []
     for name in backends or BACKENDS:
-        if isinstance(backend := _backend(name), Backend):
+        if isinstance(backend := working_backend(name), Backend):
             found.append(backend)
         elif backends:
             raise backend
@@ -129,7 +131,7 @@ def gather_shared(backends: Sequence[BackendName]) -> Field:
     for name in ("numba", "cupy"):
         if backends and name not in backends:
             continue
-        backend = _backend(name, devices=devices if name == "cupy" else (0, 0), partition="scales")
+        backend = working_backend(name, devices=devices if name == "cupy" else (0, 0), partition="scales")
         if not isinstance(backend, Backend):
             missing.append(f"mhfd {name}: {backend}")
             continue
@@ -152,7 +154,7 @@ def _phases(name: str, device: str, ours: bool, do: Callable[..., Laps]) -> Cont
     return Contestant(name=name, device=device, ours=ours, note="two devices share the scales", time=time)
 
 
-def _backend(name: str, **sharing: Any) -> Backend | BackendError:
+def working_backend(name: str, **sharing: Any) -> Backend | BackendError:
     """The backend, or why it does not work here."""
     try:
         return select_backend(name, **sharing)

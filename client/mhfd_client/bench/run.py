@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from mhfd.contract import FocusParams
 from mhfd.extras import install_hint
 from mhfd_client.bench import machine, plots, tables
 from mhfd_client.bench.contestants import Contestant, Field, Trial, gather, gather_shared
+from mhfd_client.bench.feeding import files_needed, gather_files, write_files
 from mhfd_client.bench.plan import BenchPlan, Figure
 from mhfd_client.bench.race import Sample, Summary, race, summarise
 from mhfd_client.bench.tile import cut, picture
@@ -55,10 +56,11 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
     advance : called with the turns done and all turns; each contestant has one turn a round
     """
     nobody = Field(contestants=(), missing=())
-    field = gather(plan.backends, plan.batch) if set(plan.figures) != {"4"} else nobody
+    field = gather(plan.backends, plan.batch) if set(plan.figures) - {"4", "files"} else nobody
     shared = gather_shared(plan.backends) if "4" in plan.figures else nobody
+    feeding = gather_files(plan.backends, plan.batch) if "files" in plan.figures else nobody
     races = [
-        (figure, side, n_scales, _racing(figure, field.contestants, shared.contestants))
+        (figure, side, n_scales, _racing(figure, field, shared, feeding))
         for figure in plan.figures
         for side, n_scales in _points(plan, figure)
     ]
@@ -66,12 +68,15 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
     total = plan.repeats * sum(len(contestants) for *_, contestants in races)
     turns = iter(range(1, total + 1))
     samples: list[Sample] = []
-    left_out = list(dict.fromkeys(field.missing + shared.missing))
+    left_out = list(dict.fromkeys(field.missing + shared.missing + feeding.missing))
     with tempfile.TemporaryDirectory() as folder:
         for figure, side, n_scales, contestants in races:
             pixels = cut(source, side)
             path = _file(pixels, Path(folder)) if figure == "rivals" else None
-            job = Trial(pixels=pixels, params=FocusParams(n_scales=n_scales), path=path)
+            files = (
+                write_files(pixels, files_needed(contestants, plan.files), Path(folder)) if figure == "files" else ()
+            )
+            job = Trial(pixels=pixels, params=FocusParams(n_scales=n_scales), path=path, files=files)
             measured, failed = race(figure, contestants, job, plan.repeats, lambda: advance(next(turns), total))
             samples += measured
             left_out += failed
@@ -87,10 +92,12 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
     )
 
 
-def _racing(figure: Figure, contestants: Sequence[Contestant], shared: Sequence[Contestant]) -> list[Contestant]:
+def _racing(figure: Figure, field: Field, shared: Field, feeding: Field) -> list[Contestant]:
     if figure == "4":
-        return list(shared)
-    return [contestant for contestant in contestants if figure == "rivals" or contestant.curves]
+        return list(shared.contestants)
+    if figure == "files":
+        return list(feeding.contestants)
+    return [contestant for contestant in field.contestants if figure == "rivals" or contestant.curves]
 
 
 def _points(plan: BenchPlan, figure: Figure) -> Iterator[tuple[int, int]]:
