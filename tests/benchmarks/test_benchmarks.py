@@ -286,3 +286,15 @@ def script(name: str) -> Any:
     sys.modules[spec.name] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
+
+
+@posix
+def test_starting_is_timed_by_command(tmp_path: Path) -> None:
+    raw = tmp_path / "start.csv"
+    done = run("start.py", "--side", SIDE, "--repeats", 1, "--cold", 0, "--out", raw)
+    assert done.returncode == 0, done.stderr
+    rows = read_csv(raw)
+    assert [row["what"] for row in rows] == ["mhfd --version", "mhfd score ONE", "mhfd score ONE --backend numba"]
+    version, one, compiled = (float(row["cpu_s"]) for row in rows)
+    assert 0 < version < one < compiled  # each loads what the one before does, and more
+    assert "numpy" in done.stdout.splitlines()[-1]

@@ -26,7 +26,7 @@ from mhfd_client.bench.contestants import Contestant, Field, Trial, working_back
 from mhfd_client.bench.plan import BACKENDS, FILES_LAPS
 from mhfd_client.bench.watch import Laps, Watch
 
-TILES = {"numpy": 16, "numba": 128, "cupy-fft": 128}
+TILES = {"numpy": 8, "numba": 64, "cupy-fft": 64}
 """Files that a backend gets at most in a round, so that it takes about a second; others get all there are."""
 
 WHOLE, KERNEL, READERS = FILES_LAPS

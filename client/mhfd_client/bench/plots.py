@@ -10,7 +10,7 @@ from mhfd_client.bench.race import Summary
 from mhfd_client.bench.tables import Report, number
 from mhfd_client.views.figures.drawn import Drawn, write
 from mhfd_client.views.figures.speed import figure_3a, figure_3b, figure_4, label
-from mhfd_client.views.figures.style import BLUE, GREY, HATCHES, RAMP, canvas, legend_below, plain_ticks, styled
+from mhfd_client.views.figures.style import BLUE, GREY, HATCHES, INK, RAMP, canvas, legend_below, plain_ticks, styled
 
 FILES_COLUMNS = ("contestant", "device", "side_px", "n_scales", "lap", "tiles_per_s")
 FILES_NAMES = dict(zip(FILES_LAPS, ("files to numbers", "kernel alone", "readers alone"), strict=True))
@@ -76,13 +76,20 @@ def figure_files(rows: Sequence[Summary]) -> Drawn | None:
         for k, lap in enumerate(FILES_LAPS):
             here = [1e3 / row.median_ms for name in names for row in rows if (row.contestant, row.lap) == (name, lap)]
             places = [i + 0.2 * k for i in range(len(names))]
-            axes.barh(places, here, height=0.18, color=RAMP[k], hatch=HATCHES[k], label=FILES_NAMES[lap])
+            axes.barh(
+                places, here, height=0.18, color=RAMP[k], hatch=HATCHES[k], edgecolor=INK, linewidth=0.4,
+                label=FILES_NAMES[lap],
+            )  # fmt: skip
+            for rate, place in zip(here, places, strict=True):
+                axes.annotate(f" {number(rate)}", (rate, place), fontsize=6.5, va="center")
         for i, name in enumerate(names):
             device = next(row.device for row in rows if row.contestant == name)
             axes.annotate(label(name, device), (0, i - 0.15), fontsize=6.5, va="bottom",
                           xycoords=("axes fraction", "data"))  # fmt: skip
         title = f"tiles of {rows[0].side} x {rows[0].side} px, {rows[0].n_scales} scales"
-        axes.set(xscale="log", xlabel="tiles a second", title=title, yticks=[])
+        rates = [line[-1] for line in lines]
+        limits = min(rates) / 3, max(rates) * 2
+        axes.set(xscale="log", xlim=limits, xlabel="tiles a second", title=title, yticks=[])
         plain_ticks(axes.xaxis)
         axes.set_ylim(len(names) - 0.4, -0.5)
         axes.spines["left"].set_visible(False)
