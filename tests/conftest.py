@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 from collections.abc import Callable
@@ -30,6 +31,14 @@ __all__ = ["connections", "loopback", "loopback_session", "pytest_collection_mod
 def pytest_xdist_auto_num_workers() -> int:
     """With `-n auto`: more than there are cores, since many tests wait for services and disks."""
     return (os.cpu_count() or 1) + 2
+
+
+def pytest_sessionstart() -> None:
+    """Compile the kernel before the tests, not behind their backs: else "auto" is NumPy in the first of them."""
+    if importlib.util.find_spec("numba"):
+        from mhfd.kernel import machine_code
+
+        machine_code.make()
 
 
 @pytest.fixture(scope="session")

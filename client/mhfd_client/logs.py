@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 LOGGERS = ("mhfd", "mhfd_client")
-KERNEL = "mhfd.kernel.compiled_loops"
-"""The logger that tells of the first run, which compiles the kernel for 20 s."""
+KERNEL = "mhfd.kernel"
+"""The logger that tells of the first run, which compiles the kernel."""
 
 RETRY_S = 10.0
 """Pause after a failed write: the share that holds the log may answer slowly, or be gone."""
@@ -291,7 +291,8 @@ class _FirstRun(logging.Handler):
     """That the kernel is compiled, for people: programs and files need not wait to know."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _say(record.getMessage())
+        if record.levelno == logging.INFO:  # warnings have a handler of their own
+            _say(record.getMessage())
 
 
 def _say(text: str) -> None:

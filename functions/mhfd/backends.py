@@ -6,11 +6,12 @@ import importlib.util
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from time import perf_counter
 from typing import Any, Protocol, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mhfd.contract import BackendError, BackendName, FocusParams, ParamsError, Partition
@@ -20,6 +21,12 @@ from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
 
 log = logging.getLogger(__name__)
+
+FEW_BYTES = 2**21
+"""Loading numba and its machine code takes as long as the NumPy path takes for four times this."""
+
+STANDIN_PIXELS = 2**24
+"""Array code keeps whole planes: a larger tile waits for the compiled kernel."""
 
 
 class Pending(Protocol):
@@ -77,6 +84,7 @@ class Backend:
     measure : a tile and parameters in pixels to numbers and features
     lanes : the devices that score many tiles in batches; empty where threads call `measure`
     phases : for benchmarks, `measure` with the milliseconds of each phase; None where unavailable
+    standin : the backend that measures a tile while this one is not ready; None if it is this one's turn
     """
 
     name: str
@@ -84,6 +92,11 @@ class Backend:
     measure: Callable[[Pixels, FocusParams], tuple[Measures, FeatureList]]
     lanes: tuple[Lane, ...] = ()
     phases: Callable[[Pixels, FocusParams], tuple[dict[str, float], Measures]] | None = None
+    standin: Callable[[Pixels, FocusParams], Backend | None] | None = None
+
+    def now(self, tile: Pixels, params: FocusParams) -> Backend:
+        """The backend that measures this tile: this one, or its stand-in."""
+        return (self.standin and self.standin(tile, params)) or self
 
 
 def available_cores() -> int:
@@ -99,6 +112,7 @@ def select_backend(
     devices: Sequence[int] | None = None,
     partition: str = "auto",
     threads: int | None = None,
+    meanwhile: bool = False,
 ) -> Backend:
     """The backend of that name; "auto" takes a GPU that answers, else the fast path on the processor.
 
@@ -111,6 +125,7 @@ def select_backend(
     partition : how several devices share one tile: "scales" (the paper's), "strips" of rows, or "auto": not shared
         while the tile fits on one
     threads : for one tile on the processor; default: one a core
+    meanwhile : while "numba" compiles, at the first run, "numpy" stands in; "auto" does so in any case
 
     Raises
     ------
@@ -124,19 +139,34 @@ def select_backend(
     if devices is not None and not devices:
         raise ParamsError("devices must list at least one device, for instance [0]")
     if name == "auto":
-        name = _fastest()
+        name, meanwhile = _fastest(), True
+        if name == "numba" and (why := _nowhere()):
+            _warn_once(f"{why}; tiles are scored by the NumPy path, which gives the same numbers more slowly")
+            name = "numpy"
     if name in ("cupy", "cupy-fft"):
         return _gpu(name, list(devices or [0]), partition)
     if devices and any(number != 0 for number in devices):
         raise ParamsError(f"the processor has only device 0, not {list(devices)}; choose a GPU backend")
     threads = threads or available_cores()
     if name == "numba":
-        return _numba(len(devices or [0]), partition, threads)
+        fast = _numba(len(devices or [0]), partition, threads)
+        return _with_standin(fast) if meanwhile and len(devices or [0]) == 1 else fast
     if len(devices or [0]) > 1:
         raise BackendError('the NumPy path does not share a tile between devices; choose the backend "numba"')
+    return _numpy()
+
+
+def _numpy() -> Backend:
     from mhfd.kernel import fourier
 
     return Backend(name="numpy", device="cpu", measure=fourier.measure)
+
+
+def quickest(name: str, size: int) -> str:
+    """The backend for a process that scores `size` bytes of files and ends: "numpy" for few, where "auto" is numba."""
+    from mhfd import cuda
+
+    return "numpy" if name == "auto" and size <= FEW_BYTES and cuda.unavailable() else name
 
 
 def _check_choice(what: str, given: str, allowed: Any, error: type[Exception]) -> None:
@@ -167,9 +197,36 @@ def _warn_once(text: str) -> None:
     log.warning(text)
 
 
+def _nowhere() -> str:
+    """Why numba can keep its machine code nowhere; empty if it can."""
+    from mhfd.kernel import machine_code
+
+    try:
+        machine_code.find_a_place()
+    except BackendError as error:
+        return str(error)
+    return ""
+
+
+def _with_standin(fast: Backend) -> Backend:
+    """`fast`, but until its machine code is there, "numpy" measures the tiles that it has the memory for."""
+    from mhfd.kernel import machine_code
+
+    is_made, slow = machine_code.make_meanwhile(), _numpy()
+
+    def standin(tile: Pixels, params: FocusParams) -> Backend | None:
+        fits = isinstance(tile, np.ndarray) and tile.size <= STANDIN_PIXELS and params.max_host_bytes is None
+        return slow if fits and not is_made() else None
+
+    return fast if is_made() else replace(fast, standin=standin)
+
+
 def _numba(parts: int, partition: str, threads: int) -> Backend:
     if not importlib.util.find_spec("numba"):
         raise BackendError(f'the backend "numba" needs numba: {install_hint("cpu")}; or choose "numpy"')
+    from mhfd.kernel import machine_code
+
+    machine_code.find_a_place()
     from mhfd.kernel import compiled
     from mhfd.kernel.partition import scale_ranges
 

@@ -298,3 +298,49 @@ def test_the_rate_of_a_client_and_the_wait_beside_a_backlog_are_measured(tmp_pat
     waits = {row["beside"]: float(row["p50_s"]) for row in read_csv(tmp_path / "rate_wait.csv")}
     assert list(waits) == ["nobody", "1 backlog", "4 backlogs", "1 backlog, fixed"]
     assert 0.14 <= waits["nobody"] < waits["1 backlog, fixed"]  # at least the way there and back
+
+
+def test_the_gpu_benchmark_says_why_there_is_nothing_to_time() -> None:
+    from mhfd import cuda
+
+    if not (reason := cuda.unavailable()):
+        pytest.skip("this machine has a GPU")
+    done = run("gpu_kernel.py")
+    assert (done.returncode, done.stderr.strip()) == (1, reason)
+
+
+def test_the_gpu_benchmark_times_what_the_kernel_counts() -> None:
+    """On the stand-in for a GPU: a batch and a stream."""
+    from host_device import HostDevice
+    from mhfd.kernel.fused import Fused
+
+    gpu_kernel = script("gpu_kernel.py")
+    source = exposure(1)
+    lane = Fused(HostDevice())
+    params = gpu_kernel.FocusParams(n_scales=2, max_t=3.0)
+    row = gpu_kernel.timed(lane, gpu_kernel.Case("two", 2, SIDE, "u2", params), source, 1)
+    wide = source.astype(np.uint16) * 257
+    assert row.features == lane.measure(wide, params)[0].features > 0
+    assert 0 < row.kernel_ms < row.host_ms
+
+
+def script(name: str) -> Any:
+    """A benchmark as a module."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / "benchmarks" / name)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+@posix
+def test_starting_is_timed_by_command(tmp_path: Path) -> None:
+    raw = tmp_path / "start.csv"
+    done = run("start.py", "--side", SIDE, "--repeats", 1, "--cold", 0, "--out", raw)
+    assert done.returncode == 0, done.stderr
+    rows = read_csv(raw)
+    assert [row["what"] for row in rows] == ["mhfd --version", "mhfd score ONE", "mhfd score ONE --backend numba"]
+    version, one, compiled = (float(row["cpu_s"]) for row in rows)
+    assert 0 < version < one < compiled  # each loads what the one before does, and more
+    assert "numpy" in done.stdout.splitlines()[-1]

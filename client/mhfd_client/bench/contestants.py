@@ -29,11 +29,13 @@ class Trial:
     ----------
     pixels : (side, side)
     path : the same tile as a TIFF file; None if files are not timed
+    files : tiles like it, to score many
     """
 
     pixels: NDArray[Any]
     params: FocusParams
     path: Path | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def gather(backends: Sequence[BackendName], batch: int) -> Field:
     contestants: list[Contestant] = []
     missing: list[str] = []
     for name in backends or BACKENDS:
-        if isinstance(backend := backend_or_reason(name), Backend):
+        if isinstance(backend := working_backend(name), Backend):
             found.append(backend)
         elif backends:
             raise backend
@@ -99,7 +101,7 @@ def gather(backends: Sequence[BackendName], batch: int) -> Field:
     return Field(contestants=tuple(contestants), missing=tuple(missing))
 
 
-def backend_or_reason(name: str, **sharing: Any) -> Backend | BackendError:
+def working_backend(name: str, **sharing: Any) -> Backend | BackendError:
     """The backend, or why it does not work here."""
     try:
         return select_backend(name, **sharing)

@@ -8,9 +8,12 @@ from typing import Any, Literal, get_args
 
 from mhfd.contract import BackendName, ParamsError
 
-Figure = Literal["3a", "3b", "4", "rivals"]
+Figure = Literal["3a", "3b", "4", "rivals", "files"]
 FIGURES: tuple[Figure, ...] = get_args(Figure)
 BACKENDS: tuple[BackendName, ...] = ("numba", "numpy", "cupy", "cupy-fft")
+
+FILES_LAPS = ("files", "kernel", "readers")
+"""What is timed from files to numbers: the whole, and its parts alone."""
 
 MIN_SIDE, MAX_SIDE = 64, 32768
 
@@ -21,13 +24,15 @@ class BenchPlan:
 
     Attributes
     ----------
-    figures : of the paper: "3a" time against scales, "3b" against the side, "4" phases of devices; and "rivals"
+    figures : of the paper: "3a" time against scales, "3b" against the side, "4" phases of devices; "rivals"; and
+        "files" to numbers
     backends : of mhfd; empty for all that work here
     repeats : runs of each contestant; the first does not count
     side, n_scales : of the tile, where they are not varied
     sides, scale_counts : the values in figures 3b and 3a
     batch : tiles sent to a GPU at once, to measure throughput
     devices : GPUs that share a tile, also the same one twice, on the processor so many shares; empty: all GPUs
+    files : that are scored at most, to measure the way from files to numbers
     tile : picture to use instead of a simulated one, cropped, or extended by its mirror images
     """
 
@@ -40,6 +45,7 @@ class BenchPlan:
     scale_counts: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 20, 32, 48, 64)
     batch: int = 32
     devices: tuple[int, ...] = ()
+    files: int = 1280
     tile: Path | None = None
 
     def __post_init__(self) -> None:
@@ -50,7 +56,7 @@ class BenchPlan:
                 raise ParamsError(f"a side must be {MIN_SIDE} to {MAX_SIDE} px, not {side}")
 
 
-QUICK = BenchPlan(repeats=3, side=256, n_scales=4, sides=(128, 256), scale_counts=(1, 4), batch=4)
+QUICK = BenchPlan(repeats=3, side=256, n_scales=4, sides=(128, 256), scale_counts=(1, 4), batch=4, files=8)
 """Runs everything in seconds; its times mean nothing."""
 
 

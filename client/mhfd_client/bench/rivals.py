@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any
 from unittest import mock
 
@@ -20,8 +21,8 @@ BLOB_DOG_NOTE = (
 BLOB_DOG_THRESHOLD = 0.05  # of the grey range; detection takes as long at any
 
 
-def blob_dog(blob: Any, xp: Any, tile: Any, params: FocusParams) -> int:
-    """Blobs that scikit-image or cuCIM finds before it prunes them.
+def blob_dog(blob: Any, xp: Any, tile: Any, params: FocusParams, *, pruned: bool = False) -> int:
+    """Blobs that scikit-image or cuCIM finds before it prunes them, or after.
 
     Parameters
     ----------
@@ -33,14 +34,15 @@ def blob_dog(blob: Any, xp: Any, tile: Any, params: FocusParams) -> int:
     image = 1 - image / np.iinfo(tile.dtype).max if tile.dtype.kind in "iu" else 1 - image  # it looks for bright blobs
     # A hair above the root, since the number of steps is rounded down.
     ratio = (params.max_t / params.min_t) ** (1 / (params.n_scales - 0.001))
-    with mock.patch.object(blob, "_prune_blobs", lambda blobs, *_, **__: blobs):
+    as_they_are = mock.patch.object(blob, "_prune_blobs", lambda blobs, *_, **__: blobs)
+    with nullcontext() if pruned else as_they_are:
         blobs = blob.blob_dog(
             image,
             min_sigma=params.min_t,
             max_sigma=params.max_t,
             sigma_ratio=ratio,
             threshold=BLOB_DOG_THRESHOLD,
-            overlap=1,
+            overlap=0.5 if pruned else 1,  # 0.5: as by default
             exclude_border=False,
         )
     return len(blobs)

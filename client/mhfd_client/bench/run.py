@@ -15,6 +15,7 @@ from mhfd.contract import FocusParams
 from mhfd.extras import install_hint
 from mhfd_client.bench import machine, plots, tables
 from mhfd_client.bench.contestants import Contestant, Field, Trial, gather
+from mhfd_client.bench.feeding import files_needed, gather_files, write_files
 from mhfd_client.bench.plan import BenchPlan, Figure
 from mhfd_client.bench.race import Sample, Summary, race, summarise
 from mhfd_client.bench.shared import gather_curves, gather_phases
@@ -56,11 +57,12 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
     advance : called with the turns done and all turns; each contestant has one turn a round
     """
     nobody = Field(contestants=(), missing=())
-    field = gather(plan.backends, plan.batch) if set(plan.figures) != {"4"} else nobody
+    field = gather(plan.backends, plan.batch) if set(plan.figures) - {"4", "files"} else nobody
     phases = gather_phases(plan.backends, plan.devices) if "4" in plan.figures else nobody
     curves = gather_curves(plan.backends, plan.devices) if {"3a", "3b"} & set(plan.figures) else nobody
+    feeding = gather_files(plan.backends, plan.batch) if "files" in plan.figures else nobody
     races = [
-        (figure, side, n_scales, _racing(figure, field, curves, phases))
+        (figure, side, n_scales, _racing(figure, field, curves, phases, feeding))
         for figure in plan.figures
         for side, n_scales in _points(plan, figure)
     ]
@@ -68,12 +70,15 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
     total = plan.repeats * sum(len(contestants) for *_, contestants in races)
     turns = iter(range(1, total + 1))
     samples: list[Sample] = []
-    left_out = list(dict.fromkeys(field.missing + curves.missing + phases.missing))
+    left_out = list(dict.fromkeys(field.missing + curves.missing + phases.missing + feeding.missing))
     with tempfile.TemporaryDirectory() as folder:
         for figure, side, n_scales, contestants in races:
             pixels = cut(source, side)
             path = _file(pixels, Path(folder)) if figure == "rivals" else None
-            job = Trial(pixels=pixels, params=FocusParams(n_scales=n_scales), path=path)
+            files = (
+                write_files(pixels, files_needed(contestants, plan.files), Path(folder)) if figure == "files" else ()
+            )
+            job = Trial(pixels=pixels, params=FocusParams(n_scales=n_scales), path=path, files=files)
             measured, failed = race(figure, contestants, job, plan.repeats, lambda: advance(next(turns), total))
             samples += measured
             left_out += failed
@@ -89,9 +94,11 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
     )
 
 
-def _racing(figure: Figure, field: Field, curves: Field, phases: Field) -> list[Contestant]:
+def _racing(figure: Figure, field: Field, curves: Field, phases: Field, feeding: Field) -> list[Contestant]:
     if figure == "4":
         return list(phases.contestants)
+    if figure == "files":
+        return list(feeding.contestants)
     if figure == "rivals":
         return list(field.contestants)
     return [contestant for contestant in field.contestants + curves.contestants if contestant.curves]

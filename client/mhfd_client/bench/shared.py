@@ -13,7 +13,7 @@ from mhfd.backends import Backend
 from mhfd.contract import BackendName, FocusParams
 from mhfd.kernel import fourier
 from mhfd_client.bench import paper, phases
-from mhfd_client.bench.contestants import Contestant, Field, Trial, backend_or_reason, cupy_or_reason, gpu_name
+from mhfd_client.bench.contestants import Contestant, Field, Trial, cupy_or_reason, gpu_name, working_backend
 from mhfd_client.bench.watch import Laps
 
 SHARING: tuple[BackendName, ...] = ("numba", "cupy")
@@ -55,7 +55,7 @@ def gather_phases(backends: Sequence[BackendName], devices: Sequence[int]) -> Fi
             _phases("mhfd's array code in CuPy", device, in_cupy, ours=True),
         ]
     for name in _wanted(backends):
-        backend = backend_or_reason(name, devices=devices if name == "cupy" else here, partition="scales")
+        backend = working_backend(name, devices=devices if name == "cupy" else here, partition="scales")
         if not isinstance(backend, Backend):
             missing.append(f"mhfd {name}: {backend}")
         elif backend.phases:  # a fused kernel has to time its own phases
@@ -83,7 +83,7 @@ def gather_curves(backends: Sequence[BackendName], devices: Sequence[int]) -> Fi
     for name in _wanted(backends):
         for some in _more_and_more(on_gpus if name == "cupy" else [0] * len(devices)):
             for how in ("scales", "strips"):
-                backend = backend_or_reason(name, devices=some, partition=how)
+                backend = working_backend(name, devices=some, partition=how)
                 if not isinstance(backend, Backend) or backend.phases is None:
                     missing.append(f"mhfd {name} on {len(some)} devices: {backend}")
                     break

@@ -15,7 +15,7 @@ import numpy as np
 from mhfd.contract import FocusParams, ParamsError
 from mhfd.text import cell, json_text, shown, visible
 from mhfd_client.bench.contestants import Contestant
-from mhfd_client.bench.plan import FIGURES, Figure
+from mhfd_client.bench.plan import FIGURES, FILES_LAPS, Figure
 from mhfd_client.bench.race import Sample, Summary, summarise
 from mhfd_client.files.whole import as_text, written
 
@@ -60,6 +60,7 @@ def as_json(report: Report) -> str:
             "params": report.params.to_dict(),
             "repeats": report.repeats,
             "times": [asdict(row) for row in report.summaries],
+            "shares_of_the_slower_part": shares_of_the_slower_part(report.samples),
             "left_out": list(report.left_out),
         }
     )
@@ -150,6 +151,7 @@ def as_markdown(report: Report) -> str:
         "3b": lambda report: _curve(report, "3b"),
         "4": _phases,
         "rivals": _rivals,
+        "files": _files,
     }
     lines = [visible(f"- {what}: {said}") for what, said in report.machine.items()]
     lines.append(visible(f"- tile: {report.tile}"))
@@ -265,6 +267,51 @@ def _rivals(report: Report) -> str:
                 ],
             ),
             "\n".join(f"- {row.contestant}: {notes[row.contestant]}" for row in kernels),
+        ]
+    )  # fmt: skip
+
+
+def shares_of_the_slower_part(samples: Sequence[Sample]) -> dict[str, float]:
+    """By contestant, what the rate from files to numbers is of the slower part's alone: medians over the rounds."""
+    whole, *parts = FILES_LAPS
+    rounds: dict[str, dict[int, dict[str, float]]] = {}
+    for sample in samples:
+        if sample.figure == "files" and sample.repeat:
+            rounds.setdefault(sample.contestant, {}).setdefault(sample.repeat, {})[sample.lap] = sample.ms
+    return {
+        name: float(np.median([max(ms[part] for part in parts) / ms[whole] for ms in by_round.values()]))
+        for name, by_round in rounds.items()
+    }
+
+
+def _files(report: Report) -> str:
+    """A line a backend: rates from files to numbers, and of the parts alone."""
+    rows = report.of("files")
+    rates = {(row.contestant, row.lap): 1e3 / row.median_ms for row in rows}
+    shares = shares_of_the_slower_part(report.samples)
+    first = rows[0]
+    return "\n\n".join(
+        [
+            f"### Files to numbers, {first.side} x {first.side} px, {first.n_scales} scales",
+            _table(
+                [
+                    "contestant", "device", "files to numbers, tiles/s", "kernel alone", "readers alone",
+                    "share of the slower", "features",
+                ],
+                [
+                    [
+                        row.contestant,
+                        row.device,
+                        *(number(rates[row.contestant, lap]) for lap in FILES_LAPS),
+                        f"{shares[row.contestant]:.0%}",
+                        str(row.features),
+                    ]
+                    for row in sorted(rows, key=lambda row: row.median_ms)
+                    if row.lap == FILES_LAPS[0]
+                ],
+            ),
+            "Uncompressed files in the page cache, by the way of `mhfd score FOLDER`, all cores. On a processor the "
+            "kernel and the readers share the cores: the whole takes the sum of both.",
         ]
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ import glob
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -105,12 +106,13 @@ def score(
             check_writable(file)
     if endpoint == "local":
         from mhfd import iter_scores
+        from mhfd.backends import quickest
         from mhfd.images import DEFAULT_MAX_PIXELS
 
         stream = iter_scores(
             files,
             params,
-            backend,
+            backend if devices else quickest(backend, _bytes(files)),
             devices=devices,
             pixel_size_nm=pixel_size_nm,
             max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
@@ -189,6 +191,15 @@ def _missing(paths: Sequence[str], files: Sequence[str]) -> dict[str, str]:
         what = {path: "no file matches" if glob.has_magic(path) else "no such file or folder" for path in missing}
         raise click.UsageError(" ".join(f"{path}: {what[path]}{missing[path]}" for path in dict.fromkeys(paths)))
     return missing
+
+
+def _bytes(files: Sequence[str]) -> int:
+    """What they hold together; a file that cannot be asked holds nothing."""
+    total = 0
+    for file in files:
+        with suppress(OSError, ValueError):
+            total += Path(file).stat().st_size
+    return total
 
 
 def _with_hints(results: Sequence[FocusResult], missing: Mapping[str, str]) -> list[FocusResult]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from mhfd.contract import FocusResult
 from mhfd.judge.blur import Array, Spectra, tile_blur
@@ -251,7 +252,12 @@ def _widened(k: Interval) -> Interval:
 
 def _quantile(dof: float) -> float:
     """How many standard errors a 95 % interval reaches to each side."""
-    return float(stats.t.ppf((1 + LEVEL) / 2, dof))
+    return float(_special().stdtrit(dof, (1 + LEVEL) / 2))  # Student's t
+
+
+def _special() -> ModuleType:
+    """SciPy's functions, loaded when a series is fitted: `mhfd score` needs none, and scipy.stats takes a second."""
+    return import_module("scipy.special")
 
 
 def _difference(parts: Sequence[_Parabola], covariance: Array, one: int, other: int, half: float) -> Interval | None:
@@ -322,7 +328,7 @@ class _Parabola:
         """True where D is surely not the same along the series."""
         part = self.p[1:]
         statistic = float(part @ np.linalg.solve(self.of_p[1:, 1:], part)) / 2
-        return statistic > float(stats.f.ppf(SURE, 2, self.dof))
+        return statistic > float(_special().fdtri(2, self.dof, SURE))
 
     def explained(self, d: Array) -> float:
         """The share of the variance of D that the parabola explains."""

@@ -180,6 +180,8 @@ class Scorer:
 
     def measure(self, loaded: Loaded) -> tuple[FocusResult, FeatureList]:
         """Measure one tile with the backend as a whole: threads, or every device it has."""
+        if (now := self.backend.now(loaded.pixels, loaded.params)) is not self.backend:
+            return replace(self, backend=now).measure(loaded)
         start = perf_counter()
         measures, features = self.backend.measure(loaded.pixels, loaded.params)
         row = self.row(loaded, measures, self.backend.device, kernel_ms=ms_since(start))

@@ -22,6 +22,7 @@ from mhfd import cuda
 from mhfd._version import __version__
 from mhfd.contract import FocusParams
 from mhfd.images.inline import available_codecs
+from mhfd.kernel import machine_code
 from mhfd.scoring.tile import job, ms_since
 from mhfd.worker import device
 from mhfd.worker.limits import max_pixels, unusable_limit
@@ -120,6 +121,8 @@ def warmup() -> Answer:
 def _warmup() -> Answer:
     probe = probe_tile()
     start = perf_counter()
+    if device.backend().standin:  # the compiled kernel is to be checked, not NumPy
+        machine_code.make()
     # Kernels are compiled for each pixel type: these two are what microscopes write.
     row, wide = results(FocusParams(), [job(probe), job(probe.astype(np.uint16) * 257)])
     first_ms = ms_since(start)

@@ -38,7 +38,9 @@ def backend() -> Backend:
 def backend_with(threads: int) -> Backend:
     """The same backend, on the processor with `threads` threads for one tile."""
     chosen = backend()
-    return chosen if chosen.lanes or threads == 1 else select_backend(chosen.name, threads=threads)
+    if chosen.lanes or threads == 1:
+        return chosen
+    return select_backend(chosen.name, threads=threads, meanwhile=chosen.standin is not None)
 
 
 def gpu_number(environment: Mapping[str, str], count: int) -> int:

@@ -24,17 +24,17 @@ from mhfd.backends import Backend
 from mhfd.contract import BackendError
 from mhfd.kernel import fourier
 from mhfd.kernel.measures import Measures
-from mhfd_client.bench import contestants, paper, phases, rivals, run, shared
+from mhfd_client.bench import contestants, feeding, paper, phases, rivals, run, shared
 from mhfd_client.bench.contestants import Contestant, Trial
 from mhfd_client.bench.plan import FIGURES, QUICK, BenchPlan, make_plan
 from mhfd_client.bench.race import Sample, race, summarise
-from mhfd_client.bench.tables import Report, as_json, as_markdown, read_tables
+from mhfd_client.bench.tables import Report, as_json, as_markdown, read_tables, shares_of_the_slower_part
 from mhfd_client.bench.tile import cut, picture
 from mhfd_client.bench.watch import Laps
 from phantoms import as_uint8, discs, texture
 
 TINY = BenchPlan(
-    backends=("numpy",), repeats=3, side=96, n_scales=2, sides=(64, 96), scale_counts=(1, 2), batch=2
+    backends=("numpy",), repeats=3, side=96, n_scales=2, sides=(64, 96), scale_counts=(1, 2), batch=2, files=3
 )  # fmt: skip
 FOUR = FocusParams(n_scales=4, max_t=5)
 
@@ -93,13 +93,13 @@ def run_race(*racing: Contestant, repeats: int = 3) -> tuple[list[Sample], list[
 
 def test_every_figure_has_a_table_whose_lines_are_of_equal_length(tiny: TinyRun) -> None:
     found = tables((tiny.folder / "tables.md").read_text(encoding="utf-8"))
-    assert list(found) == ["Figure 3a", "Figure 3b", "Figure 4", "Rivals"]
+    assert list(found) == ["Figure 3a", "Figure 3b", "Figure 4", "Rivals", "Files to numbers"]
     assert all(len({len(row) for row in table}) == 1 and len(table) > 2 for table in found.values())
 
 
 def test_the_tables_hold_times(tiny: TinyRun) -> None:
     for name, table in tables(as_markdown(tiny.report)).items():
-        times = [re.match(r"[\d.]+", row[2 if name == "Rivals" else 1]) for row in table[2:]]
+        times = [re.match(r"[\d.]+", row[2 if name in ("Rivals", "Files to numbers") else 1]) for row in table[2:]]
         assert all(found and float(found[0]) >= 0 for found in times), name
 
 
@@ -271,6 +271,53 @@ def test_times_of_a_batch_are_shares_of_it(monkeypatch: pytest.MonkeyPatch, tile
     assert (one.time(job).ms["kernel"], batch.time(job).ms["kernel"]) == (8.0, 2.0)
     assert batch.time(job).ms["copied"] < one.time(job).ms["copied"] * 4
     assert (one.device, one.curves, batch.curves) == ("fake GPU", True, False)
+
+
+def files_job(tile: NDArray[np.uint8], folder: Path) -> Trial:
+    return Trial(pixels=tile, params=FOUR, files=feeding.write_files(tile, 3, folder))
+
+
+def test_files_become_the_numbers_of_their_tiles(tmp_path: Path, tile: NDArray[np.uint8]) -> None:
+    job = files_job(tile, tmp_path)
+    (contestant,) = feeding.gather_files(["numpy"], batch=2).contestants
+    laps = contestant.time(job)
+    assert laps.features == fourier.measure(tile, FOUR)[0].features
+    assert list(laps.ms) == ["files", "kernel", "readers"]
+    assert 0 < laps.ms["readers"] < laps.ms["files"]  # the same way, and nothing is computed
+
+
+@pytest.mark.parametrize("in_lanes", [True, False])
+def test_readers_alone_make_every_row(in_lanes: bool, tmp_path: Path, tile: NDArray[np.uint8]) -> None:
+    job, known = files_job(tile, tmp_path), fourier.measure(tile, FOUR)[0]
+    rows = feeding.scored(feeding.nothing(known, in_lanes=in_lanes), job.files, FOUR)
+    assert [row.path for row in rows] == [str(file) for file in job.files]
+    assert {row.features for row in rows} == {known.features}
+    assert len({row.provenance.tile_sha256 for row in rows}) == 3  # each file was read
+
+
+def test_a_file_that_cannot_be_scored_is_no_time(tmp_path: Path, tile: NDArray[np.uint8]) -> None:
+    job = files_job(tile, tmp_path)
+    job.files[1].write_bytes(b"II")
+    samples, failed = race("files", feeding.gather_files(["numpy"], 2).contestants, job, 2, lambda: None)
+    assert (samples, len(failed)) == ([], 1)
+
+
+def test_a_device_is_kept_busy_with_whole_batches(tile: NDArray[np.uint8]) -> None:
+    gpu = Backend(name="cupy", device="fake GPU", measure=fourier.measure, lanes=(FakeLane(),))
+    assert feeding._kernel_alone(gpu, Trial(pixels=tile, params=FOUR), count=5, batch=2) == 6
+
+
+def test_the_share_is_of_the_slower_part_round_by_round() -> None:
+    ms = [  # files, kernel, readers; the first round does not count
+        (100.0, 1.0, 1.0), (10.0, 9.0, 2.0), (20.0, 5.0, 16.0), (40.0, 10.0, 20.0),
+    ]  # fmt: skip
+    samples = [
+        Sample(figure="files", contestant="x", device="cpu", ours=True, side=64, n_scales=1, lap=lap, repeat=repeat,
+               ms=each, features=1)
+        for repeat, laps in enumerate(ms)
+        for lap, each in zip(("files", "kernel", "readers"), laps, strict=True)
+    ]  # fmt: skip
+    assert shares_of_the_slower_part(samples) == {"x": pytest.approx(0.8)}
 
 
 class FakeCupy:
