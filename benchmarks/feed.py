@@ -20,49 +20,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
 from mhfd import FocusParams
 from mhfd.backends import Backend, select_backend
-from mhfd.images import read_only_tile, read_tile
-from mhfd.kernel.measures import FeatureList, Measures
-from mhfd.kernel.pixels import Pixels
-from mhfd.scoring.stream import in_batches
-from mhfd.scoring.tile import Scorer, file_job
+from mhfd.images import read_tile
+from mhfd_client.bench.feeding import nothing, scored
 
 SIDE_PX = 1024
+PARAMS = FocusParams()
 COMPRESSIONS = ("none", "lzw", "zlib", "zstd")
-
-
-@dataclass(frozen=True)
-class Known:
-    """Numbers that a device need not compute: they are there."""
-
-    measures: list[Measures]
-    copy_ms: float = 0.0
-    kernel_ms: float = 0.0
-
-    def result(self) -> list[Measures]:
-        return self.measures
-
-
-@dataclass(frozen=True)
-class Nothing:
-    """A device that computes nothing."""
-
-    measures: Measures
-    device: str = "nothing"
-    memory = None
-
-    def submit(self, tiles: Sequence[NDArray[Any]], params: FocusParams) -> Known:
-        return Known([self.measures] * len(tiles))
 
 
 def main() -> None:
@@ -72,10 +44,10 @@ def main() -> None:
         if given.folder is None:
             make_tiles(folder, given.tiles, given.compression)
         files = sorted(folder.glob("*.tif"))
-        scorer = scorer_of(files[0])
+        backend = backend_of(files[0])
         ways: dict[str, Callable[[], int]] = {
             "plain loop": partial(plain_loop, files),
-            "files to rows": partial(files_to_rows, scorer, files, given.readers),
+            "files to rows": partial(files_to_rows, backend, files, given.readers),
         }
         rows = list(timed(ways, len(files), given.repeats))
     if given.out:
@@ -116,23 +88,17 @@ def make_tiles(folder: Path, count: int, compression: str) -> None:
         )  # fmt: skip
 
 
-def scorer_of(file: Path) -> Scorer:
-    params = FocusParams()
-    measures, _ = select_backend("numpy").measure(read_tile(file).pixels, params)
-
-    def never(tile: Pixels, params: FocusParams) -> tuple[Measures, FeatureList]:
-        raise NotImplementedError
-
-    return Scorer(params, Backend("nothing", "nothing", never, lanes=(Nothing(measures),)))
+def backend_of(file: Path) -> Backend:
+    """A device that computes nothing: it has the numbers of one tile for all."""
+    return nothing(select_backend("numpy").measure(read_tile(file).pixels, PARAMS)[0], in_lanes=True)
 
 
 def plain_loop(files: Sequence[Path]) -> int:
     return len([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
 
 
-def files_to_rows(scorer: Scorer, files: Sequence[Path], readers: int) -> int:
-    jobs = (file_job(str(file), partial(read_only_tile, file), partial(read_tile, file)) for file in files)
-    rows = [json.dumps(result.to_dict()) for result in in_batches(scorer, jobs, readers)]
+def files_to_rows(backend: Backend, files: Sequence[Path], readers: int) -> int:
+    rows = [json.dumps(result.to_dict()) for result in scored(backend, files, PARAMS, readers)]
     failed = [row for row in rows if '"status": "scored"' not in row]
     if failed:
         sys.exit(f"not scored: {failed[0]}")

@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from feed import files_to_rows, make_tiles, scorer_of, timed
+from feed import backend_of, files_to_rows, make_tiles, timed
 from mhfd.worker import device, score_paths
 
 
@@ -37,12 +37,12 @@ def main() -> None:
         folder = Path(name)
         make_tiles(folder, given.tiles, "none")
         files = sorted(folder.glob("*.tif"))
-        scorer = scorer_of(files[0])
+        backend = backend_of(files[0])
         os.environ["MHFD_SPOOL_DIR"] = str(folder / "spool")
-        device.backend = lambda: scorer.backend
+        device.backend = lambda: backend
         device.threads_here = lambda: given.readers
         ways: dict[str, Callable[[], int]] = {
-            "files to rows": partial(files_to_rows, scorer, files, given.readers),
+            "files to rows": partial(files_to_rows, backend, files, given.readers),
             "task by path": partial(task_by_path, files),
         }
         fed: dict[str, list[float]] = {way: [] for way in ways}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -70,7 +70,7 @@ def _contestant(backend: Backend, batch: int) -> Contestant:
         watch.lap(WHOLE)
         measured = _kernel_alone(backend, job, len(files), batch)
         watch.lap(KERNEL)
-        scored(idle, files, job.params)
+        list(scored(idle, files, job.params))
         watch.lap(READERS)
         tiles = {WHOLE: len(files), KERNEL: measured, READERS: len(files)}
         return Laps({lap: ms / tiles[lap] for lap, ms in watch.ms.items()}, _features(rows))
@@ -129,6 +129,7 @@ class Nothing:
 
     measures: Measures
     device: str = "nothing"
+    memory = None
 
     def submit(self, tiles: Sequence[NDArray[Any]], params: FocusParams) -> Known:
         return Known([self.measures] * len(tiles))
@@ -144,8 +145,10 @@ def nothing(known: Measures, *, in_lanes: bool) -> Backend:
     return Backend("nothing", "nothing", measure, lanes=(Nothing(known),) if in_lanes else ())
 
 
-def scored(backend: Backend, files: Sequence[Path], params: FocusParams) -> list[FocusResult]:
-    """The rows of files by a backend that has no name, as `iter_scores` makes them."""
+def scored(
+    backend: Backend, files: Sequence[Path], params: FocusParams, readers: int | None = None
+) -> Iterator[FocusResult]:
+    """The rows of files by a backend that has no name, as `iter_scores` makes them; by default a reader a core."""
     jobs = (file_job(str(file), partial(read_only_tile, file), partial(read_tile, file)) for file in files)
     run = in_batches if backend.lanes else in_threads
-    return list(run(Scorer(params, backend), jobs, available_cores()))
+    return run(Scorer(params, backend), jobs, readers or available_cores())

@@ -42,7 +42,7 @@ def in_threads(scorer: Scorer, jobs: Iterable[Job], threads: int) -> Iterator[Fo
     """Read and measure each tile in a pool of threads."""
 
     def score(job: Job) -> FocusResult | list[Job]:
-        loaded = scorer.open(job)
+        loaded = scorer.read(job)
         return loaded if isinstance(loaded, list) else scorer.measure(loaded)[0]
 
     # Threads, not processes: the kernels release the lock.
@@ -60,7 +60,7 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
     memory = scorer.backend.lanes[0].memory or Recycled()
     pool = ThreadPoolExecutor(readers, "mhfd-read", initializer=read_into, initargs=(memory,))
     lanes = _Lanes(scorer, pool)
-    read = partial(scorer.open, identify=False)
+    read = partial(scorer.read, identify=False)
     under_way: deque[list[FocusResult] | _Batch] = deque()
     try:
         for work in _batches(_in_order(scorer, jobs, read, pool, readers * TILES_PER_WORKER_AHEAD + BATCH_TILES)):

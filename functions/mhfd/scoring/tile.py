@@ -139,12 +139,12 @@ class Scorer:
     pixel_size_nm: float | None = None
 
     def load(self, job: Job) -> Loaded:
-        """Read one tile, as `open`."""
-        loaded = self.open(job)
+        """Read one tile, as `read`."""
+        loaded = self.read(job)
         assert isinstance(loaded, Loaded)  # else the job is not one tile
         return loaded
 
-    def open(self, job: Job, *, identify: bool = True) -> Loaded | list[Job]:
+    def read(self, job: Job, *, identify: bool = True) -> Loaded | list[Job]:
         """Read one tile; of a file that holds several, a job for each.
 
         Parameters
@@ -200,7 +200,7 @@ class Scorer:
         copy_ms: float = 0.0,
         kernel_ms: float,
     ) -> FocusResult:
-        """The result of a tile that was measured; `sha256`: its identity, if `open` did not take it and it is known."""
+        """The result of a tile that was measured; `sha256`: its identity, if `read` did not take it and it is known."""
         pixels, acquisition = loaded.tile.pixels, loaded.tile.acquisition
         rows, cols = pixels.shape
         examined = loaded.examined or examine(pixels, loaded.choice.box)

@@ -130,7 +130,7 @@ def _in_this_thread(scorer: Scorer, jobs: Iterable[Job]) -> Iterator[FocusResult
 
 
 def _opened_and_measured(scorer: Scorer, job: Job) -> FocusResult | list[Job]:
-    loaded = scorer.open(job)
+    loaded = scorer.read(job)
     return loaded if isinstance(loaded, list) else scorer.measure(loaded)[0]
 
 
