@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-COMPILING = "compiling the kernel once, about 20 s; later runs start at once"
+COMPILING = "compiling the kernel once, about half a minute; later runs start at once"
 
 # No "nnan" or "ninf": the running maximum starts at minus infinity.
 _OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}

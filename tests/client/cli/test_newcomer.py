@@ -19,7 +19,7 @@ from mhfd_client.cli import main
 from mhfd_client.compute.local import LocalCompute
 from mhfd_client.files.near import did_you_mean, nearest_folder
 
-COMPILING = "compiling the kernel once, about 20 s; later runs start at once"
+COMPILING = "compiling the kernel once, about half a minute; later runs start at once"
 
 
 def invoke(*args: str | Path) -> Result:
@@ -183,6 +183,25 @@ def test_a_command_says_so_where_a_person_sees_it(
 def test_a_library_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     compile_the_kernel("cascade")
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_first_run_in_the_background_is_told_where_a_person_sees_it(terminal: bool, tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    from mhfd.kernel.machine_code import MEANWHILE
+
+    script = (
+        "import sys\n"
+        "from mhfd_client import logs\n"
+        "from mhfd.kernel import machine_code\n"
+        "machine_code._PROGRAM = ''\n"
+        f"sys.stderr.isatty = lambda: {terminal}\n"
+        "with logs.first_run_on_screen():\n"
+        "    machine_code.make_meanwhile()\n"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert (done.stdout, done.stderr) == ("", f"{MEANWHILE}\n" if terminal else "")
 
 
 def test_of_the_workers_the_first_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
