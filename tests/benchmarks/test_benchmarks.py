@@ -252,3 +252,17 @@ def test_the_start_of_the_page_is_timed() -> None:
         "150 tiles: the run is read", "its columns are packed", "the whole run is judged after",
         "a tile is explained", "the tiles to take again are listed",
     ]  # fmt: skip
+
+
+def test_the_bytes_of_the_gpu_kernels_are_counted_without_a_gpu(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.csv"
+    profile.write_text("# measured\nkernel,dram_MB\nnormalise_f4,2\nsmooth_5,3\nsmooth_6,4\n", encoding="utf-8")
+    where = "--side", 256, "--batch", 2, "--dtype", "float32", "--profile", profile, "--out", tmp_path / "traffic.csv"
+    done = run("gpu_traffic.py", *where)
+    assert done.returncode == 0, done.stderr
+    rows = {row["kernel"]: row for row in read_csv(tmp_path / "traffic.csv")}
+    assert float(rows["normalise"]["counted_mb"]) == pytest.approx(8 * 256**2 / 1e6)  # read and written once
+    assert rows["normalise"]["measured_mb"] == "1.0" and rows["smooth"]["measured_mb"] == "3.5"
+    assert rows["peaks"]["launches"] == "1" and rows["peaks"]["measured_mb"] == ""
+    launches = sum(int(row["launches"]) for row in rows.values())
+    assert f"| **all** | {launches} |" in done.stdout
