@@ -344,3 +344,17 @@ def test_starting_is_timed_by_command(tmp_path: Path) -> None:
     version, one, compiled = (float(row["cpu_s"]) for row in rows)
     assert 0 < version < one < compiled  # each loads what the one before does, and more
     assert "numpy" in done.stdout.splitlines()[-1]
+
+
+def test_the_bytes_of_the_gpu_kernels_are_counted_without_a_gpu(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.csv"
+    profile.write_text("# measured\nkernel,dram_MB\nnormalise_f4,2\nsmooth_5,3\nsmooth_6,4\n", encoding="utf-8")
+    where = "--side", 256, "--batch", 2, "--dtype", "float32", "--profile", profile, "--out", tmp_path / "traffic.csv"
+    done = run("gpu_traffic.py", *where)
+    assert done.returncode == 0, done.stderr
+    rows = {row["kernel"]: row for row in read_csv(tmp_path / "traffic.csv")}
+    assert float(rows["normalise"]["counted_mb"]) == pytest.approx(8 * 256**2 / 1e6)  # read and written once
+    assert rows["normalise"]["measured_mb"] == "1.0" and rows["smooth"]["measured_mb"] == "3.5"
+    assert rows["peaks"]["launches"] == "1" and rows["peaks"]["measured_mb"] == ""
+    launches = sum(int(row["launches"]) for row in rows.values())
+    assert f"| **all** | {launches} |" in done.stdout

@@ -60,8 +60,8 @@ struct Place {
     long long bin, below, count;
 };
 
-// In `sums`, of n <= blockDim.x counts in shared memory: the one that holds a rank, the last if none does. All threads of
-// a block call it; the sums become running ones.
+// In `sums`, of n <= blockDim.x counts in shared memory: the one that holds a rank, the last if none does. All threads
+// of a block call it; the sums become running ones.
 __device__ inline void find_place(unsigned* sums, int n, long long rank, Place* place) {
     PER_THREAD(unsigned, before, 1);
     for (int distance = 1; distance < n; distance *= 2) {
