@@ -252,3 +252,21 @@ def test_the_start_of_the_page_is_timed() -> None:
         "150 tiles: the run is read", "its columns are packed", "the whole run is judged after",
         "a tile is explained", "the tiles to take again are listed",
     ]  # fmt: skip
+
+
+def test_launches_are_counted_for_the_array_code_and_the_papers(tmp_path: Path) -> None:
+    done = run("array_launches.py", "--sides", 128, "--out", tmp_path / "raw.csv")
+    assert done.returncode == 0, done.stderr
+    ours, papers = read_csv(tmp_path / "raw.csv")
+    assert (ours["what"], papers["what"]) == ("cupy-fft", "the paper's method in CuPy")
+    # One transform back a scale; ours also one of the mirrored tile, and nine blocks of the spectrum.
+    assert int(papers["transformed"]) == 17 * 128**2
+    assert int(ours["transformed"]) == (16 + 4) * 128**2 + 9 * 64**2
+
+
+def test_the_hosts_work_on_a_list_of_features_is_timed() -> None:
+    done = run("feature_list.py", "--features", 500, "--repeats", 2)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" | ")[0] for line in done.stdout.splitlines()[2:]] == [
+        "| sorted by row and column", "| list of features, sorted", "| numbers",
+    ]  # fmt: skip
