@@ -60,18 +60,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write every figure to this CSV file")
     args = parser.parse_args()
     found = []
-    print("| side, px | what | launches | MB read and written | waits | uploads |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| side, px | what | launches | kernels to compile | MB read and written | waits | uploads |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for side in args.sides:
         tile = np.random.default_rng(1).integers(0, 256, (side, side), np.uint8)
         for name, make in (("cupy-fft", ours), ("the paper's method in CuPy", papers)):
             run = make()
             run(tile)
             counts: Counts = counted(lambda run=run, tile=tile: run(tile))  # type: ignore[misc]
-            found.append({"side": side, "what": name, **asdict(counts)})
+            found.append({"side": side, "what": name, **asdict(counts), "kernels": len(counts.kernels)})
             print(
-                f"| {side} | {name} | {counts.launches} | {counts.bytes / 1e6:.0f} | {counts.waits} | "
-                f"{counts.uploads} |"
+                f"| {side} | {name} | {counts.launches} | {len(counts.kernels)} | {counts.bytes / 1e6:.0f} | "
+                f"{counts.waits} | {counts.uploads} |"
             )
     if args.out:
         with args.out.open("w", newline="", encoding="utf-8") as file:

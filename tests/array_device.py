@@ -7,7 +7,7 @@ CuPy 14, read in its source. A function of several is counted as reading its arg
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,6 +89,7 @@ class Counts:
     transformed : points of Fourier transforms
     waits : of the host for the device
     uploads : copies from the host
+    kernels : functions and types of their arguments, each compiled at first; without those in transforms and sorts
     """
 
     launches: int = 0
@@ -96,6 +97,7 @@ class Counts:
     transformed: int = 0
     waits: int = 0
     uploads: int = 0
+    kernels: set[object] = field(default_factory=set)
 
     def add(self, name: str, given: tuple[Any, ...], result: Any, options: dict[str, Any]) -> None:
         launches, arrays = LAUNCHES.get(name, 1), _arrays((given, np.asarray(result)))
@@ -107,6 +109,8 @@ class Counts:
         self.launches += launches
         self.bytes += launches * sum(each.nbytes for each in arrays) // (launches if name == "stack" else 1)
         self.waits += WAITS.get(name, 0)
+        if launches and name not in (*FFT, "partition"):
+            self.kernels.add((name, *((each.dtype.char, each.ndim) for each in arrays)))
 
 
 def _extra_launches(name: str, options: dict[str, Any]) -> int:
@@ -246,7 +250,7 @@ def fuse(*, kernel_name: str) -> Callable[[Any], Any]:
 
     def fused(formula: Any) -> Any:
         def call(*args: Any) -> OnDevice | None:
-            before = vars(COUNTS).copy()
+            before = {**vars(COUNTS), "kernels": COUNTS.kernels.copy()}
             result = formula(*args)
             vars(COUNTS).update(before)
             COUNTS.add(kernel_name, bare(args), () if result is None else bare(result), {})

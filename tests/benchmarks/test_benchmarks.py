@@ -358,3 +358,21 @@ def test_the_bytes_of_the_gpu_kernels_are_counted_without_a_gpu(tmp_path: Path) 
     assert rows["peaks"]["launches"] == "1" and rows["peaks"]["measured_mb"] == ""
     launches = sum(int(row["launches"]) for row in rows.values())
     assert f"| **all** | {launches} |" in done.stdout
+
+
+def test_launches_are_counted_for_the_array_code_and_the_papers(tmp_path: Path) -> None:
+    done = run("array_launches.py", "--sides", 128, "--out", tmp_path / "raw.csv")
+    assert done.returncode == 0, done.stderr
+    ours, papers = read_csv(tmp_path / "raw.csv")
+    assert (ours["what"], papers["what"]) == ("cupy-fft", "the paper's method in CuPy")
+    # One transform back a scale; ours also one of the mirrored tile, and nine blocks of the spectrum.
+    assert int(papers["transformed"]) == 17 * 128**2
+    assert int(ours["transformed"]) == (16 + 4) * 128**2 + 9 * 64**2
+
+
+def test_the_hosts_work_on_a_list_of_features_is_timed() -> None:
+    done = run("feature_list.py", "--features", 500, "--repeats", 2)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" | ")[0] for line in done.stdout.splitlines()[2:]] == [
+        "| sorted by row and column", "| list of features, sorted", "| numbers",
+    ]  # fmt: skip

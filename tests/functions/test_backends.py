@@ -178,10 +178,11 @@ def test_one_tile_on_gpus_has_the_features_it_has_on_the_processor(
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_many_tiles_go_to_all_gpus_and_come_back_in_order(tile: NDArray[np.uint8]) -> None:
+@pytest.mark.parametrize("devices", [[0, 1], [0, 0]])
+def test_many_tiles_go_to_all_gpus_and_come_back_in_order(devices: list[int], tile: NDArray[np.uint8]) -> None:
     tiles = [np.ascontiguousarray(tile[k : k + 40, :50]) for k in range(70)]
     here = mhfd.score_many(tiles, SMALL, "numba")
-    there = mhfd.score_many(tiles, SMALL, "cupy", devices=[0, 1])
+    there = mhfd.score_many(tiles, SMALL, "cupy", devices=devices)
     assert [row.provenance.tile_sha256 for row in there] == [row.provenance.tile_sha256 for row in here]
     assert all(abs(a.features - b.features) <= 2 for a, b in zip(here, there, strict=True))
 

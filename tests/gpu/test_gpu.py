@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import mhfd
 from agreement import assert_agree
 from host_device import HostDevice, compiler
 from mhfd import cuda
@@ -18,6 +19,8 @@ from mhfd.contract import BackendError, FocusParams
 from mhfd.kernel.fused import Fused, measure_on
 from mhfd.kernel.fused.device import Memory, Stream
 from mhfd.kernel.measures import FeatureList, Measures
+from mhfd_client.bench.contestants import Trial
+from mhfd_client.bench.shared import gather_curves
 from phantoms import as_uint8, blurred, texture
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(cuda.unavailable()), reason=str(cuda.unavailable()))]
@@ -196,6 +199,32 @@ def test_devices_that_share_scales_agree_with_the_reference() -> None:
     assert_agree(measure, tissue(400, 420), DEFAULT)
 
 
+def test_a_device_listed_twice_shares_a_tile() -> None:
+    tile = tissue(400, 420)
+    whole = mhfd.find_features(tile, backend="cupy")
+    for partition in ("auto", "scales", "strips"):
+        shared = mhfd.find_features(tile, backend="cupy", devices=[0, 0], partition=partition)
+        assert abs(len(shared) - len(whole)) <= 2, partition
+        assert partition == "scales" or np.array_equal(shared.rows, whole.rows), partition
+
+
+@pytest.mark.parametrize("name", ["cupy", "cupy-fft"])
+def test_a_device_listed_twice_takes_tiles(name: str) -> None:
+    tiles = [tissue(120, 130, seed) for seed in range(70)]
+    once, twice = (mhfd.score_many(tiles, backend=name, devices=devices) for devices in ([0], [0, 0]))
+    assert [row.features_by_scale for row in twice] == [row.features_by_scale for row in once]
+
+
+def test_a_benchmark_has_curves_of_a_device_listed_twice() -> None:
+    curves = gather_curves(["cupy"], [0, 0])
+    assert curves.missing == ()
+    job = Trial(pixels=tissue(400, 420), params=DEFAULT)
+    counts = {each.name: each.time(job).features for each in curves.contestants}
+    expected = mhfd.score(job.pixels, backend="cupy").features
+    assert len(counts) == 3
+    assert all(abs(count - expected) <= 2 for name, count in counts.items() if name.startswith("mhfd")), counts
+
+
 # --- The backends -------------------------------------------------------------------------------------------------
 
 
@@ -203,9 +232,15 @@ def test_auto_takes_the_gpu() -> None:
     assert select_backend("auto").name == "cupy"
 
 
+@pytest.mark.parametrize("params", [DEFAULT, FocusParams(mode="paper"), FocusParams(polarity="both")], ids=str)
 @pytest.mark.parametrize("name", ["cupy", "cupy-fft"])
-def test_backends_agree_with_the_reference(name: str) -> None:
-    assert_agree(select_backend(name).measure, tissue(300, 260))
+def test_backends_agree_with_the_reference(name: str, params: FocusParams) -> None:
+    assert_agree(select_backend(name).measure, tissue(300, 260), params)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (301, 2), (127, 211)])
+def test_the_array_code_takes_any_size(shape: tuple[int, int]) -> None:
+    assert_agree(select_backend("cupy-fft").measure, np.random.default_rng(2).integers(0, 256, shape, np.uint8))
 
 
 def test_a_gpu_that_does_not_exist_is_named() -> None:
