@@ -127,7 +127,7 @@ class Client:
         nbytes = 0
         try:
             for tile in (tile for source in _several(sources) for tile in tiles_of(source, checked)):
-                while under_way and (len(under_way) >= self.window or nbytes + tile.nbytes > MEMORY_BYTES):
+                while under_way and (len(under_way) >= self._window(dispatcher) or nbytes + tile.nbytes > MEMORY_BYTES):
                     nbytes -= under_way[0].nbytes
                     yield under_way.popleft().future.result()
                 dispatcher.put([tile], linger=True)
@@ -155,8 +155,11 @@ class Client:
     @property
     def window(self) -> int:
         """The number of tiles worth having in flight, or waiting for it; it follows the endpoint's rate."""
+        return self._window(self._running())
+
+    def _window(self, dispatcher: Dispatcher) -> int:
         most = self._compute.slots * self.entry.limits.max_tiles_per_task
-        return max(2, min(most, AHEAD * self._running().window))
+        return max(2, min(most, AHEAD * dispatcher.window))
 
     # --- The endpoint ---------------------------------------------------------------------------------------------
 

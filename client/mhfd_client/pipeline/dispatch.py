@@ -78,22 +78,23 @@ class DispatchStep:
 
     def step(self) -> float:
         self._store()
-        self._send()
-        if self._unstored:
+        if self._send() or self._unstored:
             return 0.0
         return max(0.0, self._not_before_s - time.monotonic()) or IDLE_S
 
-    def _send(self) -> None:
+    def _send(self) -> bool:
+        """Send what there is room for; True if more may follow at once."""
         if self._draining or time.monotonic() < self._not_before_s:
-            return
+            return False
         try:
             self._client.connect(interactive=False)
             if not self._resumed:
                 self._resume()
                 self._resumed = True
-            self._submit()
+            return self._submit() == MOST_AT_ONCE
         except ComputeError as error:
             self._hold(error)
+            return False
 
     def drain(self) -> None:
         """Submit no more tiles."""
@@ -108,19 +109,21 @@ class DispatchStep:
 
     # --- Out ------------------------------------------------------------------------------------------------------
 
-    def _submit(self) -> None:
+    def _submit(self) -> int:
+        """The number of tiles that were sent."""
         window = self._client.window
         room = window - len(self._under_way)
         if room <= 0 or (room < window // 4 and len(self._under_way) > 1):
-            return  # a few at a time would make small tasks
+            return 0  # a few at a time would make small tasks
         rows = self._context.take("staged", min(room, MOST_AT_ONCE))
         if not rows:
-            return
+            return 0
         self._ledger.submit([row.tile_id for row in rows], self._client.endpoint, time.time())
         tiles = [self._tile(row) for row in rows]
         for row, tile in zip(rows, tiles, strict=True):
             self._watch(row, tile)
         self._client.put(tiles)
+        return len(rows)
 
     def _tile(self, row: TileRow) -> Tile:
         return Tile(
