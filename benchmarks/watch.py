@@ -11,7 +11,8 @@ so that starting up and waiting for files to settle (2 s) do not count. Both run
 backlog   the same with an endpoint that is out of reach, until all tiles wait in the ledger: peak memory of the
           process, and the time until then
 
-The kernels are compiled beforehand. Linux only.
+The kernels are compiled beforehand. Linux only. How long one tile waits: watch_wait.py; how many a second go through
+where the device computes nothing: watch_rate.py.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ from service import ROOT, staged, write_csv  # the benchmark beside this one
 PARTS, WRITE_S = 8, 0.1
 BLUR_PX = 3.0
 BEGINNING = 24  # tiles
-BEFORE_S, AFTER_S = 60.0, 20.0
+AT_MOST_S = 300.0
 STEPS = ("seen", "submitted", "stored", "judged")
 
 
@@ -132,14 +132,14 @@ def measure(
     with watching(run, ledger, *more):
         for number in range(BEGINNING + n):
             if number == BEGINNING:
-                wait_for(ledger, BEGINNING, BEFORE_S)
+                wait_for(ledger, BEGINNING, AT_MOST_S)
             begun_s = time.monotonic()
             name = f"s{number // 9:04d}_r{number // 3 % 3}_c{number % 3}.tif"
             write = write_renamed if number < BEGINNING else STYLES[style]
             write(run / name, tiles[number % len(tiles)])
             closed[name] = time.time()
             time.sleep(max(0.0, begun_s + every_s - time.monotonic()) if number >= BEGINNING else 0.0)
-        wait_for(ledger, BEGINNING + n, AFTER_S)
+        wait_for(ledger, BEGINNING + n, AT_MOST_S)
     return [Wait(where, style, *each) for each in waits(ledger, list(closed.items())[BEGINNING:])]
 
 

@@ -75,7 +75,7 @@ class Profile(Frozen):
     instrument : whose sharp tiles of earlier runs a new run is compared with; by default the profile's name
     folder : the folder that `mhfd watch` watches when none is given
     poll_s : seconds between two scans of the folder
-    settle_s : a file is finished when it has not changed for this many seconds
+    settle_s : a file is finished when it has not changed for this many seconds, or when its writer was seen to close it
     stall_s : an unfinished file that has not changed for this many seconds is listed as stalled
     marker : file that the microscope writes beside a finished tile: {name}.done is t.tif.done, {stem}.ok is t.ok
     exclude : patterns of files and folders that are not tiles
