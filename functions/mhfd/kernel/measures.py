@@ -309,7 +309,13 @@ def _near_difference(plane: NDArray[np.float64], least: float) -> NDArray[np.boo
     """Where a block, or one beside it, differs by more than `least` from the mean of its left and right neighbours."""
     differs = np.zeros(plane.shape, dtype=bool)
     differs[:, 1:-1] = np.abs(plane[:, 1:-1] - (plane[:, :-2] + plane[:, 2:]) / 2) > least
-    return np.asarray(ndimage.binary_dilation(differs, _BESIDE))
+    wide = differs.copy()
+    wide[:, 1:] |= differs[:, :-1]
+    wide[:, :-1] |= differs[:, 1:]
+    high = wide.copy()
+    high[1:] |= wide[:-1]
+    high[:-1] |= wide[1:]
+    return high
 
 
 def summarise(

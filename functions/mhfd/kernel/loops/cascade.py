@@ -57,21 +57,42 @@ def rings_for(reach: Any, from_source: Any, rows: int) -> Any:
 
 
 @compiled
-def _smooth(plane, at, taps, above, below, first, last, target, to, begin, end):
-    """target = plane + sum over k of taps[k] (plane[above[k]:] + plane[below[k]:] - 2 plane), samples begin to end."""
+def _pairs(plane, at, taps, above, below, first, last, x):
+    """Sum over k of taps[k] (plane[above[k]:] + plane[below[k]:] - 2 plane[at:]), LENGTH samples from x on."""
+    c0, c1, c2, c3 = get(plane, at + x)
+    t0, t1, t2, t3 = plus(c0, c0), plus(c1, c1), plus(c2, c2), plus(c3, c3)
+    zero = spread(np.float32(0))
+    s0, s1, s2, s3 = zero, zero, zero, zero
+    y, z, w = x + ONE, x + TWO, x + THREE
+    for k in range(first, last):
+        h, a, b = spread(taps[k]), above[k], below[k]
+        s0 = times_plus(h, minus(plus(load_from(plane, x, a), load_from(plane, x, b)), t0), s0)
+        s1 = times_plus(h, minus(plus(load_from(plane, y, a), load_from(plane, y, b)), t1), s1)
+        s2 = times_plus(h, minus(plus(load_from(plane, z, a), load_from(plane, z, b)), t2), s2)
+        s3 = times_plus(h, minus(plus(load_from(plane, w, a), load_from(plane, w, b)), t3), s3)
+    return s0, s1, s2, s3
+
+
+@compiled
+def _down(plane, at, taps, above, below, first, last, change, here, row, to, begin, end):
+    """change = pairs of the plane; row = plane + change"""
     for x in range(np.uint64(begin), np.uint64(end), LENGTH):
+        s0, s1, s2, s3 = _pairs(plane, at, taps, above, below, first, last, x)
+        put(change, here + x, s0, s1, s2, s3)
         c0, c1, c2, c3 = get(plane, at + x)
-        t0, t1, t2, t3 = plus(c0, c0), plus(c1, c1), plus(c2, c2), plus(c3, c3)
-        zero = spread(np.float32(0))
-        s0, s1, s2, s3 = zero, zero, zero, zero
-        y, z, w = x + ONE, x + TWO, x + THREE
-        for k in range(first, last):
-            h, a, b = spread(taps[k]), above[k], below[k]
-            s0 = times_plus(h, minus(plus(load_from(plane, x, a), load_from(plane, x, b)), t0), s0)
-            s1 = times_plus(h, minus(plus(load_from(plane, y, a), load_from(plane, y, b)), t1), s1)
-            s2 = times_plus(h, minus(plus(load_from(plane, z, a), load_from(plane, z, b)), t2), s2)
-            s3 = times_plus(h, minus(plus(load_from(plane, w, a), load_from(plane, w, b)), t3), s3)
-        put(target, to + x, plus(c0, s0), plus(c1, s1), plus(c2, s2), plus(c3, s3))
+        put(row, to + x, plus(c0, s0), plus(c1, s1), plus(c2, s2), plus(c3, s3))
+
+
+@compiled
+def _along(row, middle, taps, above, below, last, change, here, plane, at, to, cols):
+    """change += pairs of the row; plane[to:] = plane[at:] + change: never the difference of nearly equal planes."""
+    for x in range(np.uint64(0), np.uint64(cols), LENGTH):
+        s0, s1, s2, s3 = _pairs(row, middle, taps, above, below, np.uint64(0), last, x)
+        d0, d1, d2, d3 = get(change, here + x)
+        s0, s1, s2, s3 = plus(d0, s0), plus(d1, s1), plus(d2, s2), plus(d3, s3)
+        put(change, here + x, s0, s1, s2, s3)
+        c0, c1, c2, c3 = get(plane, at + x)
+        put(plane, to + x, plus(c0, s0), plus(c1, s1), plus(c2, s2), plus(c3, s3))
 
 
 @compiled
@@ -108,7 +129,7 @@ def cascade(
     middle = -(-reach.max() // 16) * 16
     long = middle + pitch + middle
     padded = aligned(BLOCK_ROWS * long)
-    change = aligned(pitch)
+    change = aligned(BLOCK_ROWS * pitch)
     weights = np.empty(BLOCK_ROWS * most, np.float32)
     above, below = np.empty(BLOCK_ROWS * most, np.uint64), np.empty(BLOCK_ROWS * most, np.uint64)
     strength, scale = strength.reshape(-1), scale.reshape(-1)
@@ -140,9 +161,10 @@ def cascade(
             for left in range(0, cols, CHUNK):
                 for y in range(begin, stop):
                     at, i, row = np.uint64((start + (y & wrap)) * pitch), (y - begin) * most, (y - begin) * long
-                    _smooth(
+                    _down(
                         rings, at, weights, above, below, np.uint64(i), np.uint64(i + pairs),
-                        padded, np.uint64(row + middle), left, min(left + CHUNK, cols),
+                        change, np.uint64((y - begin) * pitch), padded, np.uint64(row + middle),
+                        left, min(left + CHUNK, cols),
                     )  # fmt: skip
 
             for tap in range(pairs):
@@ -151,26 +173,26 @@ def cascade(
                 row = padded[(y - begin) * long : (y - begin + 1) * long]
                 pad(row[middle - reach[k] : middle + cols + reach[k]], reach[k], circular)
                 to = np.uint64((base[k] + (y & mask[k])) * pitch)
-                _smooth(
-                    row, np.uint64(middle), weights, above, below, np.uint64(0), np.uint64(pairs), rings, to, 0, cols
+                at, own = np.uint64((start + (y & wrap)) * pitch), np.uint64((y - begin) * pitch)
+                _along(
+                    row, np.uint64(middle), weights, above, below, np.uint64(pairs), change, own, rings, at, to, cols
                 )
                 if k == n - 1 and final.size:
                     for x in range(np.uint64(cols)):
                         final[y, x] = rings[to + x]
                 if slots[k] < 0 or not first <= y < last:
                     continue
-                before = np.uint64((start + (y & wrap)) * pitch)
-                if k > 0:
+                if from_source[k] and k > 0:
                     before = np.uint64((base[k - 1] + (y & mask[k - 1])) * pitch)
-                for x in range(np.uint64(0), np.uint64(cols), ONE):
-                    store(change, x, minus(load(rings, to + x), load(rings, before + x)))
+                    for x in range(np.uint64(0), np.uint64(cols), ONE):
+                        store(change, own + x, minus(load(rings, to + x), load(rings, before + x)))
                 if strength.size:
                     here = np.uint64(y * cols)
                     if fresh and slots[k] == 0:
                         for x in range(np.uint64(cols)):
                             strength[here + x] = -np.inf
-                    merge(change, np.uint64(0), gains[k], indices[k], both, strength, scale, here, cols)
+                    merge(change, own, gains[k], indices[k], both, strength, scale, here, cols)
                 else:
                     response = responses[slots[k], y]
                     for x in range(np.uint64(cols)):
-                        response[x] = gains[k] * change[x]
+                        response[x] = gains[k] * change[own + x]
