@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 from mhfd.contract import FocusParams, TileError
 from mhfd.kernel import compiled_loops as loops
 from mhfd.kernel import compiled_power, power
+from mhfd.kernel.loops.cascade import BLOCK_ROWS, cascade, rings_for
+from mhfd.kernel.loops.interpolation import STRIP_ROWS, interpolate
+from mhfd.kernel.loops.rows import pitch_of
 from mhfd.kernel.measures import (
     CONTENT_BLOCK_PX,
     LINE_LAGS,
@@ -50,6 +53,9 @@ MAX_BYTES = 2**31
 
 MIN_STRIP_ROWS = 64
 """Thinner strips would spend nearly all time on the rows around them."""
+
+CACHE_LINE = 64
+"""Bytes."""
 
 GROUP = 8
 """Responses of a coarse level that are interpolated and compared together."""
@@ -122,12 +128,21 @@ class Workers:
     def array(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
         """An uninitialised array, valid until the next of that name."""
         if not self._keep:
-            return np.empty(shape, dtype)
+            return _aligned(shape, dtype)
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if name not in _kept.blocks or _kept.blocks[name].size < size:
-            _kept.blocks[name] = np.empty(size, np.uint8)
+            _kept.blocks[name] = _aligned((size,), np.uint8)
         array: NDArray[Any] = _kept.blocks[name][:size].view(dtype).reshape(shape)
         return array
+
+
+def _aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+    """An uninitialised array that begins at a line of the cache: vectors that cross lines cost twice."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(size + CACHE_LINE, np.uint8)
+    skip = -room.ctypes.data % CACHE_LINE
+    array: NDArray[Any] = room[skip : skip + size].view(dtype).reshape(shape)
+    return array
 
 
 def measure(
@@ -251,14 +266,21 @@ def _bytes_needed(window: tuple[int, int], params: FocusParams, plans: Sequence[
             most = max(most, below + plane, plane * ((level > 0) + wanted + group))
             below = plane
     held = pixels * (4 + 4 + _index_type(params).itemsize)  # image, strength, scale
-    reaches = [
-        [loops.padded_count(len(step.taps)) * step.step for step in each.steps if isinstance(step, Smooth)]
+    most_rings = max(
+        _ring_rows([step for step in each.steps if isinstance(step, Smooth) and step.level == level], rows)
         for each in plans
-    ]
-    rings = max(sum(2 * min(rows, loops.BLOCK_ROWS + 2 * reach) for reach in steps) for steps in reaches)
-    of_each_thread = 4 * (loops.STRIP_ROWS + rings) * cols + 2**20
+        for level in range(each.levels)
+    )
+    of_each_thread = 4 * (STRIP_ROWS + BLOCK_ROWS + most_rings) * pitch_of(cols) + 2**20
     tables = 2**22
     return max(held + most, chunk) + threads * of_each_thread + tables
+
+
+def _ring_rows(steps: Sequence[Smooth], rows: int) -> int:
+    """Rows that the cascade keeps for steps of one level."""
+    reach = np.array([step.reach for step in steps], np.int64)
+    starts = np.array([k == 0 or step.from_image for k, step in enumerate(steps)])
+    return int(rings_for(reach, starts, rows)[3]) if steps else 0
 
 
 # --- Grey levels ------------------------------------------------------------------------------------------------
@@ -354,7 +376,7 @@ class CentredTile:
         """
         if self._made is None or self._made[0] != rows:
             self._made = None  # its memory is needed
-            image = np.empty((len(rows), self.shape[1]), np.float32)
+            image = _aligned((len(rows), self.shape[1]))
             done = 0
             while done < len(rows):
                 top = (rows.start + done) % self.shape[0]
@@ -509,7 +531,7 @@ def maximum_over_scale(
     -------
     M, and A as uint8, or as uint16 for more than 256 scales
     """
-    strength, scale = into or (np.empty(image.shape, np.float32), np.empty(image.shape, _index_type(params)))
+    strength, scale = into or (_aligned(image.shape), _aligned(image.shape, _index_type(params)))
     plane = image
     planes = 0
     for level in range(steps.levels):
@@ -553,7 +575,7 @@ def _smoothed(
     kept = [step.scale_index for step in group if step.scale_index is not None]
     slots = np.cumsum([step.scale_index is not None for step in group]) - 1
     slots[[step.scale_index is None for step in group]] = -1
-    counts = [loops.padded_count(len(step.taps)) for step in group]
+    counts = [len(step.taps) for step in group]
     taps = np.zeros((len(group), max(counts)), np.float32)
     for row, step in zip(taps, group, strict=True):
         row[: len(step.taps)] = step.taps
@@ -561,7 +583,7 @@ def _smoothed(
     none = np.empty((0, plane.shape[1]), np.float32)
     responses = workers.array("responses", (len(kept) if level else 0, *plane.shape))
     workers.run(
-        loops.cascade,
+        cascade,
         range(len(plane)),
         plane,
         taps,
@@ -584,7 +606,7 @@ def _smoothed(
     if level and kept:
         indices = np.array(kept, scale.dtype)
         shared = steps.margin >> level, interpolators(level), both, strength, scale
-        workers.run(loops.interpolate, range(len(strength)), responses, indices, *shared)
+        workers.run(interpolate, range(len(strength)), responses, indices, *shared)
 
 
 def _level_shape(tile: tuple[int, int], steps: CascadePlan, level: int) -> tuple[int, int]:

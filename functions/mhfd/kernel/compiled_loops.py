@@ -17,8 +17,6 @@ import numpy as np
 from numba import njit
 from numba.core import event
 
-from mhfd.kernel.plan import HALF_WIDTH
-
 log = logging.getLogger(__name__)
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -42,6 +40,9 @@ def compiled_sum(function: _F) -> _F:
     return made
 
 
+_WATCHED = (__name__, "mhfd.kernel.loops.cascade")
+
+
 class _FirstRun(event.Listener):
     """Logs, once a process, that the loops are compiled since no earlier run has left their machine code on disk.
 
@@ -54,7 +55,7 @@ class _FirstRun(event.Listener):
 
     def on_start(self, event: Any) -> None:
         function = event.data["dispatcher"].py_func
-        if not self.told and function.__module__ == __name__ and function.__name__ in ("count_noise", "cascade"):
+        if not self.told and function.__module__ in _WATCHED and function.__name__ in ("count_noise", "cascade"):
             self.told = True
             log.info(COMPILING)
 
@@ -350,190 +351,7 @@ def block_sums(image, side, sums, first, last):
             sums[block, k] = row_sum(column[k * side : (k + 1) * side])
 
 
-# --- The cascade ------------------------------------------------------------------------------------------------
-#
-# Rows are addressed in flat arrays by unsigned offsets. A slice would cost a reference count, as much as forty pixels;
-# a signed index would cost a test of its sign at each pixel, which prevents vector instructions.
-
-BLOCK_ROWS = 8
-"""Rows that a step of the cascade does before the next step runs."""
-
-THREES = (3, 6, 9)
-"""Numbers of pairs taken by threes; others are taken by fives down to one of these, padded with weights of 0."""
-
-_0 = np.float32(0)
-
-
-@compiled
-def _add_three(total, fresh, plane, at, above, below, taps, k):
-    h0, h1, h2 = taps[k], taps[k + 1], taps[k + 2]
-    a0, a1, a2 = above[k], above[k + 1], above[k + 2]
-    b0, b1, b2 = below[k], below[k + 1], below[k + 2]
-    for x in range(np.uint64(total.size)):
-        twice = plane[at + x] + plane[at + x]
-        s = _0 if fresh else total[x]
-        s += h0 * ((plane[a0 + x] + plane[b0 + x]) - twice)
-        s += h1 * ((plane[a1 + x] + plane[b1 + x]) - twice)
-        s += h2 * ((plane[a2 + x] + plane[b2 + x]) - twice)
-        total[x] = s
-
-
-@compiled
-def _add_five(total, fresh, plane, at, above, below, taps, k):
-    h0, h1, h2, h3, h4 = taps[k], taps[k + 1], taps[k + 2], taps[k + 3], taps[k + 4]
-    a0, a1, a2, a3, a4 = above[k], above[k + 1], above[k + 2], above[k + 3], above[k + 4]
-    b0, b1, b2, b3, b4 = below[k], below[k + 1], below[k + 2], below[k + 3], below[k + 4]
-    for x in range(np.uint64(total.size)):
-        twice = plane[at + x] + plane[at + x]
-        s = _0 if fresh else total[x]
-        s += h0 * ((plane[a0 + x] + plane[b0 + x]) - twice)
-        s += h1 * ((plane[a1 + x] + plane[b1 + x]) - twice)
-        s += h2 * ((plane[a2 + x] + plane[b2 + x]) - twice)
-        s += h3 * ((plane[a3 + x] + plane[b3 + x]) - twice)
-        s += h4 * ((plane[a4 + x] + plane[b4 + x]) - twice)
-        total[x] = s
-
-
-@compiled
-def _sum_pairs(total, plane, at, above, below, taps):
-    """total = sum over k of taps[k] (plane[above[k]:] + plane[below[k]:] - 2 plane[at:]), three or five at a time."""
-    k, most = 0, taps.size
-    while k < most:
-        if most - k in THREES:
-            _add_three(total, k == 0, plane, at, above, below, taps, k)
-            k += 3
-        else:
-            _add_five(total, k == 0, plane, at, above, below, taps, k)
-            k += 5
-
-
-def padded_count(pairs: int) -> int:
-    """Number of weights `cascade` takes for `pairs` pairs; extra ones are 0."""
-    count = 0
-    while count < pairs:
-        count += 3 if pairs - count in (1, 2, *THREES) else 5
-    return count
-
-
-@compiled
-def _add_changes(plane, at, down, along, target, to):
-    """down += along; target = plane + down"""
-    for x in range(np.uint64(down.size)):
-        change = down[x] + along[x]
-        down[x] = change
-        target[to + x] = plane[at + x] + change
-
-
-@compiled
-def _compare(response, at, gain, index, both, strength, scale, to, cols):
-    """Merge a row of a scale, times gain, into the running maximum; the first of equals stays."""
-    for x in range(np.uint64(cols)):
-        value = gain * response[at + x]
-        if both:
-            value = abs(value)
-        scale[to + x] = index if value > strength[to + x] else scale[to + x]
-        strength[to + x] = max(strength[to + x], value)
-
-
-@compiled
-def cascade(
-    source, taps, counts, spacings, from_source, gains, slots, circular, both,
-    indices, fresh, strength, scale, responses, final, first, last,
-):  # fmt: skip
-    """Run the steps of one level in turn on a few rows at a time, so that their planes stay in the cache.
-
-    Each step works as far ahead as the steps after it reach; of its plane only the rows they still need are kept.
-    `plan.Smooth` describes a step; here steps are arrays, one element or row a step.
-
-    Parameters
-    ----------
-    source : (rows, cols) plane to begin with; its rows have a symmetric boundary
-    taps, counts, spacings : (n, most) float32 weights, how many there are (see `padded_count`), and their distance
-    from_source : the step starts from `source`, not from the plane before; so does the first
-    gains : float32 factor of the response
-    slots : where the response goes, see the last parameters; negative if there is none
-    circular : the boundary of columns
-    both : compare absolute values of responses
-    indices : index of the scale, of the type of `scale`
-    fresh : True if the running maximum is empty
-    strength, scale : (rows, cols) running maximum and the index of the scale that attained it; may be empty
-    responses : (slots, rows, cols) if there is no running maximum
-    final : (rows, cols) last plane, or empty if it is not wanted
-    """
-    rows, cols = source.shape
-    n = counts.size
-    reach = counts * spacings
-    ahead = np.zeros(n, np.int64)
-    for k in range(n - 1, 0, -1):
-        ahead[k - 1] = ahead[k] + (0 if from_source[k] else reach[k])
-    base, mask = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    height = 0
-    for k in range(n):
-        needed = BLOCK_ROWS + (2 * reach[k + 1] if k + 1 < n and not from_source[k + 1] else 0)
-        ring = 1
-        while ring < min(needed, rows):
-            ring *= 2
-        base[k], mask[k] = height, ring - 1
-        height += ring
-    long = cols + 16  # rows a power of two apart would share the same few places of the cache
-    rings = np.empty(height * long, np.float32)
-    padded = np.empty(cols + 2 * reach.max(), np.float32)
-    down, along = np.empty(cols, np.float32), np.empty(cols, np.float32)
-    above, below = np.empty(taps.shape[1], np.uint64), np.empty(taps.shape[1], np.uint64)
-    source, strength, scale = source.reshape(-1), strength.reshape(-1), scale.reshape(-1)
-    responses, final = responses.reshape(-1), final.reshape(-1)
-    done = np.maximum(0, first - ahead)
-    bottom = done[0] - ahead[0]
-    while bottom < last:
-        bottom = min(bottom + BLOCK_ROWS, last)
-        for k in range(n):
-            stop = max(done[k], min(rows, bottom + ahead[k]))
-            if done[k] == stop:
-                continue
-            plane, start, wrap, pitch = source, 0, -1, cols
-            if not from_source[k]:
-                plane, start, wrap, pitch = rings, base[k - 1], mask[k - 1], long
-            weights = taps[k, : counts[k]]
-            row, middle = padded[: cols + 2 * reach[k]], np.uint64(reach[k])
-            for y in range(done[k], stop):
-                at = np.uint64((start + (y & wrap)) * pitch)
-                for tap in range(counts[k]):
-                    away = (tap + 1) * spacings[k]
-                    above[tap] = (start + (fold(y - away, rows, False) & wrap)) * pitch
-                    below[tap] = (start + (fold(y + away, rows, False) & wrap)) * pitch
-                _sum_pairs(down, plane, at, above, below, weights)
-
-                for x in range(np.uint64(cols)):
-                    row[middle + x] = plane[at + x] + down[x]
-                pad(row, reach[k], circular)
-                for tap in range(counts[k]):
-                    above[tap] = reach[k] - (tap + 1) * spacings[k]
-                    below[tap] = reach[k] + (tap + 1) * spacings[k]
-                _sum_pairs(along, row, middle, above, below, weights)
-
-                here = np.uint64(y * cols)
-                if k == n - 1 and final.size:
-                    _add_changes(plane, at, down, along, final, here)
-                else:
-                    to = np.uint64((base[k] + (y & mask[k])) * long)
-                    _add_changes(plane, at, down, along, rings, to)
-                if slots[k] < 0 or not first <= y < last:
-                    continue
-                if from_source[k] and k > 0:
-                    before = np.uint64((base[k - 1] + (y & mask[k - 1])) * long)
-                    for x in range(np.uint64(cols)):
-                        down[x] = (plane[at + x] + down[x]) - rings[before + x]
-                gain = gains[k]
-                if strength.size:
-                    if fresh and slots[k] == 0:
-                        for x in range(np.uint64(cols)):
-                            strength[here + x] = -np.inf
-                    _compare(down, np.uint64(0), gain, indices[k], both, strength, scale, here, cols)
-                else:
-                    to = np.uint64((slots[k] * rows + y) * cols)
-                    for x in range(np.uint64(cols)):
-                        responses[to + x] = gain * down[x]
-            done[k] = stop
+# --- Levels -----------------------------------------------------------------------------------------------------
 
 
 @compiled
@@ -547,96 +365,6 @@ def decimate(source, start, circular, target, first, last):
         row, kept = source[fold(start + 2 * j, rows, False)], target[j]
         for i in range(columns.size):
             kept[i] = row[columns[i]]
-
-
-# --- Interpolation ----------------------------------------------------------------------------------------------
-
-STRIP_ROWS = 128
-"""Rows that are interpolated and compared at a time: few enough to stay in the processor's cache."""
-
-assert HALF_WIDTH == 6, "_weigh is written for twelve samples"
-
-
-@compiled
-def _weigh(total, to, count, weights, p, plane, at, stride):
-    """total[to:] = sum over k of weights[p, k] plane[at + k stride:], `count` samples."""
-    w0, w1, w2, w3 = weights[p, 0], weights[p, 1], weights[p, 2], weights[p, 3]
-    w4, w5, w6, w7 = weights[p, 4], weights[p, 5], weights[p, 6], weights[p, 7]
-    w8, w9, w10, w11 = weights[p, 8], weights[p, 9], weights[p, 10], weights[p, 11]
-    a, s, four = np.uint64(at), np.uint64(stride), np.uint64(4 * stride)
-    b, c, d = a + s, a + s + s, a + s + s + s
-    e, f, g, h = a + four, b + four, c + four, d + four
-    i, j, k, m = e + four, f + four, g + four, h + four
-    for x in range(np.uint64(count)):
-        near = w0 * plane[a + x] + w1 * plane[b + x] + w2 * plane[c + x] + w3 * plane[d + x]
-        near = near + w4 * plane[e + x] + w5 * plane[f + x] + w6 * plane[g + x] + w7 * plane[h + x]
-        total[np.uint64(to) + x] = (
-            near + w8 * plane[i + x] + w9 * plane[j + x] + w10 * plane[k + x] + w11 * plane[m + x]
-        )
-
-
-@compiled
-def _interleave(phases, spacing, samples, fine, to):
-    """fine[to + spacing q + p] = phases[p samples + q]"""
-    n, t = np.uint64(samples), np.uint64(to)
-    if spacing == 2:  # written out for the two that matter: the compiler then shuffles whole vectors
-        for q in range(n):
-            fine[t + np.uint64(2) * q] = phases[q]
-            fine[t + np.uint64(2) * q + np.uint64(1)] = phases[n + q]
-    elif spacing == 4:
-        for q in range(n):
-            fine[t + np.uint64(4) * q] = phases[q]
-            fine[t + np.uint64(4) * q + np.uint64(1)] = phases[n + q]
-            fine[t + np.uint64(4) * q + np.uint64(2)] = phases[np.uint64(2) * n + q]
-            fine[t + np.uint64(4) * q + np.uint64(3)] = phases[np.uint64(3) * n + q]
-    else:
-        for q in range(samples):
-            for p in range(spacing):
-                fine[to + q * spacing + p] = phases[p * samples + q]
-
-
-@compiled
-def interpolate(responses, indices, margin, weights, both, strength, scale, first, last):
-    """Interpolate responses of a coarse level, along rows, then down, and merge them into the maximum.
-
-    Parameters
-    ----------
-    responses : (n, rows, cols) at the level, of ascending scales
-    indices : (n,) those scales, of the type of `scale`
-    margin : samples of the level before the tile
-    weights : (spacing, 2 HALF_WIDTH), see `plan.interpolators`
-    both, strength, scale : as in `cascade`
-    """
-    spacing, width = weights.shape
-    cols = strength.shape[1]
-    _, coarse_rows, coarse_cols = responses.shape
-    samples = -(-cols // spacing)
-    length = samples * spacing + 16  # not a power of two, as in `cascade`
-    phases = np.empty(samples * spacing, np.float32)
-    fine = np.empty((STRIP_ROWS // spacing + width + 1) * length, np.float32)
-    blend = np.empty(cols, np.float32)
-    zero, one = np.uint64(0), np.float32(1)
-    left, before = margin - (HALF_WIDTH - 1), HALF_WIDTH - 1
-    responses, strength, scale = responses.reshape(-1), strength.reshape(-1), scale.reshape(-1)
-    for top in range(first, last, STRIP_ROWS):
-        bottom = min(top + STRIP_ROWS, last)
-        start, stop = top // spacing, (bottom - 1) // spacing + width
-        for i in range(indices.size):
-            for j in range(start, stop):
-                at = (i * coarse_rows + left + j) * coarse_cols + left
-                for q in range(np.uint64(samples)):
-                    phases[q] = responses[np.uint64(at + before) + q]
-                for p in range(1, spacing):
-                    _weigh(phases, p * samples, samples, weights, p, responses, at, 1)
-                _interleave(phases, spacing, samples, fine, (j - start) * length)
-            for y in range(top, bottom):
-                p, at, here = y % spacing, (y // spacing - start) * length, np.uint64(y * cols)
-                if p == 0:
-                    at = np.uint64(at + before * length)
-                    _compare(fine, at, one, indices[i], both, strength, scale, here, cols)
-                else:
-                    _weigh(blend, 0, cols, weights, p, fine, at, length)
-                    _compare(blend, zero, one, indices[i], both, strength, scale, here, cols)
 
 
 # --- Features ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""The compiled kernel's loops that are written in vectors: cascade and interpolation."""
