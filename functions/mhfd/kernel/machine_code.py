@@ -141,9 +141,11 @@ def _mark() -> Path:
     import numba
 
     from mhfd.kernel import compiled_loops, compiled_power
+    from mhfd.kernel.loops import cascade, interpolation, rows, vectors
 
-    sources = [inspect.getsource(module) for module in (compiled_loops, compiled_power)]
-    loop: Any = compiled_loops.cascade
+    modules = (compiled_loops, compiled_power, cascade, interpolation, rows, vectors)
+    sources = [inspect.getsource(module) for module in modules]
+    loop: Any = cascade.cascade
     target = loop.targetctx.codegen().magic_tuple()  # what numba itself tells processors apart by
     made_for = repr((numba.__version__, sys.version_info, target, TYPES, sources))
     name = f"mhfd-{hashlib.sha256(made_for.encode()).hexdigest()[:16]}.made"
