@@ -137,10 +137,10 @@ def compile_the_kernel(name: str) -> None:
     from numba.core import event
 
     from mhfd.kernel import compiled_loops
+    from mhfd.kernel.loops.cascade import cascade
 
-    event.broadcast(
-        event.Event("numba:compile", event.EventStatus.START, {"dispatcher": getattr(compiled_loops, name)})
-    )
+    loop = cascade if name == "cascade" else getattr(compiled_loops, name)
+    event.broadcast(event.Event("numba:compile", event.EventStatus.START, {"dispatcher": loop}))
 
 
 @pytest.fixture
