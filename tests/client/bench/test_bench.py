@@ -289,7 +289,7 @@ def test_files_become_the_numbers_of_their_tiles(tmp_path: Path, tile: NDArray[n
 @pytest.mark.parametrize("in_lanes", [True, False])
 def test_readers_alone_make_every_row(in_lanes: bool, tmp_path: Path, tile: NDArray[np.uint8]) -> None:
     job, known = files_job(tile, tmp_path), fourier.measure(tile, FOUR)[0]
-    rows = feeding.scored(feeding.nothing(known, in_lanes=in_lanes), job.files, FOUR)
+    rows = list(feeding.scored(feeding.nothing(known, in_lanes=in_lanes), job.files, FOUR))
     assert [row.path for row in rows] == [str(file) for file in job.files]
     assert {row.features for row in rows} == {known.features}
     assert len({row.provenance.tile_sha256 for row in rows}) == 3  # each file was read
