@@ -59,7 +59,8 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
     """Read in a pool of threads, measure in batches of equal tiles, on every device that works."""
     memory = scorer.backend.lanes[0].memory or Recycled()
     pool = ThreadPoolExecutor(readers, "mhfd-read", initializer=read_into, initargs=(memory,))
-    lanes = _Lanes(scorer, pool)
+    writer = ThreadPoolExecutor(1, "mhfd-rows")  # rows wait for the device, and cost time: not that of this thread
+    lanes = _Lanes(scorer, pool, writer)
     read = partial(scorer.read, identify=False)
     under_way: deque[list[FocusResult] | _Batch] = deque()
     try:
@@ -74,6 +75,7 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
         while under_way:
             yield from lanes.rows(under_way.popleft())
     finally:
+        writer.shutdown(wait=True, cancel_futures=True)
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -141,19 +143,18 @@ class _Refused:
 
 @dataclass
 class _Batch:
-    """Tiles submitted to a lane, while their identities are taken."""
+    """Tiles submitted to a lane."""
 
     tiles: list[Loaded]
     lane: Lane
-    pending: Pending
-    sha256: Future[list[str]]
+    rows: Future[list[FocusResult]]
 
 
 class _Lanes:
     """The devices that still work; one that fails is dropped."""
 
-    def __init__(self, scorer: Scorer, pool: Executor) -> None:
-        self._scorer, self._pool = scorer, pool
+    def __init__(self, scorer: Scorer, readers: Executor, writer: Executor) -> None:
+        self._scorer, self._readers, self._writer = scorer, readers, writer
         self._working = list(scorer.backend.lanes)
         self._turns = 0
         self._last_error = BackendError("no device was left")
@@ -175,11 +176,12 @@ class _Lanes:
         if self._turns == 1:  # there are more tiles than a few
             ahead.prepare()
         self._turns += 1
-        sha256 = self._pool.submit(identities, [each.tile.pixels[:] for each in tiles])
+        sha256 = self._readers.submit(identities, [each.tile.pixels[:] for each in tiles])
         try:
-            return _Batch(tiles, lane, lane.submit(arrays, tiles[0].params), sha256)
+            pending = lane.submit(arrays, tiles[0].params)
         except Exception as error:  # any error: raised again when these tiles' rows are due
-            return _Batch(tiles, lane, _Refused(error), sha256)
+            pending = _Refused(error)
+        return _Batch(tiles, lane, self._writer.submit(self._made, tiles, lane.device, pending, sha256))
 
     def rows(self, work: list[FocusResult] | _Batch) -> Iterator[FocusResult]:
         """Wait for the rows. Tiles that a broken device leaves undone go to the others, or fail row by row."""
@@ -197,14 +199,17 @@ class _Lanes:
 
     def _rows_of(self, batch: _Batch) -> list[FocusResult]:
         try:
-            measures = batch.pending.result()
+            return batch.rows.result()
         except BackendError as error:
             self._drop(batch.lane, error)
             return list(self.rows(self.submit(batch.tiles)))
-        copy_ms, kernel_ms = batch.pending.copy_ms / len(measures), batch.pending.kernel_ms / len(measures)
+
+    def _made(self, tiles: list[Loaded], device: str, pending: Pending, sha256: Future[list[str]]) -> list[FocusResult]:
+        measures = pending.result()
+        copy_ms, kernel_ms = pending.copy_ms / len(measures), pending.kernel_ms / len(measures)
         return [
-            self._scorer.row(tile, numbers, batch.lane.device, sha256=sha256, copy_ms=copy_ms, kernel_ms=kernel_ms)
-            for tile, numbers, sha256 in zip(batch.tiles, measures, batch.sha256.result(), strict=True)
+            self._scorer.row(tile, numbers, device, sha256=identity, copy_ms=copy_ms, kernel_ms=kernel_ms)
+            for tile, numbers, identity in zip(tiles, measures, sha256.result(), strict=True)
         ]
 
     def _drop(self, lane: Lane, error: BackendError) -> None:
