@@ -9,7 +9,7 @@ row. The rounds of one message cannot overlap, those of several can: this takes 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy as np
 from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 from numpy.typing import NDArray
+
+from mhfd.kernel.loops.vectors import operation
 
 _BLOCK = 64  # bytes
 _FIRST_PRIMES = [n for n in range(2, 312) if all(n % k for k in range(2, n))]
@@ -52,16 +53,11 @@ with localcontext() as _context:
 _VECTOR = ir.VectorType(ir.IntType(32), LANES)
 
 
-def _instructions(generate: Callable[..., Any]) -> Any:
-    """A function that numba compiles to the instructions that `generate` writes."""
-    return intrinsic(generate)
-
-
 def _all(number: int) -> ir.Constant:
     return ir.Constant(_VECTOR, [ir.Constant(ir.IntType(32), number)] * LANES)
 
 
-@_instructions
+@operation
 def _compress(_, state, words):
     """Take one block of each message into the (8, LANES) state; `words` is (16, LANES), as the messages have them."""
 
@@ -124,7 +120,7 @@ def _compress(_, state, words):
     return types.void(state, words), generate
 
 
-@_instructions
+@operation
 def _pointer(_, address):
     def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
