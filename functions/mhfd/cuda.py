@@ -12,6 +12,7 @@ from importlib import import_module
 from time import perf_counter
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,6 +175,10 @@ class Measured:
 # --- One GPU ------------------------------------------------------------------------------------------------------
 
 
+_PINNED: WeakValueDictionary[int, NDArray[np.uint8]] = WeakValueDictionary()
+"""Pinned memory in use, by address; any device can copy from it."""
+
+
 class CupyDevice:
     """A GPU; implements `mhfd.kernel.fused.device.Device`.
 
@@ -230,12 +235,12 @@ class CupyDevice:
 
     def pinned(self, nbytes: int) -> NDArray[np.uint8]:
         with self.selected():
-            return np.asarray(import_module("cupyx").empty_pinned(nbytes, np.uint8))
+            given = np.asarray(import_module("cupyx").empty_pinned(nbytes, np.uint8))
+        _PINNED[given.ctypes.data] = given
+        return given
 
     def is_pinned(self, data: NDArray[Any]) -> bool:
-        with self.selected():
-            runtime = self._cupy.cuda.runtime
-            return bool(runtime.pointerGetAttributes(data.ctypes.data).type == runtime.memoryTypeHost)
+        return data.ctypes.data in _PINNED
 
     def stream(self) -> CupyStream:
         return CupyStream(self)

@@ -149,6 +149,18 @@ def test_batches_that_are_copied_while_others_compute_do_not_mix(gpu: Fused) -> 
     assert all(each.copy_ms > 0 and each.kernel_ms > 0 for each in pending)
 
 
+def test_tiles_in_the_devices_own_host_memory_are_copied_from_there(gpu: Fused) -> None:
+    tiles = [tissue(200, 230, seed) for seed in range(5)]
+    pinned = []
+    for tile in tiles:
+        pinned.append(gpu.memory(tile.nbytes).reshape(tile.shape))
+        pinned[-1][:] = tile
+    assert all(gpu.hardware.is_pinned(each) for each in pinned)
+    assert not any(gpu.hardware.is_pinned(each) for each in tiles)
+    mixed = [*pinned[:3], *tiles[3:]]
+    assert gpu.submit(mixed, DEFAULT).result() == gpu.submit(tiles, DEFAULT).result()
+
+
 # --- Memory -------------------------------------------------------------------------------------------------------
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 
 from host_device import HostDevice, HostStream, compiler
@@ -70,6 +72,23 @@ def expected(tiles: Sequence[Any]) -> list[tuple[Any, ...]]:
 def test_rows_come_in_the_order_of_the_tiles() -> None:
     tiles = [tissue(seed) for seed in range(9)]
     assert numbers(in_batches(tiles, gpu(HostDevice()))) == expected(tiles)
+
+
+def test_a_device_copies_plain_files_from_the_memory_they_were_read_to(tmp_path: Path) -> None:
+    class Watched(HostDevice):
+        copied_from: ClassVar[list[bool]] = []
+
+        def is_pinned(self, data: NDArray[Any]) -> bool:
+            self.copied_from.append(super().is_pinned(data))
+            return self.copied_from[-1]
+
+    tiles = [tissue(seed) for seed in range(5)]
+    for number, tile in enumerate(tiles):
+        packed = {"compression": "zlib"} if number == 3 else {}
+        tifffile.imwrite(tmp_path / f"{number}.tif", tile, photometric="minisblack", **packed)
+    rows = in_batches(sorted(tmp_path.iterdir()), gpu(Watched()))
+    assert numbers(rows) == expected(tiles)
+    assert sorted(Watched.copied_from) == [False, True, True, True, True]  # what had to be unpacked is elsewhere
 
 
 def test_tiles_of_other_shapes_and_types_and_bad_ones_keep_their_places() -> None:

@@ -73,6 +73,6 @@ class Device(Protocol):
         """(nbytes,) host memory; copies from and to it run beside the device's work."""
 
     def is_pinned(self, data: NDArray[Any]) -> bool:
-        """Whether an array is in such memory."""
+        """Whether an array begins where such memory, of this device or another one, does."""
 
     def stream(self) -> Stream: ...
