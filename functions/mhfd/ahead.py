@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from mhfd.contract import BackendError
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -48,5 +50,12 @@ def prepare() -> threading.Thread | None:
 
 
 def _prepare_all() -> None:
+    from mhfd.kernel.machine_code import find_a_place
+
+    try:
+        find_a_place()
+    except BackendError as error:  # then compiled code cannot be kept
+        log.warning("%s; until then slower code looks at the pixels", error)
+        return
     for each in _every:
         each._prepare()
