@@ -19,7 +19,7 @@ from watchdog.observers.api import BaseObserver, EventEmitter
 
 from mhfd_client.ledger.model import Known, SeenFile
 from mhfd_client.watch import Changes, Folder, NotFollowed, Pace, Scanner, ShareAwayError, Unlisted, Waker, compare
-from mhfd_client.watch.wake import MEND_S, TRY_AGAIN_S
+from mhfd_client.watch.wake import MEND_S, TRY_AGAIN_S, new_observer
 
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "scan_cost.py"
 
@@ -583,9 +583,7 @@ def test_when_watching_ends_it_begins_anew(tmp_path: Path) -> None:
 
 
 def keep(made: list[BaseObserver]) -> BaseObserver:
-    from watchdog.observers import Observer
-
-    made.append(Observer())
+    made.append(new_observer())
     return made[-1]
 
 
