@@ -97,12 +97,16 @@ class Emitter(EventEmitter):
     def _add_below(self, folder: str) -> None:
         """Watch a folder and all below it; one that is watched already keeps its number, under its newest name."""
         for path, _, _ in os.walk(folder):
-            try:
-                self._folders[_add(self._fd, path, _WANTED | (_DONT_FOLLOW if path != self.watch.path else 0))] = path
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.ENOMEM):
-                    raise
-                log.debug("%s is not watched: %s", path, error)  # it has gone, or may not be read
+            self._add(path)
+
+    def _add(self, folder: str) -> None:
+        link = 0 if folder == self.watch.path else _DONT_FOLLOW
+        try:
+            self._folders[_add(self._fd, folder, _WANTED | link)] = folder
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.ENOMEM):
+                raise
+            log.debug("%s is not watched: %s", folder, error)  # it has gone, or may not be read
 
     def _close(self) -> None:
         with self._fd_lock:
