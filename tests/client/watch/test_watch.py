@@ -532,6 +532,27 @@ def test_a_tile_that_is_renamed_is_also_missed(tmp_path: Path) -> None:
         assert closed(waker, rename) == (["u.tif"], True)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere watchdog follows folders")
+def test_a_folder_that_is_renamed_is_watched_under_its_new_name(tmp_path: Path) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    with Waker(tmp_path) as waker:
+        (tmp_path / "a").rename(tmp_path / "b")
+        assert waker.wait(30)
+        assert waker.closed() == ([], True)
+        assert rings(waker, lambda: put(tmp_path, "b/deep/t.tif"))
+        assert waker.closed()[0] == [tmp_path / "b" / "deep" / "t.tif"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that says so")
+def test_where_the_system_lost_events_a_scan_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mhfd_client.watch import inotify
+
+    with Waker(tmp_path) as waker:
+        monkeypatch.setattr(inotify, "_events", lambda read: [(-1, inotify._OVERFLOW, b"")])
+        assert rings(waker, lambda: put(tmp_path, "t.tif"))
+        assert waker.closed() == ([], True)
+
+
 def test_rung_by_hand_it_wants_a_scan(tmp_path: Path) -> None:
     with Waker(tmp_path) as waker:
         waker.ring()
