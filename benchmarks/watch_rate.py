@@ -30,8 +30,9 @@ from unittest.mock import patch
 import psutil
 import tifffile
 
-from feed import scorer_of  # the benchmarks beside this one
+from feed import backend_of  # the benchmarks beside this one
 from mhfd import FocusParams
+from mhfd.backends import Backend
 from mhfd.images import read_only_tile, read_tile
 from mhfd.scoring.stream import in_batches
 from mhfd.scoring.tile import Scorer, file_job
@@ -81,7 +82,7 @@ class NothingCompute(LocalCompute):
 
 
 def rows_of_nothing(sample: str, paths: list[dict[str, Any]], params: dict[str, Any]) -> dict[str, Any]:
-    scorer = Scorer(FocusParams.from_dict(params), known(sample).backend)
+    scorer = Scorer(FocusParams.from_dict(params), known(sample))
     jobs = [
         file_job(each["name"], partial(read_only_tile, each["path"]), partial(read_tile, each["path"]))
         for each in paths
@@ -91,8 +92,8 @@ def rows_of_nothing(sample: str, paths: list[dict[str, Any]], params: dict[str, 
 
 
 @cache
-def known(sample: str) -> Scorer:
-    return scorer_of(Path(sample))
+def known(sample: str) -> Backend:
+    return backend_of(Path(sample))
 
 
 def make_sample(work: Path) -> Path:

@@ -716,17 +716,20 @@ def _one_of(row: dict[str, Any], key: str, allowed: Any) -> Any:
     return value
 
 
+_LISTS = (tuple, list)
+_TOLD = (Acquisition, Failure, Provenance, Remark, Timing)
+
+
 def _plain(value: Any) -> Any:
     """Dataclasses to dicts, tuples to lists, non-finite numbers to None (JSON has none)."""
-    if isinstance(value, float):
+    kind = type(value)  # first what nearly all are: each result has a hundred values
+    if kind is float or isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
+    if value is None or kind is str or kind is int:
         return value
-    if isinstance(value, tuple | list):
+    if isinstance(value, _LISTS):
         return [_plain(inner) for inner in value]
-    if isinstance(value, Acquisition | Failure | Provenance | Remark | Timing):
-        return _plain_fields(value)
-    return value
+    return _plain_fields(value) if isinstance(value, _TOLD) else value
 
 
 def _plain_fields(value: Any) -> dict[str, Any]:

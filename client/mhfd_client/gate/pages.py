@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 
 from mhfd.contract import ErrorCode, TileError
-from mhfd.images import Tile, count_tiles, read_tile
+from mhfd.images import Tile, count_tiles, read_only_tile, read_tile
 from mhfd.kernel.pixels import Pixels, row_blocks
 from mhfd.scoring.identity import tile_sha256
 
@@ -63,6 +63,12 @@ def read_pages(file: Path, max_pixels: int, *, blank_ok: bool = False) -> tuple[
     TileError
         The file as a whole cannot be read now, or is not an image.
     """
+    try:  # most files hold one tile: those are opened once
+        found = read_only_tile(file, max_pixels=max_pixels)
+        if isinstance(found, Tile):
+            return (_page(file, found, blank_ok),)
+    except TileError:  # of the file, or of one page: below
+        pass
     return tuple(_read_page(file, page, max_pixels, blank_ok) for page in range(count_tiles(file)))
 
 
@@ -73,15 +79,18 @@ def ends_in_zeros(file: Path) -> bool:
 
 def _read_page(file: Path, page: int, max_pixels: int, blank_ok: bool) -> Page:
     try:
-        tile = read_tile(file, page, max_pixels=max_pixels)
-        if not blank_ok and _is_blank_at_end(file, tile):
-            message = f"{tile.path} ends in rows of zeros, like a file that is not filled yet; `mhfd retry` accepts it"
-            return BadPage(TileError("truncated", message), blank_end=True)
-        return PageFacts(tile_sha256(tile.pixels), tile.pixels.shape, _is_constant(tile.pixels))
+        return _page(file, read_tile(file, page, max_pixels=max_pixels), blank_ok)
     except TileError as error:
         if error.code in OF_THE_FILE:
             raise
         return BadPage(error)
+
+
+def _page(file: Path, tile: Tile, blank_ok: bool) -> Page:
+    if not blank_ok and _is_blank_at_end(file, tile):
+        message = f"{tile.path} ends in rows of zeros, like a file that is not filled yet; `mhfd retry` accepts it"
+        return BadPage(TileError("truncated", message), blank_end=True)
+    return PageFacts(tile_sha256(tile.pixels), tile.pixels.shape, _is_constant(tile.pixels))
 
 
 def _is_constant(pixels: Pixels) -> bool:

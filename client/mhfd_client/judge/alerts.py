@@ -37,6 +37,20 @@ NEAR = 200  # new tiles are judged beside so many before them, and by the run's 
 LAST = 5  # tiles whose median blur an event names
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """A result that was stored, as far as the judge does not look it up; message: of a failed tile, else None."""
+
+    tile_id: int
+    name: str
+    position: Position | None
+    message: str | None
+
+    @classmethod
+    def of(cls, row: TileRow, result: FocusResult) -> News:
+        return cls(row.tile_id, row.name, row.position, result.error.message if result.error else None)
+
+
 @dataclass(frozen=True)
 class Alert:
     """One thing to say of a tile.
@@ -198,17 +212,16 @@ class Alerts:
             changed = {alert.path for alert in found}
             return [*(alert for alert in standing if alert.path not in changed), *found]
 
-    def add(self, results: Sequence[tuple[TileRow, FocusResult]]) -> list[Alert]:
-        """What to say now that these rows are stored. If the ledger is full, the same call works later."""
+    def add(self, news: Sequence[News]) -> list[Alert]:
+        """What to say now that these results are stored. If the ledger is full, the same call works later."""
         with self._lock:
-            failed = [(row, result.error.message) for row, result in results if result.error is not None]
-            alerts = self._remember([self._failed(row, message) for row, message in failed])
-            failed_before = self._ledger.failed_before([row.tile_id for row, _ in results])
-            scored = [row for row, result in results if result.error is None]
-            for row in scored:
-                if row.tile_id in failed_before and row.name not in self._said:  # by a mhfd that remembered nothing
-                    self._said[row.name] = _Word(row.tile_id, "failed", None, None, {})
-            return alerts + (self._judge([row.tile_id for row in scored]) if scored else [])
+            alerts = self._remember([self._failed(each, each.message) for each in news if each.message is not None])
+            failed_before = self._ledger.failed_before([each.tile_id for each in news])
+            scored = [each for each in news if each.message is None]
+            for each in scored:
+                if each.tile_id in failed_before and each.name not in self._said:  # by a mhfd that remembered nothing
+                    self._said[each.name] = _Word(each.tile_id, "failed", None, None, {})
+            return alerts + (self._judge([each.tile_id for each in scored]) if scored else [])
 
     def renew(self) -> list[Alert]:
         """What to say since the run's thresholds were changed, as somebody may on its page; nothing if they were not.
@@ -299,9 +312,9 @@ class Alerts:
 
     # --- What is to be said -----------------------------------------------------------------------------------------
 
-    def _failed(self, row: TileRow, message: str) -> _Found:
-        alert = Alert(row.name, "failed", message=message, position=row.position, at=self._clock())
-        return _Found(alert, row.tile_id, None, {"name": row.name, "was": None, "message": message})
+    def _failed(self, news: News, message: str) -> _Found:
+        alert = Alert(news.name, "failed", message=message, position=news.position, at=self._clock())
+        return _Found(alert, news.tile_id, None, {"name": news.name, "was": None, "message": message})
 
     def _has_results(self) -> bool:
         return next(self._ledger.rows(self._run_id, states=SCORED, limit=1), None) is not None

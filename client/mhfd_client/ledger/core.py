@@ -69,8 +69,12 @@ class Core:
             return self._database.execute(sql, _storable(values))
 
     def _do(self, sql: str, *values: Any) -> None:
-        with self.transaction():
-            self._database.execute(sql, _storable(values))
+        with self._lock:
+            if self._level and self._database.kind == "sqlite":  # there a statement that fails is undone alone
+                self._database.execute(sql, _storable(values))
+                return
+            with self.transaction():
+                self._database.execute(sql, _storable(values))
 
     def _many(self, sql: str, values: Iterable[Iterable[Any]]) -> None:
         rows = [_storable(each) for each in values]
@@ -162,7 +166,7 @@ def tile_row(record: Record) -> TileRow:
 
 
 def position_of(*numbers: int | None) -> Position | None:
-    return None if all(each is None for each in numbers) else Position(*numbers)
+    return None if numbers.count(None) == len(numbers) else Position(*numbers)
 
 
 def numbers_of(position: Position | None) -> tuple[int | None, ...]:

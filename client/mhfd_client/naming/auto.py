@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from mhfd_client.naming.sbemimage import SbemImageLayout
 
 Microscope = SbemImageLayout | AtlasLayout | MultiSemLayout
 MICROSCOPES: tuple[type[Microscope], ...] = (SbemImageLayout, AtlasLayout, MultiSemLayout)
+
+POSITIONS = 16_384
+"""Names whose position is remembered: each is asked for by the scan, by the look at a closed file, and to store it."""
 
 
 class AutoLayout:
@@ -28,8 +32,9 @@ class AutoLayout:
         self._microscopes = [each() for each in MICROSCOPES]
         self._seen: set[Microscope] = set()  # those that named a file: only their lists are searched for
         self._plain = PlainLayout()
+        self.position: Callable[[str], Position | None] = lru_cache(POSITIONS)(self._position)
 
-    def position(self, path: str) -> Position | None:
+    def _position(self, path: str) -> Position | None:
         for each in self._microscopes:
             if each.claims(path):
                 self._seen.add(each)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from mhfd.text import counted
 from mhfd_client.config import AlertSettings
-from mhfd_client.judge.alerts import Alert, Alerts
+from mhfd_client.judge.alerts import Alert, Alerts, News
 from mhfd_client.judge.events import EventBook
 from mhfd_client.ledger import Ledger, Summary
 from mhfd_client.notify.words import clock as clock_time
@@ -19,6 +21,16 @@ from mhfd_client.pipeline.notices import Board
 log = logging.getLogger(__name__)
 
 LOOK_S = 5.0
+REST = 3.0
+"""So many times as long as the judge last worked it rests, while results gather: many at once cost little more."""
+
+MOST_REST_S = 2.0
+AT_ONCE = 2000
+"""Results judged together; between two such lots what was said is told."""
+
+WAITING = 50_000
+"""Results that wait for the judge; where there are more, the run is judged as a whole, from the ledger."""
+
 SIGN_IN_EVERY_S = 600.0
 STANDING_TOLD = 20
 """Tiles that a watch names when it starts again; it counts the others."""
@@ -53,8 +65,10 @@ class AlertStep:
         self._ledger, self._run_id, self._alerts, self._book = ledger, run_id, alerts, book
         self._board, self._endpoint, self._tell = board, endpoint, tell
         self._signed_in_until, self._clock = signed_in_until, clock
-        self._results: list[Results] = []
+        self._news: deque[News] = deque()  # of a result only what the judge cannot find in the ledger
+        self._behind = False  # more came than is kept here: all is judged from the ledger
         self._lock = threading.Lock()
+        self._rest_until_s = 0.0  # monotonic
         self._started = False
         self._since = self._new_tile_at = clock()
         self._tiles: int | None = None
@@ -69,7 +83,10 @@ class AlertStep:
     def put(self, results: Results) -> None:
         """Take rows that were stored; any thread may call it."""
         with self._lock:
-            self._results.append(results)
+            self._news.extend(News.of(row, result) for row, result in results)
+            if len(self._news) > WAITING:
+                self._behind = True
+                self._news = deque(each for each in self._news if each.message is not None)
         self.bell.ring()
 
     def step(self) -> float:
@@ -77,14 +94,20 @@ class AlertStep:
         if not self._started:
             self._start()
             self._started = True
+        if (rest_s := self._rest_until_s - time.monotonic()) > 0:  # woken while it rests
+            return rest_s
         self._say(self._alerts.renew())
-        self._judge()
+        begun_s = time.monotonic()
+        if self._judge():
+            ended_s = time.monotonic()
+            self._rest_until_s = ended_s + min(REST * (ended_s - begun_s), MOST_REST_S)
         self._look()
-        return LOOK_S
+        return max(0.0, self._rest_until_s - time.monotonic()) if self._news else LOOK_S
 
     def finish(self) -> None:
         """At the end of the run: all is judged once more, and sharp tiles are kept for later runs."""
-        self._judge()
+        while self._judge():
+            pass
         self._say(self._alerts.settle())
         self._alerts.keep()
 
@@ -101,15 +124,24 @@ class AlertStep:
             self._tell(f"and {counted(more, 'more tile')} to look at: `mhfd retakes` lists them")
         self._say(alert for alert in found if not alert.standing)
 
-    def _judge(self) -> None:
+    def _judge(self) -> bool:
+        """Judge some of what has come; False where there is nothing."""
         with self._lock:
-            batches = list(self._results)
-        if not batches:
-            return
-        self._say(self._alerts.add([result for batch in batches for result in batch]))
-        self._heard |= any(result.error is None for batch in batches for _, result in batch)
+            news, behind = list(islice(self._news, AT_ONCE)), self._behind
+            self._behind = False
+        if not news and not behind:
+            return False
+        try:
+            self._say([*self._alerts.add(news), *(self._alerts.settle() if behind else ())])
+        except BaseException:
+            self._behind |= behind
+            raise
+        self._heard |= behind or any(each.message is None for each in news)
         with self._lock:  # only now: if the ledger was full, they are judged later
-            del self._results[: len(batches)]
+            judged = set(news)
+            while self._news and self._news[0] in judged:
+                self._news.popleft()
+        return True
 
     def _say(self, alerts: Iterable[Alert]) -> None:
         for alert in alerts:

@@ -122,12 +122,9 @@ class GateStep:
         return []
 
     def _finish(self, row: TileRow, pages: Sequence[Page], now: float) -> list[Result]:
-        rows = [replace(row, page=k, pages=len(pages)) for k in range(len(pages))]
-        failed = {
-            k: unreadable(rows[k], page.error.code, page.error.message, self._run)
-            for k, page in enumerate(pages)
-            if isinstance(page, BadPage)
-        }
+        bad = {k: page.error for k, page in enumerate(pages) if isinstance(page, BadPage)}
+        rows = {k: replace(row, page=k, pages=len(pages)) for k in bad}
+        failed = {k: unreadable(rows[k], error.code, error.message, self._run) for k, error in bad.items()}
         found = [
             (page.tile_sha256, page.shape) if isinstance(page, PageFacts) else failed[k] for k, page in enumerate(pages)
         ]

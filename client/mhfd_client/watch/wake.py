@@ -19,12 +19,12 @@ from watchdog.events import (
     DirMovedEvent,
     FileClosedEvent,
     FileCreatedEvent,
+    FileDeletedEvent,
     FileModifiedEvent,
     FileMovedEvent,
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from mhfd_client.files.names import is_image_name
@@ -36,11 +36,23 @@ TRY_AGAIN_S = 600.0  # after the system refused
 CLOSED = 100_000  # files that were closed and not asked for yet; beyond, a scan has to find them
 MEND_S = 10.0  # after watching had begun, so that a watch that fails at once is not begun all the time
 
-# Not the reading of files, which the gate does all the time; nor, where closing is reported, each write.
-_EVENTS: list[type[FileSystemEvent]] = [
-    FileCreatedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent,
-    FileClosedEvent if sys.platform == "linux" else FileModifiedEvent,
-]  # fmt: skip
+# Not the reading of files, which the gate does all the time; nor, where closing is reported, what comes before it.
+_EVENTS: list[type[FileSystemEvent]] = (
+    [FileClosedEvent, FileDeletedEvent, DirCreatedEvent]
+    if sys.platform == "linux"
+    else [FileCreatedEvent, FileModifiedEvent, FileMovedEvent, DirCreatedEvent, DirMovedEvent]
+)
+
+
+def new_observer() -> BaseObserver:
+    """What reports changes on this system."""
+    if sys.platform == "linux":
+        from mhfd_client.watch import inotify
+
+        return inotify.new_observer()
+    from watchdog.observers import Observer
+
+    return Observer()
 
 
 class Waker:
@@ -62,7 +74,7 @@ class Waker:
         *,
         wakes: Callable[[str], bool] = is_image_name,
         notice: Callable[[str], None] = log.warning,
-        observer: Callable[[], BaseObserver] = Observer,
+        observer: Callable[[], BaseObserver] = new_observer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root, self._wakes, self._notice, self._new_observer = root.absolute(), wakes, notice, observer
@@ -148,6 +160,8 @@ class Waker:
         source, target = os.fsdecode(event.src_path), os.fsdecode(event.dest_path)
         if event.is_directory:
             self.ring()
+        elif isinstance(event, FileDeletedEvent):  # by a rename: the new name rings, if it is one here
+            self._scan |= self._is_tile(source)
         elif isinstance(event, FileClosedEvent | FileMovedEvent) and self._is_tile(target or source):
             self._scan |= bool(target) and self._is_tile(source)  # it is no longer there
             self._scan |= len(self._closed) == CLOSED

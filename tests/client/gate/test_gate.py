@@ -288,7 +288,7 @@ def test_a_file_that_changes_while_it_is_read_is_growing(tmp_path: Path, monkeyp
         touch_later(file)
         return tile
 
-    monkeypatch.setattr(pages, "read_tile", read)
+    monkeypatch.setattr(pages, "read_only_tile", read)
     assert reason(Watch().settle(file)) == "growing"
 
 

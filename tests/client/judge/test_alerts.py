@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from mhfd._version import __version__
 from mhfd.contract import FocusParams, FocusResult, Provenance
 from mhfd_client.judge import alerts
-from mhfd_client.judge.alerts import Alert, Alerts
+from mhfd_client.judge.alerts import Alert, Alerts, News
 from mhfd_client.judge.explain import explain
 from mhfd_client.judge.find import find_tile
 from mhfd_client.judge.identical import with_identical_frames
 from mhfd_client.judge.run import keep_references, standard_of
-from mhfd_client.ledger import Ledger, LedgerFullError, Run, SeenFile, TileRow, open_ledger
+from mhfd_client.ledger import Ledger, LedgerFullError, Run, SeenFile, open_ledger
 from mhfd_client.naming.position import Position
 from mhfd_client.views.export import export, judged_rows
 from spectra import row as row_of
@@ -56,7 +56,7 @@ class Watch:
 
     def add(self, results: Iterable[FocusResult], position: Position | None = None) -> list[Alert]:
         """Take the files up and store their results, taken again where they are known."""
-        stored: list[tuple[TileRow, FocusResult]] = []
+        stored: list[News] = []
         for each in results:
             self.time += 1
             self.ledger.see(self.run.run_id, [(SeenFile(each.path, 10, self.time), position)], float(self.time))
@@ -64,7 +64,7 @@ class Watch:
             if each.status == "scored":
                 self.ledger.finish(row.tile_id, [(str(each.provenance.tile_sha256), (4, 4))], float(self.time))
             self.ledger.store([(row.tile_id, each)], float(self.time))
-            stored.append((row, each))
+            stored.append(News.of(row, each))
         return self.alerts.add(stored)
 
     def sharp(self, n: int = 8, folder: str = "run") -> list[Alert]:

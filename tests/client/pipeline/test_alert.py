@@ -17,12 +17,12 @@ import pytest
 import tifffile
 from click.testing import CliRunner
 
-from mhfd.contract import FocusParams
+from mhfd.contract import FocusParams, FocusResult, Provenance
 from mhfd_client.cli import main
 from mhfd_client.config import AlertSettings
 from mhfd_client.judge.alerts import Alerts
 from mhfd_client.judge.events import EventBook
-from mhfd_client.ledger import Ledger, Missing, Run, SeenFile, open_ledger
+from mhfd_client.ledger import Ledger, Missing, Run, SeenFile, TileRow, open_ledger
 from mhfd_client.naming.position import Position
 from mhfd_client.pipeline.alert import SIGN_IN_EVERY_S, AlertStep
 from mhfd_client.pipeline.notices import Board
@@ -131,6 +131,51 @@ def test_silence_is_told_only_where_it_is_asked_for(looking: Looking) -> None:
     looking.ledger.see(looking.run.run_id, [(SeenFile("a.tif", 10, 1), None)], looking.now)
     assert looking.look(5) == ["new tiles come again"]
     assert looking.kinds() == []
+
+
+# --- Behind -------------------------------------------------------------------------------------------------------
+
+
+def stored(looking: Looking, name: str, *, failed: bool = False) -> tuple[TileRow, FocusResult]:
+    """A tile in the ledger with its result."""
+    ledger, run_id = looking.ledger, looking.run.run_id
+    about = Provenance(mhfd="0", params_sha256="p", backend="numpy", device="cpu", tile_sha256=name)
+    ledger.see(run_id, [(SeenFile(name, 10, 1), None)], looking.now)
+    (row,) = ledger.take(run_id, "seen", 1, now=looking.now)
+    result = FocusResult(path=name, status="scored", provenance=about, shape=(4, 4), dtype="uint8", content=1.0)
+    if failed:
+        result = FocusResult.failed(name, "corrupt", "it is damaged", about)
+    else:
+        ledger.finish(row.tile_id, [(name, (4, 4))], looking.now)
+    ledger.store([(row.tile_id, result)], looking.now)
+    return row, result
+
+
+def test_a_judge_who_is_far_behind_judges_the_run_from_the_ledger_and_misses_nothing(
+    looking: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mhfd_client.pipeline.alert.WAITING", 3)
+    looking.step.put([stored(looking, f"a{k}.tif", failed=k == 0) for k in range(6)])
+    assert len(looking.step._news) == 1
+    (told,) = looking.look()
+    assert "failed: a0.tif" in told
+    noted = looking.ledger.verdicts(looking.run.run_id)
+    assert noted is not None
+    assert noted[0]["counts"] == {"cannot_tell": 5, "failed": 1}
+
+
+def test_what_comes_while_the_judge_rests_is_judged_at_the_end(
+    looking: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mhfd_client.pipeline.alert.REST", 1e9)
+    monkeypatch.setattr("mhfd_client.pipeline.alert.MOST_REST_S", 1e9)
+    looking.step.put([stored(looking, "a.tif", failed=True)])
+    assert len(looking.look()) == 1
+    looking.step.put([stored(looking, "b.tif", failed=True)])
+    assert looking.look() == []
+    looking.step.finish()
+    (told,) = looking.told
+    assert "failed: b.tif" in told
 
 
 # --- A process ----------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from watchdog.observers.api import BaseObserver, EventEmitter
 
 from mhfd_client.ledger.model import Known, SeenFile
 from mhfd_client.watch import Changes, Folder, NotFollowed, Pace, Scanner, ShareAwayError, Unlisted, Waker, compare
-from mhfd_client.watch.wake import MEND_S, TRY_AGAIN_S
+from mhfd_client.watch.wake import MEND_S, TRY_AGAIN_S, new_observer
 
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "scan_cost.py"
 
@@ -532,6 +532,27 @@ def test_a_tile_that_is_renamed_is_also_missed(tmp_path: Path) -> None:
         assert closed(waker, rename) == (["u.tif"], True)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere watchdog follows folders")
+def test_a_folder_that_is_renamed_is_watched_under_its_new_name(tmp_path: Path) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    with Waker(tmp_path) as waker:
+        (tmp_path / "a").rename(tmp_path / "b")
+        assert waker.wait(30)
+        assert waker.closed() == ([], True)
+        assert rings(waker, lambda: put(tmp_path, "b/deep/t.tif"))
+        assert waker.closed()[0] == [tmp_path / "b" / "deep" / "t.tif"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that says so")
+def test_where_the_system_lost_events_a_scan_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mhfd_client.watch import inotify
+
+    with Waker(tmp_path) as waker:
+        monkeypatch.setattr(inotify, "_events", lambda read: [(-1, inotify._OVERFLOW, b"")])
+        assert rings(waker, lambda: put(tmp_path, "t.tif"))
+        assert waker.closed() == ([], True)
+
+
 def test_rung_by_hand_it_wants_a_scan(tmp_path: Path) -> None:
     with Waker(tmp_path) as waker:
         waker.ring()
@@ -583,9 +604,7 @@ def test_when_watching_ends_it_begins_anew(tmp_path: Path) -> None:
 
 
 def keep(made: list[BaseObserver]) -> BaseObserver:
-    from watchdog.observers import Observer
-
-    made.append(Observer())
+    made.append(new_observer())
     return made[-1]
 
 
