@@ -23,6 +23,8 @@ from mhfd.kernel import compiled_loops as loops
 from mhfd.kernel import compiled_power, power
 from mhfd.kernel.loops.cascade import BLOCK_ROWS, cascade, rings_for
 from mhfd.kernel.loops.interpolation import STRIP_ROWS, interpolate
+from mhfd.kernel.loops.medians import bin_of, noise_medians
+from mhfd.kernel.loops.noise import KINDS
 from mhfd.kernel.loops.rows import pitch_of
 from mhfd.kernel.measures import (
     CONTENT_BLOCK_PX,
@@ -362,7 +364,7 @@ class CentredTile:
                     histograms += found
             for k, rank in enumerate(left):
                 histogram = histograms[prefixes.index(keys[k])]
-                digit, left[k] = _bin_of(rank, histogram)
+                digit, left[k] = bin_of(rank, histogram)
                 keys[k], counts[k] = keys[k] << 16 | digit, int(histogram[digit])
         ordered = np.array(keys, f"u{bits // 8}")
         sign = ordered.dtype.type(top)
@@ -405,19 +407,6 @@ class CentredTile:
         return native if native in _KNOWN_TYPES else np.dtype(np.float64)
 
 
-def _bin_of(rank: int, histogram: NDArray[np.int64]) -> tuple[int, int]:
-    """The bin of the element of a rank, and its rank in that bin; the number of bins is a multiple of 256."""
-    group, left = _first_beyond(rank, histogram.reshape(-1, 256).sum(axis=1))
-    place, left = _first_beyond(left, histogram[256 * group : 256 * (group + 1)])
-    return 256 * group + place, left
-
-
-def _first_beyond(rank: int, counts: NDArray[np.int64]) -> tuple[int, int]:
-    below = np.cumsum(counts)
-    place = int(np.searchsorted(below, rank, side="right"))
-    return place, rank - (int(below[place - 1]) if place else 0)
-
-
 # --- Noise, covariances, block means, spectrum ------------------------------------------------------------------
 
 
@@ -431,10 +420,8 @@ def _companions(
     grey = np.empty((rows, 3))
     products = np.empty((rows, len(_LAGS)))
     blocks = np.empty((rows // side, cols // side))
-    coarse = np.zeros((loops.NOISE_KINDS, loops.NOISE_BINS), np.int64)
     grid = power.Grid.of(image.shape)
     powers = power.RowSums(grid) if grid else None
-    fine: Any = np.zeros(1, np.int64) if rows * cols >= 2**31 else 0  # each strip counts in 32 bits
 
     def within(core: range) -> tuple[Plane, range, int]:
         """A window with all rows that the numbers of a strip need, the strip in it, and its first row."""
@@ -443,7 +430,6 @@ def _companions(
 
     for core in strips.cores:
         pixels, inner, top = within(core)
-        coarse += sum(workers.run(loops.count_noise, inner, pixels, margin, grey[top:]))
         workers.run(loops.covariance_rows, inner, pixels, _LAGS, products[top:])
         whole = range(core.start // side, core.stop // side)
         if whole:
@@ -452,22 +438,13 @@ def _companions(
             _add_power(pixels, top, core, powers, workers)
         del pixels
 
-    histograms = [coarse[0] + coarse[1], *coarse]
-    sizes = [int(histogram.sum()) for histogram in histograms]
-    found = [_bin_of((size - 1) // 2, each) if size else (-1, 0) for size, each in zip(sizes, histograms, strict=True)]
-    chosen = np.array([place for place, _ in found], np.int32)
-    for core in strips.cores:
-        pixels, inner, _ = within(core)
-        fine = sum(workers.run(loops.count_noise_within, inner, pixels, margin, chosen), fine)
-        del pixels
+    # The running maximum is not there yet.
+    room = workers.array("strength", (KINDS, rows * cols // KINDS)) if len(strips.cores) == 1 else None
+    sizes, medians = noise_medians(within, strips.cores, margin, grey, workers.run, room)
 
     def variance(kind: int, gain: float) -> float:
         """Variance of the noise, from the median of magnitudes whose variance is `gain` times it."""
-        place, rank = found[kind]
-        digit, _ = _bin_of(rank, fine[kind])
-        bits = np.array((place + loops.NOISE_FLOOR) << loops.NOISE_SHIFT | digit, np.int32)
-        median = float(bits.view(np.float32)) if place else 0.0  # the first bin counts as zero
-        return (median / NORMAL_MEDIAN) ** 2 / gain
+        return (medians[kind] / NORMAL_MEDIAN) ** 2 / gain
 
     factor = row_noise_factor(variance(0, 70 * 70), variance(3, 70 * 6), variance(4, 70 * 6))
     sums = grey.sum(axis=0)

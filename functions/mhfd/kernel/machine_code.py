@@ -141,9 +141,9 @@ def _mark() -> Path:
     import numba
 
     from mhfd.kernel import compiled_loops, compiled_power
-    from mhfd.kernel.loops import cascade, interpolation, rows, vectors
+    from mhfd.kernel.loops import cascade, interpolation, noise, rows, vectors
 
-    modules = (compiled_loops, compiled_power, cascade, interpolation, rows, vectors)
+    modules = (compiled_loops, compiled_power, cascade, interpolation, noise, rows, vectors)
     sources = [inspect.getsource(module) for module in modules]
     loop: Any = cascade.cascade
     target = loop.targetctx.codegen().magic_tuple()  # what numba itself tells processors apart by

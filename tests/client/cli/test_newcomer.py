@@ -137,9 +137,10 @@ def compile_the_kernel(name: str) -> None:
     from numba.core import event
 
     from mhfd.kernel import compiled_loops
-    from mhfd.kernel.loops.cascade import cascade
+    from mhfd.kernel.loops import cascade, noise
 
-    loop = cascade if name == "cascade" else getattr(compiled_loops, name)
+    home = {"cascade": cascade, "count_noise": noise}.get(name, compiled_loops)
+    loop = getattr(home, name)
     event.broadcast(event.Event("numba:compile", event.EventStatus.START, {"dispatcher": loop}))
 
 

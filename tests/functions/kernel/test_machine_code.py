@@ -17,13 +17,15 @@ from phantoms import as_uint8, texture
 
 pytest.importorskip("numba")
 from mhfd.kernel import compiled, compiled_loops, compiled_power, machine_code
+from mhfd.kernel.loops import cascade, interpolation, noise
 
 TILE = as_uint8(0.5 + 0.15 * texture((96, 96), np.random.default_rng(1)))
 
 
 def signatures() -> dict[str, list[object]]:
     """The types that each loop has been compiled for in this process."""
-    loops = {**vars(compiled_loops), **vars(compiled_power)}
+    modules = (compiled_loops, compiled_power, cascade, interpolation, noise)
+    loops = {name: loop for module in modules for name, loop in vars(module).items()}
     return {name: list(loop.signatures) for name, loop in loops.items() if hasattr(loop, "signatures")}
 
 
@@ -110,7 +112,7 @@ def test_a_home_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:
     """numba is told of no folder but its setting's, and that is not set."""
     program = (
         "from mhfd.kernel import machine_code; machine_code.find_a_place()\n"
-        "from mhfd.kernel import compiled_loops; print(compiled_loops.cascade.stats.cache_path)"
+        "from mhfd.kernel.loops.cascade import cascade; print(cascade.stats.cache_path)"
     )
     place = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "NUMBA_CACHE_DIR": "", "TMPDIR": str(tmp_path)}
     assert run(program, **place).startswith(str(tmp_path))

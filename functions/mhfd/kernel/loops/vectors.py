@@ -190,3 +190,70 @@ def keep_larger(context, largest, place, at, value, index):
         return context.get_dummy_value()
 
     return types.void(largest, place, types.uint64, _sixteen, place.dtype), code
+
+
+# --- Choices: bit k of an integer says whether element k is chosen ---------------------------------------------------
+
+_BITS, _CHOICE = ir.IntType(LANES), ir.VectorType(ir.IntType(1), LANES)
+
+
+def _as_bits(builder, choice):
+    return builder.zext(builder.bitcast(choice, _BITS), ir.IntType(64))
+
+
+def _as_choice(builder, bits):
+    return builder.bitcast(builder.trunc(bits, _BITS), _CHOICE)
+
+
+def _compared(sign):
+    def code(context, builder, signature, arguments):
+        return _as_bits(builder, builder.fcmp_ordered(sign, *arguments))
+
+    return code
+
+
+@operation
+def greater(context, a, b):
+    """Choice of the elements where a > b."""
+    return types.uint64(_sixteen, _sixteen), _compared(">")
+
+
+@operation
+def not_less(context, a, b):
+    """Choice of the elements where a >= b."""
+    return types.uint64(_sixteen, _sixteen), _compared(">=")
+
+
+@operation
+def count(context, choice):
+    """How many elements are chosen."""
+
+    def code(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), code
+
+
+@operation
+def chosen(context, choice, a):
+    """a where chosen, else 0."""
+
+    def code(context, builder, signature, arguments):
+        return builder.select(_as_choice(builder, arguments[0]), arguments[1], ir.Constant(_LLVM, None))
+
+    return _sixteen(types.uint64, _sixteen), code
+
+
+@operation
+def store_chosen(context, array, at, choice, a):
+    """Store the chosen elements one behind the other, from array[at] on."""
+
+    def code(context, builder, signature, arguments):
+        array, at, bits, value = arguments
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        kind = ir.FunctionType(ir.VoidType(), [_LLVM, data.type, _CHOICE])
+        write = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.compressstore.v{LANES}f32")
+        builder.call(write, [value, builder.gep(data, [at]), _as_choice(builder, bits)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, types.uint64, _sixteen), code
