@@ -118,6 +118,6 @@ def test_the_spool_of_a_worker_is_read(
     walk("a.tif", "submitted")
     monkeypatch.setenv("MHFD_SPOOL_DIR", str(tmp_path / "spool"))
     spool = Spool()
-    spool.add(json.loads(json.dumps(make_scored("a.tif", "p").to_dict())))
+    spool.add(json.dumps(make_scored("a.tif", "p").to_dict()))
     spool.flush()
     assert ledger.recover(run.run_id, read_spool(tmp_path / "spool"), 500.0) == RecoverReport(stored=1)
