@@ -55,7 +55,7 @@ def gather_phases(backends: Sequence[BackendName], devices: Sequence[int]) -> Fi
             _phases("mhfd's array code in CuPy", device, in_cupy, ours=True),
         ]
     for name in _wanted(backends):
-        backend = working_backend(name, devices=devices if name == "cupy" else here, partition="scales")
+        backend = working_backend(name, devices=devices or here if name == "cupy" else here, partition="scales")
         if not isinstance(backend, Backend):
             missing.append(f"mhfd {name}: {backend}")
         elif backend.phases:  # a fused kernel has to time its own phases
