@@ -486,3 +486,18 @@ def test_plans_that_say_nothing_are_refused(make: Callable[[], BenchPlan]) -> No
 def test_the_plan_loads_nothing_heavy() -> None:
     code = "import sys, mhfd_client.bench.plan; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_a_gpu_the_phases_are_those_of_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "cupy_or_reason", lambda: "CuPy is not installed")
+    reason = "there is no GPU"
+    found = shared.working_backend
+
+    def no_gpu(name: str, **sharing: Any) -> Backend | BackendError:
+        assert sharing["devices"]
+        return BackendError(reason) if name == "cupy" else found(name, **sharing)
+
+    monkeypatch.setattr(shared, "working_backend", no_gpu)
+    field = shared.gather_phases([], [])
+    assert field.missing == ("phases on GPUs: CuPy is not installed", f"mhfd cupy: {reason}")
+    assert {contestant.device for contestant in field.contestants} == {"cpu"}
