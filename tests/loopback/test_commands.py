@@ -87,7 +87,7 @@ def test_score_on_an_endpoint_gives_the_numbers_it_gives_here(configured: Path, 
     simulate_run(tmp_path / "run", RunPlan(sections=2, rows=1, cols=3, tile_px=128))
     there = invoke("score", tmp_path / "run", "--endpoint", "here", "--json")
     assert there.exit_code == 0, there.output
-    here = invoke("score", tmp_path / "run", "--json")
+    here = invoke("score", tmp_path / "run", "--json", "--backend", "numba")  # as the worker; so few go to NumPy
     numbers = [
         [(row["path"], row["features"], row["focus_score"], row["verdict"]) for row in json.loads(each.stdout)]
         for each in (there, here)

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE_SELF = 0x8, 0x40, 0x80, 0x100, 0x400
 _OVERFLOW, _IGNORED, _IS_FOLDER = 0x4000, 0x8000, 0x4000_0000
 _ONLY_FOLDERS, _DONT_FOLLOW = 0x0100_0000, 0x0200_0000
+_CLOSE_ON_EXEC, _NO_WAIT = 0x8_0000, 0x800  # O_CLOEXEC and O_NONBLOCK of Linux
 _WANTED = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE_SELF | _ONLY_FOLDERS
 _HEAD = struct.Struct("iIII")  # folder, what, cookie, bytes of the name
 
@@ -42,7 +43,7 @@ class Emitter(EventEmitter):
     def on_thread_start(self) -> None:
         self._fd_lock = threading.Lock()
         self._folders: dict[int, str] = {}
-        self._fd: int | None = _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+        self._fd: int | None = _checked(_libc.inotify_init1(_CLOSE_ON_EXEC | _NO_WAIT))
         try:
             self._root = _add(self._fd, self.watch.path, _WANTED)
             self._folders[self._root] = self.watch.path
