@@ -68,9 +68,6 @@ class EventBook:
     def rules(self) -> AlertSettings:
         return self._rules
 
-    def is_open(self, kind: str, subject: str = "") -> bool:
-        return (kind, subject) in self._open
-
     def standing(self) -> list[str]:
         """What an earlier process began and nobody has acknowledged, in sentences."""
         return [

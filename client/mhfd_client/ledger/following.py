@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mhfd_client.ledger.core import POSITION, Core, position_of
-from mhfd_client.ledger.decisions import Decision
 from mhfd_client.naming.position import Position
 
 _BRIEFS = f"""
@@ -165,15 +164,6 @@ class Following(Core):
             run_id, *last, limit,
         )  # fmt: skip
         return [_timing(*record) for record in found]
-
-    def decisions_after(self, run_id: int, last: int) -> list[Decision]:
-        """The decisions with a higher number than one, the oldest first."""
-        found = self._ask(
-            "SELECT tile_id, decision, who, decided_at, note FROM decision WHERE run_id = ? AND decision_id > ? "
-            "ORDER BY decision_id",
-            run_id, last,
-        )  # fmt: skip
-        return [Decision(*record) for record in found]
 
 
 def _timing(tile_id: int, scored_at: float, mtime_ns: int, text: str) -> Timing:

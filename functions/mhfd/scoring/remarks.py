@@ -42,9 +42,9 @@ class Examined:
 def examine(pixels: Pixels, box: Box | None = None, *, identify: bool = True) -> Examined:
     """Hash a page, and look for rows that a microscope does not write."""
     box = top, left, rows, cols = box or (0, 0, *pixels.shape)
-    digest, seen = identity.begun(pixels), []
+    digest, seen = identity.begun(pixels) if identify else None, []
     for first, block in row_blocks(pixels):
-        if identify:
+        if digest is not None:
             digest.update(identity.as_hashed(block))
         part = block[max(0, top - first) : max(0, top + rows - first), left : left + cols]
         if len(part):
@@ -52,7 +52,7 @@ def examine(pixels: Pixels, box: Box | None = None, *, identify: bool = True) ->
     found = Rows.joined(seen)
     remarks = (_constant_rows(found.constant), _repeated_rows(found, pixels, box), charging(found.stretches))
     return Examined(
-        sha256=digest.hexdigest() if identify else None,
+        sha256=None if digest is None else digest.hexdigest(),
         remarks=tuple(remark for remark in remarks if remark is not None),
         grey=float(found.stretches.mean()),
     )

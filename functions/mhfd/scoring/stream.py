@@ -40,19 +40,30 @@ BATCHES_PER_LANE = 2
 
 def in_threads(scorer: Scorer, jobs: Iterable[Job], threads: int) -> Iterator[FocusResult]:
     """Read and measure each tile in a pool of threads."""
-
-    def score(job: Job) -> FocusResult | list[Job]:
-        loaded = scorer.read(job)
-        return loaded if isinstance(loaded, list) else scorer.measure(loaded)[0]
-
     # Threads, not processes: the kernels release the lock.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="mhfd-score")
     try:
-        for row in _in_order(scorer, jobs, score, pool, threads * TILES_PER_WORKER_AHEAD):
+        for row in _in_order(scorer, jobs, partial(_score, scorer), pool, threads * TILES_PER_WORKER_AHEAD):
             if row is not None:
                 yield row
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_this_thread(scorer: Scorer, jobs: Iterable[Job]) -> Iterator[FocusResult]:
+    """Tile after tile. The kernel keeps its memory for the next call: a new thread would have to get it anew."""
+    for job in jobs:
+        found = scorer.or_failed_row(job, partial(_score, scorer, job))
+        if isinstance(found, list):
+            yield from in_this_thread(scorer, found)
+        else:
+            yield found
+
+
+def _score(scorer: Scorer, job: Job) -> FocusResult | list[Job]:
+    """The row of a tile; of a file that holds several, a job for each."""
+    loaded = scorer.read(job)
+    return loaded if isinstance(loaded, list) else scorer.measure(loaded)[0]
 
 
 def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[FocusResult]:

@@ -110,28 +110,13 @@ def results(params: FocusParams, jobs: Iterable[Job], at_most: int | None = None
     if backend.lanes:
         rows = stream.in_batches(scorer, jobs, workers)
     elif workers == 1:
-        rows = _in_this_thread(scorer, jobs)
+        rows = stream.in_this_thread(scorer, jobs)
     else:
         rows = stream.in_threads(scorer, jobs, workers)
     for result in rows:
         if result.error is not None and result.error.code == "device_failed":
             device.device_failed()
         yield result
-
-
-def _in_this_thread(scorer: Scorer, jobs: Iterable[Job]) -> Iterator[FocusResult]:
-    """Tile after tile. The kernel keeps its memory for the next task: a new thread would have to get it anew."""
-    for job in jobs:
-        found = scorer.or_failed_row(job, partial(_opened_and_measured, scorer, job))
-        if isinstance(found, list):
-            yield from _in_this_thread(scorer, found)
-        else:
-            yield found
-
-
-def _opened_and_measured(scorer: Scorer, job: Job) -> FocusResult | list[Job]:
-    loaded = scorer.read(job)
-    return loaded if isinstance(loaded, list) else scorer.measure(loaded)[0]
 
 
 def _scored(groups: Iterable[tuple[Iterable[Job], int]], params: object, folders: Sequence[Path] = ()) -> Answer:
