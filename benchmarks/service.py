@@ -321,9 +321,8 @@ def measure_recovery(stage: Stage, paths: Sequence[Path]) -> Iterator[Sample]:
     def kill_workers() -> None:
         # While computing: an idle one holds the lock of Parsl's task queue, and no later worker would get a task.
         for worker in stage.endpoint.processes("worker"):
-            while not at_work(worker):
+            while not kill_at_work(worker):
                 pass
-            worker.kill()
 
     def kill_endpoint() -> None:
         stage.endpoint.kill()
@@ -339,11 +338,25 @@ def measure_recovery(stage: Stage, paths: Sequence[Path]) -> Iterator[Sample]:
     yield run_killed_client(stage, paths)
 
 
-def at_work(process: psutil.Process) -> bool:
-    """True if it computes, over a time too short for a task to end."""
+def kill_at_work(process: psutil.Process) -> bool:
+    """Kill it while it computes; True if it did.
+
+    It is stopped first and looked at: its task may have ended since it was seen to use the processor, and in the system
+    call in which it waits for another it holds the lock.
+    """
     before = sum(process.cpu_times()[:2])
     time.sleep(0.03)
-    return sum(process.cpu_times()[:2]) - before >= 0.02
+    if sum(process.cpu_times()[:2]) - before < 0.02:
+        return False
+    process.suspend()
+    while process.status() != psutil.STATUS_STOPPED:
+        time.sleep(0.001)
+    with contextlib.suppress(PermissionError):  # where that is not shown, it is taken to compute still
+        if Path(f"/proc/{process.pid}/syscall").read_text().split()[0] != "-1":
+            process.resume()
+            return False
+    process.kill()
+    return True
 
 
 def run_batch(

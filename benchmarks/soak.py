@@ -40,7 +40,7 @@ from scipy import ndimage
 import mhfd
 from mhfd import registry
 from mhfd_client.ledger import open_ledger
-from service import at_work, write_csv, write_toml  # the benchmark beside this one
+from service import kill_at_work, write_csv, write_toml  # the benchmark beside this one
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tests"))  # where the loopback is
@@ -129,6 +129,12 @@ class Stage:
                 start_new_session=True,
             )
 
+    def tell(self) -> None:
+        """Print the end of each log: the folder may be gone before anyone can look."""
+        for log in [self.folder / "commands.log", *(self.folder / "endpoint").rglob("*.log")]:
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+            print(f"--- {log.relative_to(self.folder)}", *lines, sep="\n", file=sys.stderr)
+
 
 @contextlib.contextmanager
 def staged(folder: Path) -> Iterator[Stage]:
@@ -215,6 +221,9 @@ class Watch:
         last = self._start("--once")
         try:
             return last.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._stage.tell()
+            raise
         finally:
             kill_group(last)
 
@@ -285,8 +294,7 @@ def harms_of(stage: Stage, watch: Watch) -> dict[str, Callable[[random.Random], 
         while time.monotonic() < until_s:
             for process in stage.endpoint.processes("worker"):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    if at_work(process):
-                        process.kill()
+                    if kill_at_work(process):
                         return True
             time.sleep(0.01)
         return False
