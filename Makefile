@@ -53,5 +53,5 @@ $(STAMP): pyproject.toml
 # Not `cpu`: compiling the kernel with numba takes longer than the demo without. No .pyc files but those that are used.
 $(DEMO)/installed: pyproject.toml
 	$(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/python -m pip install --disable-pip-version-check --no-compile --editable ".[page]"
+	$(DEMO)/bin/python -m pip install --disable-pip-version-check --no-compile --editable ".[demo]"
 	touch $@

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from mhfd.extras import needed
 from mhfd.text import counted
 from mhfd_client.cli.options import FOLDER, Command, example, option, say, with_options
 
@@ -41,6 +42,7 @@ def simulate(out: Path, series: int | None, step_um: float | None, **plan: Any) 
 
     With --series a focal series, with the working distances in z.csv: for `mhfd calibrate` and `mhfd report --figures`.
     """
+    needed("scipy", "demo", "mhfd simulate")
     from mhfd_client.simulate import RunPlan, SeriesPlan, simulate_run, simulate_series
     from mhfd_client.views import terminal
 
@@ -69,6 +71,7 @@ def demo(out: Path, live: bool, browser: bool, **plan: Any) -> None:
 
     With --live it goes on until Ctrl-C; tiles are smaller then, if --tile-px does not say, so that it begins soon.
     """
+    needed("scipy", "demo", "mhfd demo")
     from mhfd_client.simulate import RunPlan
 
     if live and click.get_current_context().get_parameter_source("tile_px") is ParameterSource.DEFAULT:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mhfd.extras import needed
 from mhfd_client.judge.run import Tile
 from mhfd_client.ledger import Json
 
@@ -76,9 +77,7 @@ def choose(good: Sequence[float], bad: Sequence[float]) -> Threshold:
     ----------
     good, bad : `flag_px` of the tiles, 0 where nothing flags them; at least one each
     """
-    from scipy.stats import mannwhitneyu
-
-    test = mannwhitneyu(bad, good, alternative="greater")
+    test = needed("scipy.stats", "cpu", "mhfd calibrate").mannwhitneyu(bad, good, alternative="greater")
     auc = float(test.statistic) / (len(good) * len(bad))
     values = sorted({max(each, LEAST_PX) for each in (*good, *bad)})
     gaps = {math.sqrt(low * high): high / low for low, high in pairwise(values)}

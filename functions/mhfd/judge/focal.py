@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mhfd.contract import FocusResult
+from mhfd.extras import needed
 from mhfd.judge.blur import Array, Spectra, tile_blur
 from mhfd.judge.reference import unpacked
 from mhfd.judge.setting import setting_of
@@ -255,9 +254,9 @@ def _quantile(dof: float) -> float:
     return float(_special().stdtrit(dof, (1 + LEVEL) / 2))  # Student's t
 
 
-def _special() -> ModuleType:
+def _special() -> Any:
     """SciPy's functions, loaded when a series is fitted: `mhfd score` needs none, and scipy.stats takes a second."""
-    return import_module("scipy.special")
+    return needed("scipy.special", "cpu", "a focal series")
 
 
 def _difference(parts: Sequence[_Parabola], covariance: Array, one: int, other: int, half: float) -> Interval | None:

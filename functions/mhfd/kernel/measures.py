@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from mhfd.contract import FocusParams
+from mhfd.kernel import regions
 from mhfd.spectrum import Spectrum
 
 TRUNCATE = 6.0
@@ -313,17 +313,8 @@ def content(
     along, down = differences
     least = content_threshold(noise, contrast)
     structured = _widened(along > least) & _widened(down > least)
-    regions, _ = ndimage.label(structured, _BESIDE)
     high, wide = (min(CONTENT_BLOCKS, length) for length in structured.shape)
-    large = [
-        np.count_nonzero(regions[rows, cols] == number)
-        for number, (rows, cols) in enumerate(ndimage.find_objects(regions), 1)
-        if rows.stop - rows.start >= high and cols.stop - cols.start >= wide
-    ]
-    return float(sum(large) / structured.size)
-
-
-_BESIDE = np.ones((3, 3), dtype=bool)
+    return regions.large(structured, high, wide) / structured.size
 
 
 def _widened(chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:

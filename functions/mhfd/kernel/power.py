@@ -1,7 +1,7 @@
 """Step 6: power of the blocks with content, by cell of the map (`mhfd.spectrum`; docs/measure.md).
 
 All fast kernels meet at `Sums`: what is kept of the blocks' power, added up by cell. Here is the array code that makes
-them, and what becomes of them on the host. `xp` is NumPy or CuPy, and `fft` the `scipy.fft` that belongs to it.
+them, and what becomes of them on the host. `xp` is NumPy or CuPy, and `fft` the transforms that belong to it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft as scipy_fft
 
+from mhfd.kernel.fft import LIBRARY
 from mhfd.kernel.measures import CONTENT_BLOCK_PX
 from mhfd.spectrum import (
     BINS,
@@ -86,13 +86,13 @@ class Sums:
 # --- Array code -----------------------------------------------------------------------------------------------------
 
 
-def tile_spectrum(image: Array, means: NDArray[Any], xp: Any = np, fft: Any = scipy_fft) -> Spectrum | None:
+def tile_spectrum(image: Array, means: NDArray[Any], xp: Any = np, fft: Any = LIBRARY) -> Spectrum | None:
     """The spectrum of a normalised tile, (rows, cols) float32; on the device in one go, else by rows of blocks."""
     grid = Grid.of(image.shape)
     return None if grid is None else spectrum(tile_sums(image, grid, xp, fft), grid, means)
 
 
-def tile_sums(image: Array, grid: Grid, xp: Any = np, fft: Any = scipy_fft) -> Sums:
+def tile_sums(image: Array, grid: Grid, xp: Any = np, fft: Any = LIBRARY) -> Sums:
     """`Sums` of a tile, (rows, cols) float32."""
     whole = RowSums(grid)
     # Few enough blocks to stay in a processor's cache.
@@ -107,7 +107,7 @@ def tile_sums(image: Array, grid: Grid, xp: Any = np, fft: Any = scipy_fft) -> S
     return whole.result()
 
 
-def row_power(pixels: Array, grid: Grid, rows: int = 1, xp: Any = np, fft: Any = scipy_fft) -> tuple[Array, Array]:
+def row_power(pixels: Array, grid: Grid, rows: int = 1, xp: Any = np, fft: Any = LIBRARY) -> tuple[Array, Array]:
     """Power of neighbouring rows of blocks, added up by the columns of the map.
 
     Parameters
@@ -207,7 +207,7 @@ def _slow(means: NDArray[Any]) -> NDArray[np.float64]:
         return np.full((len(means), SLOW_BINS), np.nan)
     window, weights = _slow_weights(means.shape[1:])
     apart = (means - means.mean((1, 2), keepdims=True)).astype(np.float32)
-    transform = scipy_fft.rfft2(apart * window, axes=(1, 2)).reshape(len(means), -1)
+    transform = LIBRARY.rfft2(apart * window, axes=(1, 2)).reshape(len(means), -1)
     power = transform.real * transform.real + transform.imag * transform.imag
     # One product a tile: its bits must not depend on how many others there are.
     found = np.stack([each @ weights for each in power]).astype(np.float64)

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
+
+from mhfd.kernel.fft import LIBRARY
 
 Array = Any
 """An array of `Arrays.xp`: a NumPy array, or one on the device."""
@@ -28,7 +29,7 @@ class Arrays:
     Attributes
     ----------
     xp : `numpy`, or `cupy`
-    fft : `scipy.fft`, or `cupyx.scipy.fft`
+    fft : `mhfd.kernel.fft.LIBRARY`, or `cupyx.scipy.fft`
     strip_rows : rows that are worked on at a time, few enough to stay in a processor's cache; None: whole planes
     fuse : `cupy.fuse`, which makes one kernel of a formula; None: its operations run one after the other
     """
@@ -41,6 +42,11 @@ class Arrays:
         default_factory=dict, init=False, repr=False, compare=False
     )
     _tables: dict[Any, Array] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def has_cosines(self) -> bool:
+        """Whether the cosine transform of a strip of rows can be had."""
+        return self.strip_rows is not None and hasattr(self.fft, "dctn")
 
     def strips(self, rows: int) -> Iterator[slice]:
         step = self.strip_rows or rows
@@ -96,7 +102,7 @@ def _mirrored(length: int, margin: int) -> NDArray[np.int64]:
     return np.pad(np.arange(length), margin, mode="symmetric")
 
 
-NUMPY = Arrays(np, fft, strip_rows=128)
+NUMPY = Arrays(np, LIBRARY, strip_rows=128)
 
 WHOLE_PLANES = replace(NUMPY, strip_rows=None)
 """What runs on a device, by NumPy: to be judged without one."""

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from mhfd.contract import FocusParams
 from mhfd.kernel.fourier.arrays import NUMPY, Array, Arrays
@@ -35,7 +34,7 @@ def maximum_over_scale(images: Array, params: FocusParams, arrays: Arrays = NUMP
         centred = -centred
     louder = arrays.fused(_louder)
     strength, scale = xp.full(images.shape, -np.inf, np.float32), xp.zeros(images.shape, np.uint16)
-    if arrays.strip_rows and params.mode == "robust":
+    if arrays.has_cosines and params.mode == "robust":
         for i, strip, dog in _dogs_by_strips(centred, params, arrays):
             louder(strength[strip], scale[strip], xp.abs(dog) if params.polarity == "both" else dog, np.uint16(i))
         return strength, scale
@@ -100,7 +99,7 @@ def _dogs_by_strips(
     Larger scales leave only low frequencies: the transforms back are fed just those, exactly.
     """
     rows, cols = centred.shape[-2:]
-    cosines = fft.dctn(centred, axes=(-2, -1), norm="ortho")
+    cosines = arrays.fft.dctn(centred, axes=(-2, -1), norm="ortho")
     scales, down, along = tuple(params.scales), Axis(2 * rows, rows), Axis(2 * cols, cols)
     for i in range(params.n_scales):
         v, u = (slice(int(np.count_nonzero(_smooth(scales, axis)[i] > NEGLIGIBLE))) for axis in (down, along))
@@ -112,9 +111,9 @@ def _dogs_by_strips(
             _smooth(scales, along)[i + 1, u],
             _step(scales, along)[i, u],
         )
-        partial = fft.idct(product, n=rows, axis=-2, norm="ortho", overwrite_x=True)
+        partial = arrays.fft.idct(product, n=rows, axis=-2, norm="ortho", overwrite_x=True)
         for strip in arrays.strips(rows):
-            yield i, np.s_[..., strip, :], fft.idct(partial[..., strip, :], n=cols, axis=-1, norm="ortho")
+            yield i, np.s_[..., strip, :], arrays.fft.idct(partial[..., strip, :], n=cols, axis=-1, norm="ortho")
 
 
 # --- Transfers, on the host ---------------------------------------------------------------------------------------
@@ -152,4 +151,4 @@ def _transfer(t: float, axis: Axis) -> NDArray[np.float64]:
     radius = len(kernel) // 2
     wrapped = np.zeros(axis.period)
     np.add.at(wrapped, np.arange(-radius, radius + 1) % axis.period, kernel)  # it may be longer than the tile
-    return np.asarray(fft.fft(wrapped).real[: axis.kept])
+    return np.asarray(np.fft.fft(wrapped).real[: axis.kept])

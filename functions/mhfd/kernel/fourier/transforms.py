@@ -1,9 +1,9 @@
 """The frequencies in which a Gaussian is a product, for either boundary of the tile.
 
 A periodic tile has those of its Fourier transform. A tile that goes on in its mirror images has those of its cosine
-transform, C, which SciPy has and cuFFT has not. On a device C comes from the real transform of the mirrored tile, twice
-as long along each axis, once a tile. The way back, once a scale, is a real transform of the tile's own size (Makhoul, A
-fast cosine transform in one and two dimensions, IEEE Trans. ASSP 28, 1980): along an axis of N pixels,
+transform, C, which SciPy has, cuFFT and NumPy have not. There C comes from the real transform of the mirrored tile,
+twice as long along each axis, once a tile. The way back, once a scale, is a real transform of the tile's own size
+(Makhoul, A fast cosine transform in one and two dimensions, IEEE Trans. ASSP 28, 1980): along an axis of N pixels,
 
     v = x_0 x_2 x_4 .. x_5 x_3 x_1    has the Fourier transform    V_k = exp(i pi k / 2 N) (C_k - i C_{N-k}),   C_N = 0.
 
