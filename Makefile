@@ -1,4 +1,4 @@
-# `make demo` and `make test` are all a fresh machine needs: Python 3.10 to 3.13 and make.
+# `make demo` and `make test` are all a fresh machine needs: Python 3.10 to 3.14 and make.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -6,13 +6,16 @@ BIN     = $(VENV)/bin
 STAMP   = $(VENV)/installed
 DEMO   ?= .venv-demo
 
-.PHONY: demo test fuzz soak loopback notebooks services lint types check wheel clean
+.PHONY: demo test newest fuzz soak loopback notebooks services lint types check wheel clean
 
 demo: $(DEMO)/installed  ## simulate a run, score it, show verdicts against the truth, write demo/report.html
 	$(DEMO)/bin/mhfd demo --out demo --tile-px 256
 
 test: $(STAMP) services  ## all tests, on all cores; 11 minutes on two
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+newest: services  ## our parts of Globus on the newest SDK, endpoint and Parsl, in an environment of their own
+	.ci/newest
 
 fuzz: $(STAMP)  ## damaged images, names, tasks and configurations: MHFD_FUZZ examples each, new ones every time
 	MHFD_FUZZ=$${MHFD_FUZZ:-5000} $(BIN)/python -m pytest -n auto tests/fuzz

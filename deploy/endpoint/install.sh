@@ -12,7 +12,7 @@ usage: sudo deploy/endpoint/install.sh [options]
   --data DIR        folder where tiles lie and results may be written beside them; can be repeated. Without any,
                     tasks read no file by path (MHFD_ROOTS in user_environment.yaml)
   --extras LIST     extras of mhfd to install besides endpoint and globus [codecs,gpu12]
-  --python PROGRAM  Python 3.10 to 3.13 [python3]
+  --python PROGRAM  Python 3.10 to 3.14 [python3]
   --no-start        neither sign in, register functions nor start the service
   --root DIR        write the files below DIR instead of / and do nothing else (no account, packages, service)
 
@@ -85,8 +85,8 @@ overwrite() { # overwrite SOURCE TARGET: install a file that users do not edit
 }
 
 check_machine() {
-    "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||
-        die 78 "$python is not Python 3.10 to 3.13. Name one with --python."
+    "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null ||
+        die 78 "$python is not Python 3.10 to 3.14. Name one with --python."
     whole || return 0
     $dry || [[ $EUID -eq 0 ]] || die 77 "This sets up a system service: run it with sudo, or see what it would do with --dry-run."
     $dry || [[ -d /run/systemd/system ]] || die 69 "systemd does not run here; see endpoint_configs/README.md for a start by hand."

@@ -7,7 +7,7 @@ Installs the virtual environment %LOCALAPPDATA%\mhfd\venv, asks for a configurat
 registers the task mhfd-watch. Run it again after an update or a change. -WhatIf says what it would do.
 
 .PARAMETER Python
-Python 3.10 to 3.13, python.exe with its folder. By default the newest of these that the launcher "py" knows.
+Python 3.10 to 3.14, python.exe with its folder. By default the newest of these that the launcher "py" knows.
 
 .PARAMETER WatchProfile
 Name of the [profiles.NAME] of the configuration to watch with. By default the configuration's own choice.
@@ -66,24 +66,24 @@ function Test-Python {
     # True if mhfd runs on this Python.
     param([string] $Program, [string[]] $Arguments)
     if ($null -eq (Get-Command $Program -ErrorAction SilentlyContinue)) { return $false }
-    $check = 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))'
+    $check = 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))'
     & $Program @Arguments -c $check | Out-Null
     return $LASTEXITCODE -eq 0
 }
 
 function New-Environment {
     if ($Python) {
-        if (-not (Test-Python $Python @())) { throw "$Python is not Python 3.10 to 3.13." }
+        if (-not (Test-Python $Python @())) { throw "$Python is not Python 3.10 to 3.14." }
         Invoke-Program $Python @('-m', 'venv', $Venv)
         return
     }
-    foreach ($version in '-3.13', '-3.12', '-3.11', '-3.10') {
+    foreach ($version in '-3.14', '-3.13', '-3.12', '-3.11', '-3.10') {
         if (Test-Python 'py' @($version)) {
             Invoke-Program 'py' @($version, '-m', 'venv', $Venv)
             return
         }
     }
-    throw 'No Python 3.10 to 3.13 was found. Install one from python.org, for yourself alone, or name it with -Python.'
+    throw 'No Python 3.10 to 3.14 was found. Install one from python.org, for yourself alone, or name it with -Python.'
 }
 
 function Install-Package {

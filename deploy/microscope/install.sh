@@ -10,7 +10,7 @@ usage: deploy/microscope/install.sh [options]
   --profile NAME    [profiles.NAME] of the configuration to watch with [the configuration's own choice]
   --extras LIST     extras of mhfd to install [globus,cpu,codecs]
   --wheels DIR      install from the wheels in this folder, without a network
-  --python PROGRAM  Python 3.10 to 3.13 [python3]
+  --python PROGRAM  Python 3.10 to 3.14 [python3]
   --linger          run from boot on, not only while you are logged in
   --no-start        do not start the service
   --uninstall       remove service and packages; configuration, ledger and logs stay
@@ -62,8 +62,8 @@ overwrite() { # overwrite SOURCE TARGET: install a file that users do not edit
 
 check_machine() {
     [[ -z ${SUDO_USER:-} ]] || die 2 "This sets up a user service, not a system service: run it without sudo."
-    "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||
-        die 78 "$python is not Python 3.10 to 3.13. Name one with --python."
+    "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null ||
+        die 78 "$python is not Python 3.10 to 3.14. Name one with --python."
     $dry || ! $start || systemctl --user show-environment >/dev/null 2>&1 ||
         die 69 "systemd does not run for you here: log in at the machine itself or with ssh (not su), or use --no-start."
 }
