@@ -206,5 +206,3 @@ class Slurm:
         for daemon in reversed(self._daemons):  # the nodes first, with all their jobs
             daemon.stop(STOP_GRACE_S)
         self._daemons = []
-
-

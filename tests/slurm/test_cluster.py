@@ -10,7 +10,9 @@ SLEEP = "--wrap=sleep 600"
 
 
 def test_each_node_has_its_gpus(slurm: Slurm) -> None:
-    told = slurm.run("srun", "--nodes=2", f"--gpus-per-node={GPUS}", "sh", "-c", "echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES")
+    told = slurm.run(
+        "srun", "--nodes=2", f"--gpus-per-node={GPUS}", "sh", "-c", "echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES"
+    )
     assert sorted(told.splitlines()) == [f"{node} 0,1,2,3" for node in NODES]
 
 
@@ -26,6 +28,8 @@ def test_a_job_waits_runs_and_is_cancelled(slurm: Slurm) -> None:
 
 def test_more_gpus_than_there_are_nobody_gets(slurm: Slurm) -> None:
     """So a job that runs does have its GPUs."""
-    one = [slurm.run("sbatch", "--parsable", "--output=/dev/null", "--gpus-per-node=3", SLEEP).strip() for _ in range(3)]
+    one = [
+        slurm.run("sbatch", "--parsable", "--output=/dev/null", "--gpus-per-node=3", SLEEP).strip() for _ in range(3)
+    ]
     wait_until(lambda: slurm.running() == one[:2], WAIT_S, "a job on each node")
     assert slurm.jobs()[one[2]] == "PENDING"
