@@ -1,4 +1,4 @@
-"""The fixtures `slurm` and, in its folder, `loopback` with the shipped endpoint folder; a conftest.py imports from here."""
+"""The fixture `slurm`, and what makes `loopback` one with an endpoint on it; a conftest.py imports from here."""
 
 from __future__ import annotations
 
