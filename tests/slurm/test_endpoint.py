@@ -83,6 +83,17 @@ def test_an_idle_job_ends(call: Call, slurm: Slurm) -> None:
     assert answers([call(1)])[0]["job"] != told["job"]
 
 
+def test_a_job_for_few_tasks_keeps_its_place_in_the_queue(call: Call, slurm: Slurm) -> None:
+    slurm.hold()
+    future = call(0)
+    wait_until(lambda: list(slurm.jobs().values()) == ["PENDING"], RESULT_S, "a job waits")
+    before = slurm.jobs()
+    wait([future], timeout=16)  # the endpoint looks at its jobs three times
+    assert slurm.jobs() == before
+    slurm.release()
+    assert future.result(RESULT_S)["job"] in before
+
+
 def test_a_long_queue_loses_nothing(call: Call, slurm: Slurm) -> None:
     slurm.hold()
     futures = [call(number) for number in range(200)]
