@@ -206,6 +206,17 @@ def test_a_registered_function_between_the_lines_may_run(machine: Path) -> None:
     assert permitted(load_config_yaml(filled))
 
 
+def test_every_key_that_the_shipped_file_suggests_is_one_that_the_endpoint_knows(machine: Path) -> None:
+    from globus_compute_endpoint.endpoint.config.utils import load_config_yaml
+
+    text = (FOLDERS / "dgx-a100" / "config.yaml").read_text(encoding="utf-8")
+    suggested = re.compile(r"^# (\w+: .*)$", flags=re.MULTILINE)
+    config = load_config_yaml(suggested.sub(r"\1", text))
+    keys = [each.partition(":")[0] for each in suggested.findall(text)]
+    assert {"admins", "authentication_policy", "subscription_id", "high_assurance", "audit_log_path"} < set(keys)
+    assert all(getattr(config, key) for key in keys)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_environment_is_plain_text(name: str, tool: str) -> None:
     yaml = pytest.importorskip("yaml")
