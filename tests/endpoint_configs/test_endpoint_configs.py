@@ -557,7 +557,21 @@ def test_workers_are_counted_by_the_cores_a_job_may_use(load: Callable[..., Any]
     assert int(after["PARSL_CORES"]) == len(os.sched_getaffinity(0))
 
 
-# The page for administrators
+# The pages for users and administrators
+
+
+def test_users_are_told_of_every_option() -> None:
+    page = (FOLDERS.parent / "docs" / "endpoints.md").read_text(encoding="utf-8")
+    section = page.split("## An endpoint on a cluster\n")[1].split("\n## ")[0]
+    for name in CLUSTERS:
+        schema = json.loads((FOLDERS / name / "user_config_schema.json").read_text(encoding="utf-8"))
+        assert set(schema["properties"]) <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_administrators_are_told_of_every_setting() -> None:
+    told = (FOLDERS / "dgx-a100" / "user_environment.yaml").read_text(encoding="utf-8")
+    templates = "".join(path.read_text(encoding="utf-8") for path in FOLDERS.glob("*/*.j2"))
+    assert set(re.findall(r"_GC\.env\.(MHFD_\w+)", templates)) <= set(re.findall(r"MHFD_\w+", told))
 
 
 def commands() -> list[str]:
