@@ -73,6 +73,17 @@ def device_count() -> int:
     return 0 if unavailable() else int(_cupy().cuda.runtime.getDeviceCount())
 
 
+def pci_bus_id(number: int) -> str | None:
+    """Where the GPU of that number is on the PCI bus, "0000:07:00.0"; None where nobody tells."""
+    if unavailable():
+        return None
+    cupy = _cupy()
+    try:
+        return str(cupy.cuda.runtime.deviceGetPCIBusId(number))
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return None
+
+
 @cache
 def array_code(number: int) -> ArrayCode:
     """The array code on the GPU of that number; arguments and errors as in `device`."""

@@ -24,7 +24,7 @@ from mhfd.contract import FocusParams
 from mhfd.images.inline import available_codecs
 from mhfd.kernel import machine_code
 from mhfd.scoring.tile import job, ms_since
-from mhfd.worker import device
+from mhfd.worker import affinity, device
 from mhfd.worker.limits import max_pixels, unusable_limit
 from mhfd.worker.places import READ_ROOTS, WRITE_ROOTS, roots, unusable_roots
 from mhfd.worker.tasks import SCHEMA, Answer, answered, results
@@ -63,8 +63,8 @@ def describe() -> Answer:
     {"schema", "mhfd", "python", "executable", "platform", "host", "pid", "cpu_count", a version or null for each of
     `PACKAGES`, "codecs", "gpus": [{"number", "name", "uuid", "free_bytes", "total_bytes"}], "scratch": {"path",
     "free_bytes"}, "roots": {"read", "write"}, "max_pixels", "env": {"backend", "device", "device_uuid", "threads",
-    "cuda_visible_devices", "worker_rank", "worker_count"}, "problems": [sentence]}. `gpus` lists all GPUs of the node;
-    this worker's is `env["device_uuid"]`. `roots` are lists of folders, null where nothing is refused.
+    "cores", "cuda_visible_devices", "worker_rank", "worker_count"}, "problems": [sentence]}. `gpus` lists all GPUs of
+    the node; this worker's is `env["device_uuid"]`. `roots` are lists of folders, null where nothing is refused.
     """
     problems: list[str] = []
 
@@ -99,6 +99,7 @@ def describe() -> Answer:
             "device": chosen and chosen.device,
             "device_uuid": chosen and told("device_uuid", device.gpu_uuid),
             "threads": told("threads", device.threads_here),
+            "cores": told("cores", affinity.cores_text),
             "cuda_visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
             "worker_rank": os.environ.get("PARSL_WORKER_RANK"),
             "worker_count": os.environ.get("PARSL_WORKER_COUNT"),

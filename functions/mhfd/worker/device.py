@@ -13,6 +13,7 @@ from typing import Any
 from mhfd import cuda
 from mhfd._version import __version__
 from mhfd.backends import Backend, available_cores, select_backend
+from mhfd.worker import affinity
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +29,30 @@ def backend() -> Backend:
     BackendError
         MHFD_BACKEND names one that does not work here; or the GPU cannot run the kernels.
     """
-    name = os.environ.get("MHFD_BACKEND") or "auto"
-    if name.startswith("cupy") or (name == "auto" and cuda.unavailable() is None):
-        number = gpu_number(os.environ, cuda.device_count())
-        return select_backend("cupy" if name == "auto" else name, devices=[number])
-    return select_backend(name, threads=1)
+    name, number = _wanted(), _gpu()
+    if number is None:
+        return select_backend(name, threads=1)
+    near_gpu()  # before there is a context: its pinned memory then is near the GPU, too
+    return select_backend("cupy" if name == "auto" else name, devices=[number])
+
+
+def _wanted() -> str:
+    return os.environ.get("MHFD_BACKEND") or "auto"
+
+
+def _gpu() -> int | None:
+    """Number of this worker's GPU; None on the processor."""
+    name = _wanted()
+    on_gpu = name.startswith("cupy") or (name == "auto" and cuda.unavailable() is None)
+    return gpu_number(os.environ, cuda.device_count()) if on_gpu else None
+
+
+@cache
+def near_gpu() -> affinity.Near | None:
+    """The cores next to this worker's GPU, to which this process keeps from now on; None where it has all it had."""
+    number = _gpu()
+    bus_id = None if number is None else cuda.pci_bus_id(number)
+    return None if bus_id is None else affinity.keep_near(bus_id)
 
 
 def backend_with(threads: int) -> Backend:
@@ -55,19 +75,23 @@ def gpu_number(environment: Mapping[str, str], count: int) -> int:
 
 
 def threads_here() -> int:
-    """Cores for this worker: its share of the node's, unless it is pinned to cores of its own."""
-    cores = available_cores()
-    return cores if _has_own_cores() else max(1, cores // max(1, _whole(os.environ.get("PARSL_WORKER_COUNT"))))
+    """Cores for this worker: its share of the node's, and of those next to its GPU; all where it has its own."""
+    near = near_gpu()
+    cores, workers = available_cores(), max(1, _whole(os.environ.get("PARSL_WORKER_COUNT")))
+    if near is not None:
+        return max(1, min(cores // near.gpus, max(cores, _cores_of_the_node()) // workers))
+    # Where our parent has more, `cpu_affinity` has shared them out already.
+    return cores if _cores_of_the_node() > cores else max(1, cores // workers)
 
 
-def _has_own_cores() -> bool:
-    """True if our parent process has more cores: then `cpu_affinity` has shared them out already."""
+def _cores_of_the_node() -> int:
+    """The cores of our parent process, which started all workers; 0 where that is not known."""
     if not hasattr(os, "sched_getaffinity"):
-        return False
+        return 0
     try:
-        return len(os.sched_getaffinity(os.getppid())) > available_cores()
+        return len(os.sched_getaffinity(os.getppid()))
     except OSError:  # it is gone, or belongs to someone else
-        return False
+        return 0
 
 
 def _whole(text: str | None) -> int:
@@ -82,7 +106,7 @@ def gpu_uuid() -> str | None:
 
 
 def worker() -> dict[str, Any]:
-    """This worker's identity, in every answer."""
+    """This worker's identity, in every answer; `cores` are those it keeps to, as Linux lists them."""
     return {
         "host": platform.node(),
         "pid": os.getpid(),
@@ -91,6 +115,7 @@ def worker() -> dict[str, Any]:
         "backend": backend().name,
         "device": backend().device,
         "device_uuid": gpu_uuid(),
+        "cores": affinity.cores_text(),
     }
 
 

@@ -18,8 +18,8 @@ from phantoms import as_uint8, texture
 SHAPE = (48, 64)
 QUICK: dict[str, Any] = {"n_scales": 2, "max_t": 4.0}
 SETTINGS = (
-    "GCS_LOCAL_MAPS", "MHFD_MAX_PIXELS", "MHFD_OUT_ROOTS", "MHFD_RESULT_DIR", "MHFD_ROOTS", "MHFD_SPOOL_DIR",
-    "PARSL_WORKER_RANK", "PARSL_WORKER_COUNT",
+    "GCS_LOCAL_MAPS", "MHFD_CPU_AFFINITY", "MHFD_MAX_PIXELS", "MHFD_OUT_ROOTS", "MHFD_RESULT_DIR", "MHFD_ROOTS",
+    "MHFD_SPOOL_DIR", "PARSL_WORKER_RANK", "PARSL_WORKER_COUNT",
 )  # fmt: skip
 COLLECTION = "6C54CADE-BDE5-45C1-BDEA-F4BD71DBA2CC"
 
@@ -30,9 +30,11 @@ def plain_worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MHFD_BACKEND", "numpy")
-    device.backend.cache_clear()
+    for kept in (device.backend, device.near_gpu):
+        kept.cache_clear()
     yield
-    device.backend.cache_clear()
+    for kept in (device.backend, device.near_gpu):
+        kept.cache_clear()
     device._failed.clear()
 
 

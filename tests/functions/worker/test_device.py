@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from mhfd import cuda
 from mhfd.backends import Backend
 from mhfd.contract import FocusResult
 from mhfd.images.inline import encode_tile
-from mhfd.worker import device, score_inline
+from mhfd.worker import affinity, device, score_inline
 
 from .conftest import QUICK, tissue
 
@@ -32,13 +33,32 @@ def test_a_worker_has_one_gpu(environment: dict[str, str], number: int) -> None:
     assert device.gpu_number(environment, 4) == number
 
 
-def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("of_the_node", "workers", "gpus", "threads"),
+    [
+        (16, 4, None, 4),  # no cores of its own
+        (64, 4, None, 16),  # `cpu_affinity` has shared them out
+        (0, 4, None, 4),  # our parent has gone
+        (64, 4, 1, 16),  # next to its GPU
+        (64, 4, 2, 8),  # next to its own and another
+        (64, 32, 2, 2),  # eight workers a GPU
+        (0, 4, 1, 4),
+    ],
+)
+def test_workers_share_the_cores(
+    of_the_node: int, workers: int, gpus: int | None, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = None if gpus is None else affinity.Near(frozenset(range(16)), gpus)
+    monkeypatch.setattr(device, "near_gpu", cache(lambda: near))
     monkeypatch.setattr(device, "available_cores", lambda: 16)
-    monkeypatch.setattr(device, "_has_own_cores", lambda: False)
-    monkeypatch.setenv("PARSL_WORKER_COUNT", "4")
-    assert device.threads_here() == 4
-    monkeypatch.setattr(device, "_has_own_cores", lambda: True)
-    assert device.threads_here() == 16
+    monkeypatch.setattr(device, "_cores_of_the_node", lambda: of_the_node)
+    monkeypatch.setenv("PARSL_WORKER_COUNT", str(workers))
+    assert device.threads_here() == threads
+
+
+def test_a_worker_on_the_processor_keeps_the_cores_it_has() -> None:
+    assert device.near_gpu() is None
+    assert device.worker()["cores"] == affinity.cores_text()
 
 
 def test_the_gpu_is_named_by_its_uuid(monkeypatch: pytest.MonkeyPatch) -> None:

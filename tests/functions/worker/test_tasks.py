@@ -19,7 +19,7 @@ from mhfd.contract import FocusParams, FocusResult
 from mhfd.images import inline
 from mhfd.images.inline import encode_tile
 from mhfd.scoring.tile import Loaded, Scorer
-from mhfd.worker import score_inline, score_paths, score_run
+from mhfd.worker import affinity, score_inline, score_paths, score_run
 from mhfd.worker.about import probe_tile
 
 from .conftest import QUICK, codes, paths_of, tissue, usable, write_run, write_stack
@@ -43,7 +43,7 @@ def test_an_answer_is_plain_json_and_says_who_scored() -> None:
     assert list(answer) == ["schema", "rows", "rows_file", "count", "worker"]
     assert answer["worker"] | {"host": "", "python": ""} == {
         "host": "", "pid": os.getpid(), "mhfd": mhfd.__version__, "python": "",
-        "backend": "numpy", "device": "cpu", "device_uuid": None,
+        "backend": "numpy", "device": "cpu", "device_uuid": None, "cores": affinity.cores_text(),
     }  # fmt: skip
 
 
