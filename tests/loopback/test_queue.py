@@ -101,7 +101,7 @@ def test_doctor_says_that_workers_do_not_start(no_core: Config, monkeypatch: pyt
 def test_doctor_says_that_there_are_no_workers_yet(loopback: Loopback, gate: Path) -> None:
     waits = config(loopback, worker_init=f"while [ ! -e {gate} ]; do sleep 0.2; done")
     (*_, last) = examine(waits, "here", deadline_s=25.0)
-    assert (last.name, last.level) == ("workers", "WARN")
+    assert (last.name, last.level) == ("workers", "WARN"), last
     assert "batch queue" in last.remedy
 
 

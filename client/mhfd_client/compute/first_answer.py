@@ -6,7 +6,7 @@ import time
 from concurrent.futures import wait
 
 from mhfd.text import counted
-from mhfd_client.compute.protocol import Compute, EndpointUnavailableError, Json, Status, Workers
+from mhfd_client.compute.protocol import Compute, ComputeError, EndpointUnavailableError, Json, Status, Workers
 
 LOOK_S = 5.0  # between two looks at an endpoint that does not answer
 SILENT_S = 60.0  # workers that have not answered a question of no work so long after they came do not start
@@ -45,7 +45,12 @@ def first_answer(compute: Compute, function: str, deadline_s: float) -> Json:
     ends_s = time.monotonic() + deadline_s
     while not wait([reply], max(0.0, min(LOOK_S, ends_s - time.monotonic()))).done:
         over = time.monotonic() >= ends_s
-        status = compute.status().result(deadline_s)
+        try:
+            status = compute.status().result(deadline_s)
+        except ComputeError:  # a look that failed says nothing of the answer
+            if over:
+                raise
+            continue
         if status.workers is Workers.SILENT and (over or status.workers_s >= SILENT_S):
             raise _none_start(status)
         if over and status.workers is Workers.AWAITED:

@@ -16,7 +16,7 @@ from mhfd_client.compute.protocol import Json, Workers
 
 START_S = 600.0  # an endpoint that has not come up by then had been there before, and died
 HEARTBEAT_S = 30.0  # of an endpoint that does not say
-STALE_HEARTBEATS = 2  # so long a report may be older than the task that was sent
+STALE_HEARTBEATS = 3  # so long a report may be older than the task that was sent
 
 MAY_BE_LOST = (Workers.THERE, Workers.GONE)
 
