@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from mhfd.contract import FocusResult, Provenance
-from mhfd_client.compute.protocol import Json, Reply, Status, TaskLostError
+from mhfd_client.compute.protocol import Json, Reply, Status, TaskLostError, Workers
 
 ANSWER_S = 10.0  # no test waits longer than this for anything
 
@@ -36,6 +36,8 @@ class ScriptedCompute:
     ----------
     tasks : names in each task, in the order in which they came
     chased : tasks passed to `chase`
+    workers, workers_s : of the status
+    looks : how often the status was asked for
     """
 
     name = "scripted"
@@ -52,6 +54,8 @@ class ScriptedCompute:
         self.on_chase: Callable[[Reply], None] = lambda reply: None
         self.online = True
         self.status_error: Exception | None = None
+        self.workers, self.workers_s = Workers.THERE, 0.0
+        self.looks = 0
         self.wait_s = 0.0
         self.requests_left = 1000
         self.ids: dict[Reply, str] = {}
@@ -94,8 +98,18 @@ class ScriptedCompute:
         if self.status_error:
             answer.set_exception(self.status_error)
         else:
-            answer.set_result(Status(self.online, datetime(2026, 1, 31, 12, 3), {}))
+            since = datetime(2026, 1, 31, 12, 3)
+            answer.set_result(Status(self.online, since, {}, self.workers, self.workers_s))
+        with self.came:
+            self.looks += 1
+            self.came.notify_all()
         return answer
+
+    def wait_for_looks(self, count: int) -> None:
+        """Wait until the status was asked for so many times more."""
+        with self.came:
+            goal = self.looks + count
+            assert self.came.wait_for(lambda: self.looks >= goal, ANSWER_S), f"{self.looks} looks came"
 
     def task_id(self, reply: Reply) -> str | None:
         return self.ids.get(reply)

@@ -26,6 +26,7 @@ from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, load_confi
 from mhfd_client.dispatch import answers
 from mhfd_client.dispatch.dispatcher import Dispatcher
 from mhfd_client.dispatch.pack import Packer, Source, Tile, tile_of, tiles_of
+from mhfd_client.dispatch.queueing import Waiting
 from mhfd_client.files.whole import write_whole
 from mhfd_client.judge.run import judge_results
 
@@ -56,6 +57,8 @@ class Client:
     on_state : called with the same state when it changes, in a client thread
     on_notice : called with a sentence for the user ("offline since 12:03, 40 tiles wait"); by default it goes to
         the log as a warning
+    on_queue : called with a `Waiting` at each look that finds tiles waiting for the endpoint's workers, as in a batch
+        queue, and with None when they wait no more; by default `on_notice` is told once
     compute : another implementation of `Compute`
 
     Raises
@@ -72,6 +75,7 @@ class Client:
         state_file: str | os.PathLike[str] | None = None,
         on_state: Callable[[Json], None] | None = None,
         on_notice: Callable[[str], None] = log.warning,
+        on_queue: Callable[[Waiting | None], None] | None = None,
         compute: Compute | None = None,
     ) -> None:
         self.config = config if isinstance(config, Config) else load_config(config)
@@ -81,6 +85,7 @@ class Client:
         kept = None if state_file is None else partial(_write_state, Path(state_file))
         self._on_state = tuple(each for each in (kept, on_state) if each is not None)
         self._on_notice = on_notice
+        self._on_queue = on_queue
         self._lock = threading.Lock()
         self._dispatcher: Dispatcher | None = None
         self._resources = _Resources()
@@ -283,6 +288,7 @@ class Client:
             Packer(self.endpoint, self.entry),
             overflow=overflow,
             on_notice=self._on_notice,
+            on_queue=self._on_queue,
             on_change=partial(_tell, self._on_state) if self._on_state else None,
             away=away,
         )

@@ -10,6 +10,7 @@ import socket
 import sys
 import urllib.request
 from collections.abc import Collection, Iterator
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures import wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from mhfd._version import __version__
 from mhfd.contract import MhfdError
 from mhfd.extras import install_hint
 from mhfd.text import counted
+from mhfd_client.compute.first_answer import LOOK_S, NoWorkersError, first_answer
 from mhfd_client.compute.opening import open_compute
 from mhfd_client.compute.protocol import Compute, Json
 from mhfd_client.config import Config, ConfigError, GlobusEndpoint
@@ -161,7 +163,8 @@ def _there(config: Config, name: str, deadline_s: float) -> Iterator[Check]:
     if (sign_in := _sign_in(name)).level == "FAIL":
         yield sign_in
         return
-    compute = open_compute(name, entry)
+    limits = entry.limits.model_copy(update={"status_every_s": LOOK_S})
+    compute = open_compute(name, entry.model_copy(update={"limits": limits}))
     try:
         yield from _answers(compute, sign_in, deadline_s)
     finally:
@@ -239,7 +242,7 @@ def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Ch
     except SignInNeededError as error:
         yield Check("sign-in", "FAIL", str(error), f"run `mhfd warmup --endpoint {compute.name}` to sign in")
         return
-    except (MhfdError, TimeoutError) as error:
+    except (MhfdError, FutureTimeoutError) as error:
         remedy = "check the network, https_proxy and the endpoint's uuid in the configuration, then try again"
         yield Check("service", "FAIL", _sentence(error), remedy)
         return
@@ -249,8 +252,11 @@ def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Ch
         return
     yield Check("endpoint", "PASS", str(status))
     try:
-        about = compute.submit("describe", {}).result(deadline_s)
-    except (MhfdError, TimeoutError) as error:
+        about = first_answer(compute, "describe", deadline_s)
+    except NoWorkersError as error:
+        yield Check("workers", "WARN" if error.queued else "FAIL", str(error), error.remedy)
+        return
+    except (MhfdError, FutureTimeoutError) as error:
         yield Check("worker", "FAIL", _sentence(error), "look at the endpoint's logs; see also deploy/README.md")
         return
     if refused := about.get("error"):
@@ -261,7 +267,7 @@ def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Ch
     yield from _gpus(compute, about, deadline_s)
     try:
         yield _probe(compute.submit("warmup", {}).result(deadline_s))
-    except (MhfdError, TimeoutError) as error:
+    except (MhfdError, FutureTimeoutError) as error:
         yield Check("probe tile", "FAIL", _sentence(error), "look at the endpoint's logs")
 
 

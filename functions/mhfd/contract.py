@@ -63,6 +63,7 @@ ErrorCode = Literal[
     "result_too_large",  # its row is larger than an answer may be
     "bad_result",  # its row, as the endpoint sent it, cannot be read or stored
     "worker_lost",  # every worker that had the tile ended
+    "queue_too_long",  # no worker was there for it in all the time that it may wait
     "internal",  # a bug in mhfd; the message asks for a report
 ]
 

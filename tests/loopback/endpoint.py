@@ -48,10 +48,14 @@ engine:
   heartbeat_period: 2
   heartbeat_threshold: 10
   address: 127.0.0.1
+{%- if cpu_affinity is defined %}
+  cpu_affinity: {{ cpu_affinity }}
+{%- endif %}
   job_status_kwargs:
     strategy_period: 0.5
   provider:
     type: LocalProvider
+    worker_init: {{ worker_init | default('""') }}
     init_blocks: 1
     min_blocks: 1
     max_blocks: 1
@@ -64,6 +68,8 @@ SCHEMA = {
         "engine": {"enum": ["ThreadPoolEngine", "GlobusComputeEngine"]},
         "workers": {"type": "integer", "minimum": 1},
         "retries": {"type": "integer", "minimum": 0},
+        "cpu_affinity": {"type": "string"},
+        "worker_init": {"type": "string"},
     },
 }
 

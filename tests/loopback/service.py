@@ -270,7 +270,8 @@ class Cloud:
                 data = {"task_id": task.id, "task_buffer": self.functions[function] + payload}
                 about = {**headers, "function_uuid": function, "task_uuid": task.id}
                 self._to_endpoint.post(Message(f"{user_endpoint.id}.tasks", _packed("task", data), about))
-        return {"request_id": str(uuid.uuid4()), "task_group_id": group, "endpoint_id": core.id, "tasks": tasks}
+        accepted = {"request_id": str(uuid.uuid4()), "task_group_id": group, "endpoint_id": user_endpoint.id}
+        return {**accepted, "tasks": tasks}
 
     def task(self, name: str) -> Task:
         if name not in self.tasks:

@@ -15,17 +15,24 @@ from mhfd_client.compute.protocol import (
     TaskFailedError,
     TaskLostError,
     WorkerDiedError,
+    WorkersCannotStartError,
 )
 from mhfd_client.service.attended import SignInNeededError
 from mhfd_client.service.pacing import retry_after_s
 
+_NONE_STARTED = re.compile(r"BadStateException: .* failed due to", re.DOTALL)  # every job that Parsl asked for failed
 _WORKER_DIED = re.compile(r"WorkerLost|ManagerLost|BrokenProcessPool|TerminatedWorkerError")
 
 
-def failure(remote: str) -> TaskFailedError:
+def failure(remote: str) -> TaskFailedError | WorkersCannotStartError:
     """The error for a task that failed on the endpoint; the last line of its traceback is the exception."""
     lines = [line.strip() for line in remote.splitlines() if any(map(str.isalnum, line))]  # not lines of dashes
     last = lines[-1] if lines else "no reason was given"
+    if _NONE_STARTED.search(remote):
+        return WorkersCannotStartError(
+            f"the endpoint runs, its workers do not start ({last}): look at the files in submit_scripts of the "
+            "endpoint's folder on that machine, correct worker_init or the virtual environment, and try again"
+        )
     if _WORKER_DIED.search(remote):
         return WorkerDiedError(
             f"the worker died while it had the task ({last}); if every task fails so, compare Python, dill and mhfd on "

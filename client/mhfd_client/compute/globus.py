@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -33,7 +31,9 @@ from mhfd_client.compute.protocol import (
     Reply,
     Status,
     TaskLostError,
+    WorkersCannotStartError,
 )
+from mhfd_client.compute.reports import Reports
 from mhfd_client.config import GlobusEndpoint
 from mhfd_client.service.attended import somebody_is_there
 from mhfd_client.service.pacing import TokenBucket
@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 TASKS_PER_REQUEST = 64  # if their bytes allow it
 KEPT_FOR_QUESTIONS = 3  # requests kept for status and results: waiting tiles make tasks larger, not more
 RECOVER_PAUSE_S = 2.0
+FRESH_S = 5.0  # the age of a status by which tasks are called lost: many are late together
 GATHER_S = 0.2  # a broken stream fails many futures at once: they are looked up together
 PENDING_ELSEWHERE = ("waiting-for-nodes", "waiting-for-launch")  # in a scheduler's queue: late, but not lost
 
@@ -87,8 +88,8 @@ class GlobusCompute:
         self._tasks: dict[Reply, _Task] = {}
         self._strays: dict[str, _Task] = {}
         self._sent = 0
-        self._status: Status | None = None
-        self._status_s = 0.0
+        self._reports = Reports(self._client, str(entry.uuid))
+        self._asked_where = False  # or need not ask
         self._closed = False
         self._until_closed = threading.Event()
         self._errands: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -184,6 +185,8 @@ class GlobusCompute:
     def _on_sent(self, task: _Task, task_id: str) -> None:
         task.task_id = task_id
         self._sent += 1
+        if self._session is not None:
+            self._reports.learn(self._session.client.sent_to)
         self.acknowledged()
 
     def _on_too_large(self, task: _Task) -> None:
@@ -198,9 +201,10 @@ class GlobusCompute:
         if future.cancelled():
             self._end(task, TaskLostError(f"the connection to '{self.name}' ended before the task was sent"))
         elif (error := future.exception()) is None:
+            self._on_answer(task)
             self._end(task, future.result())
         elif (remote := endpoints_word(error)) is not None:
-            self._end(task, failure(remote))
+            self._on_failure(task, remote)
         elif task.task_id is None:
             self._drop_session(error)
             judged = self._judged(error)
@@ -211,6 +215,23 @@ class GlobusCompute:
             with self._lock:
                 self._strays[task.task_id] = task
             self._run_errand(self._recover)
+
+    def _on_answer(self, task: _Task) -> None:
+        self._reports.staff.answered()
+        if self._reports.user_endpoint is None and task.task_id is not None and not self._asked_where:
+            self._asked_where = True
+            self._run_errand(partial(self._ask_where, task.task_id))
+
+    def _ask_where(self, task_id: str) -> None:
+        """Which endpoint had a finished task: the service did not say when it took the task."""
+        details = self._client().get_task(task_id).get("details") or {}
+        self._reports.learn(details.get("endpoint_id"))
+
+    def _on_failure(self, task: _Task, remote: str) -> None:
+        error = failure(remote)
+        if not isinstance(error, WorkersCannotStartError):
+            self._reports.staff.answered()
+        self._end(task, error)
 
     def _end(self, task: _Task, outcome: Json | ComputeError) -> None:
         with self._lock:
@@ -268,7 +289,7 @@ class GlobusCompute:
             found = self._client().get_task(task.task_id)
         except Exception as error:  # whatever comes, the dispatcher chases again
             if (remote := endpoints_word(error)) is not None:
-                self._end(task, failure(remote))
+                self._on_failure(task, remote)
             elif getattr(error, "http_status", None) == 404:
                 self._end(task, TaskLostError(f"the service no longer knows task {task.task_id}", sent=True))
             else:
@@ -278,8 +299,9 @@ class GlobusCompute:
                     self._end(task, judged)
             return
         if not found.get("pending", True):
+            self._reports.staff.answered()
             self._end(task, found["result"])
-        elif found.get("status") not in PENDING_ELSEWHERE and _ought_to_answer(self._ask_status()):
+        elif found.get("status") not in PENDING_ELSEWHERE and self._may_be_lost():
             self._end(
                 task, TaskLostError(f"'{self.name}' is online but has no answer to task {task.task_id}", sent=True)
             )
@@ -315,8 +337,8 @@ class GlobusCompute:
 
     def status(self) -> Future[Status]:
         answer: Future[Status] = Future()
-        if self._status is not None and time.monotonic() < self._status_s + self._entry.limits.status_every_s:
-            answer.set_result(self._status)
+        if (known := self._reports.known(self._entry.limits.status_every_s)) is not None:
+            answer.set_result(known)
         else:
             self._run_errand(partial(self._answer_status, answer))
         return answer
@@ -329,11 +351,12 @@ class GlobusCompute:
 
     def _ask_status(self) -> Status:
         self.connect(interactive=False)
-        told = self._client().get_endpoint_status(str(self._entry.uuid))
-        online, now = told.get("status") == "online", datetime.now().astimezone()
-        since = self._status.since if self._status is not None and self._status.online == online else now
-        self._status, self._status_s = Status(online, since, told.get("details") or {}), time.monotonic()
-        return self._status
+        return self._reports.ask()
+
+    def _may_be_lost(self) -> bool:
+        """True if the endpoint is online, and has workers or had some."""
+        seconds = min(FRESH_S, self._entry.limits.status_every_s)
+        return (self._reports.known(seconds) or self._ask_status()).online and self._reports.staff.may_lose
 
     def _client(self) -> Any:
         with self._lock:
@@ -346,7 +369,10 @@ class GlobusCompute:
         return None if task is None else task.task_id
 
     def state(self) -> Json:
-        return {"task_group_id": None if self._group is None else str(self._group)}
+        return {
+            "task_group_id": None if self._group is None else str(self._group),
+            "user_endpoint": self._reports.user_endpoint,
+        }
 
     def resume(self, state: Json, task_ids: Collection[str]) -> dict[str, Reply]:
         self.connect()
@@ -358,6 +384,7 @@ class GlobusCompute:
                 self._session.close()
                 self._session = None
             self._group = UUID(state["task_group_id"])
+            self._reports.learn(state.get("user_endpoint"))
             self._strays.update(tasks)
             self._tasks.update({task.reply: task for task in tasks.values()})
         if tasks:
@@ -380,13 +407,3 @@ class GlobusCompute:
             from mhfd_client.compute.sdk import stop_listening
 
             stop_listening(group)
-
-
-def _ought_to_answer(status: Status) -> bool:
-    """True unless the endpoint is offline, or has tasks and no workers: then its job waits in a batch queue.
-
-    The engines of globus-compute-endpoint 4.19 report no such state of a task, only these numbers.
-    """
-    details = status.details
-    waits = details.get("total_workers") == 0 and (details.get("outstanding_tasks") or 0) > 0
-    return status.online and not waits

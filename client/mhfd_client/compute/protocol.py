@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from mhfd.contract import ExitCode, MhfdError
@@ -79,6 +80,20 @@ class ResultTooLargeError(TaskFailedError):
     """The rows are too large to send back; the message says where they are, if they were kept."""
 
 
+class WorkersCannotStartError(EndpointUnavailableError):
+    """The endpoint gave up its workers before one had started."""
+
+
+class Workers(Enum):
+    """What is known of an endpoint's workers."""
+
+    UNKNOWN = "unknown"  # nothing was told of them, and none has answered yet
+    AWAITED = "awaited"  # none yet: the endpoint starts, or its job waits in a batch queue
+    SILENT = "silent"  # some, which have tasks, but none has answered since they came
+    THERE = "there"
+    GONE = "gone"  # ended, and with them the tasks that they had
+
+
 @dataclass(frozen=True)
 class Status:
     """An endpoint's status, as far as the service knows.
@@ -87,11 +102,14 @@ class Status:
     ----------
     since : when this status was first seen
     details : the rest of the service's answer
+    workers, workers_s : what is known of its workers, and for how many seconds
     """
 
     online: bool
     since: datetime
     details: Json
+    workers: Workers = Workers.THERE
+    workers_s: float = 0.0
 
     def __str__(self) -> str:
         return f"{'online' if self.online else 'offline'} since {self.since:%H:%M}"

@@ -70,6 +70,11 @@ class PacedClient(Client):
     most_bytes : of one request with several tasks
     on_submitted : called with a function's UUID and the ids of its tasks, in the order in which they were submitted
     on_too_large : called with the function of a task that the service refuses for its size, before that is raised
+
+    Attributes
+    ----------
+    sent_to : the endpoint that has the tasks, as the service names it: the user endpoint that runs them, not the one
+        that starts it
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class PacedClient(Client):
         self._most_bytes = most_bytes
         self._on_submitted = on_submitted
         self._on_too_large = on_too_large
+        self.sent_to: str | None = None
         super().__init__(app=app, do_version_check=False, data_serialization_strategy=_json())
         web = getattr(self, "_compute_web_client", None)
         for each in (getattr(web, "v2", None), getattr(web, "v3", None)):
@@ -117,6 +123,7 @@ class PacedClient(Client):
                     raise
                 waiting.extendleft(reversed(list(parts(part, _size(part) // 2))))
                 continue
+            self.sent_to = str(answer.get("endpoint_id") or "") or None
             for function, tasks in answer["tasks"].items():
                 found[function] += tasks
                 self._on_submitted(function, tasks)

@@ -35,6 +35,7 @@ class Limits(Frozen):
     status_after_s : without an answer for this long, look up the endpoint's status
     status_every_s : shortest time between look-ups
     patience_s : how long the endpoint or the service may be unreachable before waiting tiles are given up
+    queue_patience_s : how long tiles may wait for workers, as while a job waits in a batch queue, before they fail
     """
 
     max_task_bytes: PositiveInt = 9_500_000
@@ -48,6 +49,7 @@ class Limits(Frozen):
     status_after_s: PositiveFloat = 10.0
     status_every_s: PositiveFloat = 60.0
     patience_s: PositiveFloat = 3600.0
+    queue_patience_s: PositiveFloat = 7 * 86_400.0
 
 
 class DataMapping(Frozen):

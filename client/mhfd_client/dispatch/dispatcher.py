@@ -1,20 +1,7 @@
-"""Tiles out, rows in: a backlog, a window of tasks in flight, and the response to each kind of failure.
+"""Tiles out, rows in: a backlog, a window of tasks in flight, and a look at the endpoint when it is silent.
 
 One thread owns everything here; all that happens elsewhere (tiles put, an answer, a status, a request to stop) reaches
-it as a step in its inbox. A tile is in exactly one place: in the queue, in a parcel that waits to be sent again, or
-in a parcel in flight. It leaves with a row or an exception in its future, so nothing is lost and nobody waits for ever.
-
-==========================  =======================================================================================
-what happens                what is done
-==========================  =======================================================================================
-task lost, not sent         sent again, after a pause that doubles; given up after `patience_s`
-task lost after arrival     sent again; the second time halved; a lone tile is given up after the sixth
-worker died, task failed    halved, until the tile to blame is alone: tried once more, then a failed row
-payload or result too big   halved; a lone tile becomes a failed row
-deadline passed             the endpoint is asked what became of it; lost: see above; offline: a notice, and wait
-many fail, none succeeds    all that waits fails with the last error: the endpoint is at fault
-refused, sign-in, no mhfd   the same, at once
-==========================  =======================================================================================
+it as a step in its inbox. `responses` has a table of what is done about each kind of failure.
 """
 
 from __future__ import annotations
@@ -30,35 +17,29 @@ from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 
-from mhfd.contract import ErrorCode, FocusResult, MhfdError, ParamsError
+from mhfd.contract import FocusResult
 from mhfd.text import counted
 from mhfd_client.compute.protocol import (
     Compute,
     EndpointUnavailableError,
     Json,
-    PayloadTooLargeError,
     Reply,
-    ResultTooLargeError,
     Status,
     TaskFailedError,
-    TaskLostError,
-    WorkerDiedError,
 )
 from mhfd_client.dispatch import answers, state
-from mhfd_client.dispatch.backlog import Backlog
 from mhfd_client.dispatch.flights import Flight, Flights
 from mhfd_client.dispatch.health import Change, Health
 from mhfd_client.dispatch.loads import Loads
-from mhfd_client.dispatch.pack import Packer, Parcel, Tile, failed_row
+from mhfd_client.dispatch.open_tiles import OpenTiles
+from mhfd_client.dispatch.pack import Packer, Parcel, Tile
+from mhfd_client.dispatch.queueing import Queue, Waiting
+from mhfd_client.dispatch.responses import Responses
 from mhfd_client.dispatch.saving import Saving
 from mhfd_client.dispatch.window import Window
 
 log = logging.getLogger(__name__)
 
-FAILURES_IN_A_ROW = 16
-TRIES_OF_A_LONE_TILE = 2
-LOSSES_TO_HALVE = 2
-LOSSES_OF_A_LONE_TILE = 6  # the endpoint, not the tile, is the likelier cause
 ASK_S = 10.0  # for an answer of our own thread, which never waits for anything
 
 Step = Callable[[], None]
@@ -73,6 +54,8 @@ class Dispatcher:
     away : the endpoint was out of reach a moment ago: the overflow takes all tiles until it is online
     overflow : takes tiles while the endpoint is offline; without it they wait
     on_notice : receives each notice to a person, a sentence; by default the log
+    on_queue : receives what is to be told of tiles that wait for workers, at each look; None when they wait no more. By
+        default `on_notice` has the first
     on_change : receives `state` when it has changed, in this object's thread
     """
 
@@ -83,21 +66,25 @@ class Dispatcher:
         *,
         overflow: Callable[[Sequence[Tile]], None] | None = None,
         on_notice: Notice = log.warning,
+        on_queue: Callable[[Waiting | None], None] | None = None,
         on_change: Callable[[Json], None] | None = None,
         away: bool = False,
     ) -> None:
         self._compute = compute
         self._overflow = overflow
         self._notice = on_notice
+        self._on_queue = on_queue or self._notice_queue
         self._saving = Saving(self._snapshot, on_change)
-        self._backlog = Backlog()
-        self._flights = Flights(packer.limits)
+        self._tiles = OpenTiles(compute.name, Flights(packer.limits))
+        self._backlog, self._flights = self._tiles.backlog, self._tiles.flights
         self._window = Window(packer.limits, compute.grain)
         self._loads = Loads(compute, packer, self._backlog, self._flights, self._window)
         self._health = Health(compute.name, packer.limits)
+        self._responses = Responses(compute.name, self._tiles, self._health, overflow=overflow is not None)
+        self._queue = Queue(compute.name, packer.limits)
+        self._waiting: Waiting | None = None  # as last told
         self._patience_s = packer.limits.patience_s
         self._away = away and overflow is not None
-        self._failures_in_a_row = 0
         self._inbox: SimpleQueue[Step] = SimpleQueue()
         self._stopping_at_s: float | None = None
         self._ending = threading.Lock()
@@ -111,7 +98,7 @@ class Dispatcher:
         """Score tiles; `linger`: True when more may follow at once."""
         with self._ending:
             if self._ended:
-                self._drop(tiles)
+                self._tiles.drop(tiles)
             else:
                 self._inbox.put(partial(self._on_put, tiles, linger))
 
@@ -132,6 +119,7 @@ class Dispatcher:
     def resume(self, saved: Json) -> list[Tile]:
         """Take up the tasks of an earlier process; return their tiles."""
         parcels, fresh = state.load(saved)
+        self._inbox.put(partial(self._queue.resume, saved.get("queued_since")))
         replies = self._compute.resume(saved.get("compute", {}), list(parcels))
         for task_id, reply in replies.items():
             for tile in parcels[task_id].tiles:
@@ -163,7 +151,7 @@ class Dispatcher:
             self._ended = True
             self._take_steps(0)  # tiles that came too late, questions
             self._saving.save(at_once=True)
-            self._fail_all(error)
+            self._tiles.fail_all(error)
 
     def _stopped(self) -> bool:
         if self._stopping_at_s is None:
@@ -185,10 +173,10 @@ class Dispatcher:
             times.append(max(self._backlog.not_before_s, now + self._compute.delay_s()))
         if (self._flights or self._away) and not self._health.asking:
             times.append(self._health.ask_due_s)
-        if self._overflow and not self._away and (self._backlog or self._flights):
+        if self._overflow and not self._away and self._tiles:
             times.append(self._health.trouble_until_s)
-        if self._backlog or self._flights:
-            times.append(self._health.give_up_s)
+        if self._tiles:
+            times += [self._health.give_up_s, self._queue.give_up_s]
         if self._stopping_at_s is not None:
             times.append(self._stopping_at_s)
         return max(0.0, min(times) - now) if min(times) < math.inf else None
@@ -196,21 +184,15 @@ class Dispatcher:
     def _hand_over(self) -> None:
         """Send what may be sent now."""
         while self._may_send() and time.monotonic() >= self._backlog.not_before_s and self._compute.delay_s() <= 0:
-            for parcel in self._loads.take(self._settle):
+            for parcel in self._loads.take(self._tiles.settle):
                 if parcel.packed:
                     self._send(parcel)
                     self._saving.changed()
                 else:  # taken up from an earlier process, and lost: pack it again
-                    self._backlog.tiles.extendleft(reversed(self._with_source(parcel.tiles)))
+                    self._tiles.unpack(parcel.tiles)
 
     def _may_send(self) -> bool:
         return self._stopping_at_s is None and self._loads.ready
-
-    def _with_source(self, tiles: Sequence[Tile]) -> list[Tile]:
-        """The tiles that can be packed again; arrays were lost with their process."""
-        gone = [tile for tile in tiles if isinstance(tile.source, str) and not tile.source]
-        self._fail(gone, TaskLostError("an array of an earlier process was lost: submit it again"))
-        return [tile for tile in tiles if tile not in gone]
 
     def _send(self, parcel: Parcel) -> None:
         try:
@@ -229,6 +211,8 @@ class Dispatcher:
     # --- Steps ----------------------------------------------------------------------------------------------------
 
     def _on_put(self, tiles: Sequence[Tile], linger: bool) -> None:
+        if not self._tiles:
+            self._queue.end()
         if self._overflow and self._away:
             self._overflow(tiles)
         else:
@@ -236,7 +220,7 @@ class Dispatcher:
 
     def _on_close(self, at_s: float) -> None:
         self._stopping_at_s = at_s if self._stopping_at_s is None else min(at_s, self._stopping_at_s)
-        self._drop(self._backlog.tiles)
+        self._tiles.drop(self._backlog.tiles)
         self._backlog.tiles.clear()
 
     def _on_reply(self, reply: Reply) -> None:
@@ -248,81 +232,22 @@ class Dispatcher:
             if error is not None:
                 raise error
             rows = answers.rows(reply.result(), flight.parcel.tiles, self._compute.name)
-        except TaskLostError as lost:
-            self._on_lost(flight.parcel, lost)
-        except TaskFailedError as failed:
-            self._on_failed(flight.parcel, failed)
-        except EndpointUnavailableError as away:
-            self._on_unavailable(flight.parcel, away)
-        except ParamsError as refused:
-            self._fail(flight.parcel.tiles, refused)
-        except Exception as fatal:  # refusals, and faults of ours: all that waits would fail, too
-            if not isinstance(fatal, MhfdError):
-                log.exception("cannot take in an answer from '%s'", self._compute.name)
-            self._fail(flight.parcel.tiles, fatal)
-            self._fail_all(fatal)
+        except Exception as error:  # each kind has its response
+            if isinstance(error, TaskFailedError):
+                self._heard()
+            self._responses.respond(flight.parcel, error)
         else:
             self._on_rows(flight, rows, answers.worker(reply.result()))
         self._saving.changed()
 
     def _on_rows(self, flight: Flight, rows: Iterable[FocusResult], worker: Hashable) -> None:
         self._heard()
-        self._failures_in_a_row = 0
+        self._responses.succeeded()
+        self._queue.end()
+        self._tell_queue()
         self._window.measure(len(flight.parcel.tiles), flight.ahead, self._flights.measure(flight), worker)
         for tile, row in zip(flight.parcel.tiles, rows, strict=True):
-            self._settle(tile, row)
-
-    def _on_lost(self, parcel: Parcel, error: TaskLostError) -> None:
-        if error.sent:
-            log.warning("%s; %s sent again", error, counted(len(parcel.tiles), "tile is", "tiles are"))
-            parcel.losses += 1
-            if parcel.losses >= (LOSSES_TO_HALVE if len(parcel.tiles) > 1 else LOSSES_OF_A_LONE_TILE):
-                self._divide(parcel, "worker_lost", str(error))
-            else:
-                self._backlog.parcels.appendleft(parcel)
-            return
-        if self._health.fail():
-            log.info("%s; trying again", error)
-        self._backlog.postpone(parcel, error.after_s)
-
-    def _on_unavailable(self, parcel: Parcel, error: EndpointUnavailableError) -> None:
-        """Nothing can be sent there. With an overflow that is no end: the tiles go there when it has lasted a while."""
-        if self._overflow is None:
-            self._fail(parcel.tiles, error)
-            self._fail_all(error)
-        else:
-            self._on_lost(parcel, TaskLostError(str(error)))
-
-    def _on_failed(self, parcel: Parcel, error: TaskFailedError) -> None:
-        self._heard()
-        if isinstance(error, PayloadTooLargeError):
-            self._divide(parcel, "too_large_to_send", str(error))
-            return
-        if isinstance(error, ResultTooLargeError):
-            log.warning("%s; asking for fewer at once", error)
-            self._divide(parcel, "result_too_large", str(error))
-            return
-        self._failures_in_a_row += 1
-        if self._failures_in_a_row > FAILURES_IN_A_ROW:
-            self._fail(parcel.tiles, error)
-            self._fail_all(error)
-            self._failures_in_a_row = 0
-            return
-        parcel.deaths += 1
-        if len(parcel.tiles) == 1 and parcel.deaths < TRIES_OF_A_LONE_TILE:
-            self._backlog.parcels.appendleft(parcel)
-            return
-        code: ErrorCode = "worker_lost" if isinstance(error, WorkerDiedError) else "internal"
-        log.warning("a task of %s failed as a whole: %s", counted(len(parcel.tiles), "tile"), error)
-        self._divide(parcel, code, str(error))
-
-    def _divide(self, parcel: Parcel, code: ErrorCode, message: str) -> None:
-        """Halve a parcel; a lone tile becomes a failed row."""
-        if len(parcel.tiles) > 1:
-            self._backlog.parcels.extendleft(reversed(parcel.halves()))
-            return
-        tile = parcel.tiles[0]
-        self._settle(tile, failed_row(tile, code, message, self._compute.name))
+            self._tiles.settle(tile, row)
 
     def _heard(self) -> None:
         self._health.heard()
@@ -341,6 +266,8 @@ class Dispatcher:
             self._hand_on("cannot be reached")
         if now >= self._health.give_up_s:
             self._give_up()
+        if self._tiles and now >= self._queue.give_up_s:
+            self._give_up_queue()
 
     def _on_status(self, answer: Future[Status]) -> None:
         change = self._health.look(answer)
@@ -348,11 +275,13 @@ class Dispatcher:
             if self._away or change is Change.ONLINE_AGAIN:
                 self._notice(f"endpoint '{self._compute.name}' is online again")
             self._away = False
+            self._look_at_queue()
         elif change is Change.OFFLINE and self._overflow is None:
-            waiting = counted(self._tiles_open(), "tile waits", "tiles wait")
+            waiting = counted(len(self._tiles), "tile waits", "tiles wait")
             self._notice(f"endpoint '{self._compute.name}' is {self._health.status}; {waiting}")
         elif change is Change.OFFLINE:
             self._hand_on(f"is {self._health.status}")
+        self._tell_queue()
 
     def _hand_on(self, why: str) -> None:
         """Give all open tiles to the overflow, until the endpoint is online again.
@@ -360,7 +289,7 @@ class Dispatcher:
         The endpoint may still score what it has; its answers are ignored.
         """
         assert self._overflow is not None
-        tiles = [tile for parcel in self._flights.clear() for tile in parcel.tiles] + self._backlog.clear()
+        tiles = self._tiles.take_all()
         self._health.forget_trouble()
         if not self._away:
             scored_here = counted(len(tiles), "tile is", "tiles are")
@@ -375,42 +304,45 @@ class Dispatcher:
         self._health.forget_trouble()
         name = self._compute.name
         reason = f"is {self._health.status}" if self._health.offline else "cannot be reached"
-        waiting = counted(self._tiles_open(), "tile has", "tiles have")
-        self._fail_all(
+        waiting = counted(len(self._tiles), "tile has", "tiles have")
+        self._tiles.fail_all(
             EndpointUnavailableError(
                 f"endpoint '{name}' {reason}, and {waiting} waited for {self._patience_s:.0f} s; "
                 f"look at `mhfd doctor --endpoint {name}`, raise limits.patience_s, or score on local"
             )
         )
 
-    # --- Ends of tiles --------------------------------------------------------------------------------------------
+    def _look_at_queue(self) -> None:
+        """Where workers are not there yet, no task is late."""
+        assert self._health.status is not None
+        since = self._queue.since
+        if self._flights and self._queue.look(self._health.status, self._health.quiet_s):
+            self._flights.begin_anew()
+        if self._queue.since != since:
+            self._saving.changed()
 
-    def _settle(self, tile: Tile, row: FocusResult) -> None:
-        tile.packed = None
-        if not tile.future.done():
-            tile.future.set_result(row)
+    def _tell_queue(self) -> None:
+        """One thing at a time: that an endpoint is offline comes first."""
+        known = bool(self._tiles) and not self._health.offline
+        waiting = self._queue.waiting(len(self._tiles)) if known else None
+        if waiting != self._waiting:
+            self._on_queue(waiting)
+            self._waiting = waiting
 
-    def _fail(self, tiles: Iterable[Tile], error: BaseException) -> None:
-        for tile in tiles:
-            tile.packed = None
-            if tile.claim() and not tile.future.done():
-                tile.future.set_exception(error)
+    def _notice_queue(self, waiting: Waiting | None) -> None:
+        """Tell of the first, not of each number."""
+        if waiting is None:
+            self._notice(f"endpoint '{self._compute.name}': the tiles wait for its workers no more")
+        elif self._waiting is None or waiting.silent != self._waiting.silent:
+            self._notice(str(waiting))
 
-    def _drop(self, tiles: Iterable[Tile]) -> None:
-        """Cancel tiles that were not sent."""
-        for tile in tiles:
-            if tile.future.cancel():
-                tile.claim()  # wakes those who wait
-            else:
-                self._fail([tile], CancelledError())
-
-    def _fail_all(self, error: BaseException) -> None:
-        for parcel in self._flights.clear():
-            self._fail(parcel.tiles, error)
-        self._fail(self._backlog.clear(), error)
-
-    def _tiles_open(self) -> int:
-        return self._backlog.n_tiles + sum(len(parcel.tiles) for parcel in self._flights.parcels)
+    def _give_up_queue(self) -> None:
+        """The rows say why; the tiles can be tried again."""
+        message = self._queue.too_long()
+        self._queue.end()
+        self._tiles.fail_rows(self._tiles.take_all(), "queue_too_long", message)
+        self._tell_queue()
+        self._saving.changed()
 
     # --- State ----------------------------------------------------------------------------------------------------
 
@@ -426,4 +358,4 @@ class Dispatcher:
     def _snapshot(self) -> Json:
         sent = [(self._compute.task_id(reply), parcel) for reply, parcel in self._flights.items()]
         waiting: list[tuple[str | None, Parcel]] = [(None, parcel) for parcel in list(self._backlog.parcels)]
-        return state.dump(self._compute, sent + waiting)
+        return {**state.dump(self._compute, sent + waiting), "queued_since": self._queue.since}

@@ -79,6 +79,12 @@ class Flights:
             self._flights[reply].due_s = now + self._deadline_s()
         return late
 
+    def begin_anew(self) -> None:
+        """All wait for workers: their time, and how long they take, counts from now."""
+        now = time.monotonic()
+        for flight in self._flights.values():
+            flight.sent_s, flight.due_s = now, now + self._deadline_s()
+
     @property
     def next_due_s(self) -> float:
         """The earliest deadline; infinite without any."""

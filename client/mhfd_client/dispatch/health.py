@@ -47,6 +47,11 @@ class Health:
         return self.status is not None and not self.status.online
 
     @property
+    def quiet_s(self) -> float:
+        """For how long nothing was heard, since the first task was sent."""
+        return time.monotonic() - self._heard_s
+
+    @property
     def trouble_until_s(self) -> float:
         """When trouble has lasted so long that somebody else had better do the work; infinite without trouble."""
         return math.inf if self._trouble_since_s is None else self._trouble_since_s + self._limits.status_after_s

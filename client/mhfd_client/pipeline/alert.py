@@ -170,7 +170,7 @@ class AlertStep:
     def _look_at_endpoint(self, now: float) -> None:
         notice = self._board.notice("endpoint")
         if notice is not None and now - notice.since >= self._rules.endpoint_s:
-            text = f"endpoint '{self._endpoint}' has been away since {clock_time(notice.since)}: {notice.text}"
+            text = f"endpoint '{self._endpoint}' does not answer since {clock_time(notice.since)}: {notice.text}"
             self._book.begin("endpoint", text, self._endpoint)
         elif notice is None and (self._heard or now - self._since >= self._rules.endpoint_s):
             self._book.end("endpoint", f"endpoint '{self._endpoint}' is back", self._endpoint)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from mhfd.contract import ExitCode, FocusParams, MhfdError
 from mhfd_client.client import Client
 from mhfd_client.config import Config, GlobusEndpoint, LocalEndpoint, Settings
+from mhfd_client.dispatch.queueing import Waiting
 from mhfd_client.files.names import is_image_name
 from mhfd_client.judge.alerts import Alerts
 from mhfd_client.judge.events import EventBook
@@ -105,6 +106,7 @@ def open_watch(
             # Nothing of a local task outlives this process, so there is nothing to take up.
             on_state=None if isinstance(entry, LocalEndpoint) else partial(_save_state, ledger, run, board),
             on_notice=partial(board.put, "endpoint"),
+            on_queue=partial(_show_queue, ledger, run, board),
         )
         open_parts.callback(client.close, 0.0)
         transfer = open_transfer(entry, root=root, run=f"run{run.run_id}-{run.params_sha256[:8]}")
@@ -201,6 +203,17 @@ def _save_state(ledger: Ledger, run: Run, board: Board, state: Json) -> None:
         board.put("tasks in flight", str(error))
     else:
         board.clear("tasks in flight")
+
+
+def _show_queue(ledger: Ledger, run: Run, board: Board, waiting: Waiting | None) -> None:
+    """Show since when how many tiles of the run wait for workers; that none starts is the endpoint's trouble."""
+    if waiting is None or waiting.silent:
+        board.clear("queue")
+    if waiting is None:
+        return
+    with suppress(LedgerError):  # then the tiles that were sent are counted
+        waiting = replace(waiting, tiles=ledger.summary(run.run_id).to_do)
+    board.put("endpoint" if waiting.silent else "queue", str(waiting), since=waiting.since)
 
 
 def plan_watch(folder: Path, config: Config, settings: Settings) -> WatchPlan:

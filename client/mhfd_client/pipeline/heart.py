@@ -50,6 +50,7 @@ class Heart:
             **self._look(),
             **self._pace(),
             "signed_in_until": board.signed_in_until,
+            "queued_since": None if (queue := board.notice("queue")) is None else queue.since,
             "notices": [{"text": notice.text, "since": notice.since} for notice in board.notices()],
         }
         try:

@@ -37,11 +37,17 @@ class Board:
         self._lock = threading.Lock()
         self.signed_in_until: float | None = None
 
-    def put(self, matter: str, text: str) -> None:
-        """Set this topic's notice; report it unless only its numbers changed."""
+    def put(self, matter: str, text: str, since: float | None = None) -> None:
+        """Set this topic's notice; report it unless only its numbers changed.
+
+        Parameters
+        ----------
+        since : Unix seconds; by default when it was first set
+        """
         with self._lock:
             before = self._notices.get(matter)
-            self._notices[matter] = Notice(text, before.since if before else time.time())
+            begun = since if since is not None else before.since if before else time.time()
+            self._notices[matter] = Notice(text, begun)
         if before is None or _NUMBER.sub("", before.text) != _NUMBER.sub("", text):
             self._tell(text)
 

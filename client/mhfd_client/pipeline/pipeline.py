@@ -162,7 +162,8 @@ class Pipeline:
             self._trouble = None
             return True
         patience_s = self._context.options.patience_s
-        if self._standstill.lasts_s(summary.counts) > patience_s:
+        queued = self._context.board.notice("queue") is not None  # which is no standstill, however long
+        if self._standstill.lasts_s(summary.counts, queued=queued) > patience_s:
             notices = "; ".join(notice.text for notice in self._context.board.notices())
             self._trouble = StandstillError(
                 f"{counted(summary.to_do, 'tile is', 'tiles are')} left, and none has moved for {patience_s:.0f} s: "
@@ -210,15 +211,15 @@ class Pipeline:
 
 
 class _Standstill:
-    """Measures how long the counts of a run have not changed."""
+    """Measures how long the counts of a run have not changed, but for the time in a batch queue."""
 
     def __init__(self) -> None:
         self._counts: Mapping[State, int] = {}
         self._since_s = time.monotonic()
 
-    def lasts_s(self, counts: Mapping[State, int]) -> float:
+    def lasts_s(self, counts: Mapping[State, int], *, queued: bool = False) -> float:
         now_s = time.monotonic()
-        if counts != self._counts:
+        if queued or counts != self._counts:
             self._counts, self._since_s = counts, now_s
         return now_s - self._since_s
 

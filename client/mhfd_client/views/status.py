@@ -100,6 +100,7 @@ def _watcher(beat: Json | None, at: float | None, now: float) -> Json | None:
         "last_sign_at": utc(at),
         "last_scan_at": None if scan_s_ago is None else utc(at - scan_s_ago),
         "transfer": beat.get("transfer"),
+        "queued_since": utc(beat.get("queued_since")),
         "notices": [{"text": each["text"], "since": utc(each["since"])} for each in beat.get("notices", [])],
     }
 

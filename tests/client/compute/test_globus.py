@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from datetime import datetime, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -18,10 +17,11 @@ from mhfd_client.compute.protocol import (
     NotPermittedError,
     PayloadTooLargeError,
     ResultTooLargeError,
-    Status,
     TaskLostError,
     WorkerDiedError,
+    WorkersCannotStartError,
 )
+from mhfd_client.compute.reports import Reports
 from mhfd_client.config import GlobusEndpoint
 
 # ---------------------------------------------------------------------------------------------------------- tasks
@@ -37,6 +37,17 @@ def test_rule_of_dashes_is_no_reason() -> None:
 
 def test_silence_is_told() -> None:
     assert "no reason was given" in str(failure("\n"))
+
+
+def test_workers_that_cannot_start_are_no_fault_of_the_task() -> None:
+    error = failure(
+        "Traceback ...\nparsl.executors.errors.BadStateException: Executor GlobusComputeEngine-HighThroughputExecutor "
+        "failed due to: Error 1:\n\tJob is marked as MISSING since the workers failed to register to the executor.\n"
+        "\tEXIT CODE: 3\n\tSTDERR: block-0.sh: line 1: /nonexistent/bin/activate: No such file\n\n\n-----\n"
+    )
+    assert isinstance(error, WorkersCannotStartError)
+    assert "its workers do not start" in str(error)
+    assert "/nonexistent/bin/activate: No such file" in str(error)
 
 
 @pytest.mark.parametrize("name", ["WorkerLost", "ManagerLost", "BrokenProcessPool"])
@@ -118,17 +129,26 @@ def test_service_without_result_is_out_of_reach_not_refused() -> None:
 
 
 class Service:
-    """The service's word on one task that is late."""
+    """The service's word on one task that is late, and on the endpoint that has it."""
+
+    def __init__(self, online: bool, details: dict[str, object]) -> None:
+        self.online, self.details = online, details
+
+    def get_endpoint_status(self, endpoint: object) -> dict[str, Any]:
+        return {"status": "online" if self.online else "offline", "details": self.details}
 
     def get_task(self, task_id: object) -> dict[str, Any]:
         return {"task_id": task_id, "pending": True, "status": "pending"}
 
 
-def chased(monkeypatch: pytest.MonkeyPatch, *, online: bool = True, **details: object) -> bool:
-    """Whether a late task is given up, when this is the endpoint's status."""
+def chased(monkeypatch: pytest.MonkeyPatch, *, online: bool = True, answered: bool = False, **details: object) -> bool:
+    """Whether a late task is given up, when this is the endpoint's status and it has or has not answered before."""
     compute = GlobusCompute("dgx", GlobusEndpoint(uuid=uuid4()))
-    monkeypatch.setattr(compute, "_client", Service)
-    monkeypatch.setattr(compute, "_ask_status", lambda: Status(online, datetime.now(timezone.utc), details))
+    monkeypatch.setattr(compute, "connect", lambda **_: None)
+    monkeypatch.setattr(compute, "_client", lambda: Service(online, details))
+    compute._reports = Reports(lambda: Service(online, details), str(uuid4()))
+    if answered:
+        compute._reports.staff.answered()
     task = _Task(Future(), task_id=str(uuid4()))
     compute._tasks[task.reply] = task
     compute._chase(task)
@@ -136,16 +156,22 @@ def chased(monkeypatch: pytest.MonkeyPatch, *, online: bool = True, **details: o
 
 
 def test_a_late_task_of_an_endpoint_that_works_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert chased(monkeypatch, total_workers=4, outstanding_tasks=1)
-    assert chased(monkeypatch), "the status may have no numbers"
+    assert chased(monkeypatch, answered=True, total_workers=4, outstanding_tasks=1)
+    assert chased(monkeypatch, answered=True), "the status may have no numbers"
+
+
+def test_a_task_that_the_workers_do_not_have_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chased(monkeypatch, total_workers=4, outstanding_tasks=0)
+
+
+def test_no_task_is_lost_before_a_worker_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not chased(monkeypatch, total_workers=4, outstanding_tasks=1)
+    assert not chased(monkeypatch)
 
 
 def test_a_task_whose_job_waits_in_a_batch_queue_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not chased(monkeypatch, total_workers=0, outstanding_tasks=3)
-
-
-def test_a_task_that_an_idle_endpoint_does_not_have_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert chased(monkeypatch, total_workers=0, outstanding_tasks=0)
+    assert not chased(monkeypatch, answered=True, total_workers=0, outstanding_tasks=3)
 
 
 def test_a_task_of_an_endpoint_that_is_offline_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def test_an_endpoint_is_away_only_after_some_time(looking: Looking, monkeypatch:
     looking.board.put("endpoint", "endpoint 'dgx' is offline")
     assert looking.look(299) == []
     (told,) = looking.look(2)
-    assert "endpoint 'dgx' has been away since" in told
+    assert "endpoint 'dgx' does not answer since" in told
     assert "endpoint 'dgx' is offline" in told
     looking.board.put("endpoint", "endpoint 'dgx' is offline; asking again")
     assert looking.look(5) == []

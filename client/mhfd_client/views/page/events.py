@@ -111,6 +111,8 @@ def alarm(event: Event, newest_at: Callable[[float], int | None]) -> Json:
 def health(ledger: Ledger, run: Run, summary: Summary, standing: Iterable[Event], now: float) -> Json:
     """The event `health`: endpoint, queue, disk, watch; None where it is not known.
 
+    `workers_awaited` of the queue is since when tiles wait for the endpoint's workers.
+
     Parameters
     ----------
     standing : the events that have not ended
@@ -130,6 +132,7 @@ def health(ledger: Ledger, run: Run, summary: Summary, standing: Iterable[Event]
         "queue": {
             "tiles": summary.to_do,
             "s": None if summary.waiting_since is None else max(0, round(now - summary.waiting_since)),
+            "workers_awaited": utc(beat.get("queued_since")) if watched else None,
         },
         "last_tile": utc(summary.last_scored_at),
         "rate_per_min": rate,

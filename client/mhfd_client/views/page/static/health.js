@@ -45,6 +45,8 @@ export function makeHealth({ store, live }) {
         : `Connection lost${since}. Trying again in ${wait} s${store.readonly ? '' : '; decisions wait until then'}.`;
     } else if (away) {
       text = `The endpoint ${plain(known.endpoint.name ?? '')} does not answer since ${clock(known.endpoint.since)}. ${count(known.queue?.tiles ?? 0)} tiles wait and will be scored in order; nothing is lost.`;
+    } else if (known?.queue?.workers_awaited) {
+      text = `The endpoint ${plain(known.endpoint?.name ?? '')} has no workers yet: queued since ${clock(known.queue.workers_awaited)}, ${count(known.queue.tiles)} tiles wait and will be scored in order; nothing is lost.`;
     }
     place.hidden = !text;
     $('button', place).hidden = live.state !== 'lost';
