@@ -94,19 +94,21 @@ class Recorder:
 
 
 def family(kernel: str) -> str:
-    """Name without the number of taps, the level or the type: smooth_5, normalise_u1."""
-    return re.sub(r"_(\d+|[uif]\d)$", "", kernel)
+    """Name without the number of taps, the level or the type: smooth_5, pair_5_9, normalise_u1."""
+    return re.sub(r"(_\d+)+$|_[uif]\d$", "", kernel)
 
 
 def parameter_names() -> dict[str, list[str]]:
     """Names of the parameters of each kernel of the CUDA source."""
     text = re.sub(r"\s*\\\n\s*", " ", source())
-    made = {"SMOOTH": r"^SMOOTH\((\d+)\)", "MERGE": r"^MERGE\((\d+)\)", "FOR_TYPE": r"^FOR_TYPE\((\w\d)\)"}
-    endings = {macro: re.findall(pattern, text, re.MULTILINE) for macro, pattern in made.items()}
+    endings = {
+        macro: [found.replace(", ", "_") for found in re.findall(rf"^{macro}\(([\w, ]+)\)$", text, re.MULTILINE)]
+        for macro in ("SMOOTH", "PAIR", "MERGE", "FOR_TYPE")
+    }
     names = {}
-    for kernel, open_end, parameters in re.findall(r"KERNEL\([^)]*\)\s+(\w+?)(_##\w+)?\(([^)]*)\)", text):
+    for kernel, open_end, parameters in re.findall(r"KERNEL\([^)]*\)\s+(\w+?)(_##[\w#]+)?\(([^)]*)\)", text):
         found = [re.findall(r"\w+", parameter)[-1] for parameter in parameters.split(",")]
-        macro = {"smooth": "SMOOTH", "merge": "MERGE"}.get(kernel, "FOR_TYPE")
+        macro = {"smooth": "SMOOTH", "pair": "PAIR", "merge": "MERGE"}.get(kernel, "FOR_TYPE")
         for ending in endings[macro] if open_end else [None]:
             names[kernel if ending is None else f"{kernel}_{ending}"] = found
     return names
@@ -124,15 +126,24 @@ def _chunks(args: Args, grid: Grid) -> float:
     return float(4 * (args["last"] - args["first"] + 4 * grid[1]) * args["cols"])
 
 
+def _kept(args: Args) -> int:
+    """The plane that a step leaves for the next one."""
+    return bool(args["target"]) * (_plane(args, "kept_rows", "kept_cols") if args["shift"] else _plane(args))
+
+
 def _smooth(args: Args, grid: Grid) -> float:
-    planes = 2 + bool(args["response"]) + (bool(args["response"]) and bool(args["from_image"]))
-    return 4 * planes * _plane(args)
+    planes = 1 + bool(args["response"]) * (1 + bool(args["from_image"]))
+    return 4.0 * (planes * _plane(args) + _kept(args))
+
+
+def _pair(args: Args, grid: Grid) -> float:
+    planes = 1 + bool(args["middle_response"]) + bool(args["response"])
+    return 4.0 * (planes * _plane(args) + _kept(args))
 
 
 def _merge(args: Args, grid: Grid) -> float:
-    samples = args["count"] * args["response_rows"] * args.get("response_cols", args["cols"])
-    if args.get("coarser_count"):
-        samples += args["coarser_count"] * _plane(args, "coarser_rows", "coarser_cols")
+    samples = args["finest_count"] * _plane(args) + args["count"] * _plane(args, "response_rows", "response_cols")
+    samples += args["coarser_count"] * _plane(args, "coarser_rows", "coarser_cols")
     return float(4 * samples + (6 if args["fresh"] else 10) * _plane(args))
 
 
@@ -153,8 +164,8 @@ def bytes_moved(itemsize: int) -> dict[str, Callable[[Args, Grid], float]]:
         "cell_power": lambda a, g: 4 * 124 * a["block_rows"] * a["block_cols"],
         "smooth": _smooth,
         "smooth_down": lambda a, g: 8 * _plane(a),
-        "smooth_along": lambda a, g: 16 * _plane(a),
-        "decimate": lambda a, g: 4 * _plane(a, "source_rows", "source_cols") / 2 + 4 * _plane(a),
+        "smooth_along": lambda a, g: 4 * _plane(a) + _smooth(a, g),
+        "pair": _pair,
         "merge": _merge,
         "peaks": lambda a, g: 4 * (a["last"] - a["first"] + 2 * g[1]) * a["cols"],
     }
