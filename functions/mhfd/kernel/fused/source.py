@@ -24,6 +24,7 @@ PEAK_ROWS, WIDTH = 8, 256
 BANKS = 32  # of shared memory
 SHARED_BYTES = 48 * 1024  # of shared memory that every device grants a block
 LAGS, SHADES, MEDIANS = 12, 3, 5
+SUMS = LAGS + SHADES  # of a chunk
 SPECTRUM_SIZE = power.KEPT + 2  # numbers of a block
 
 CONSTANTS: dict[str, float] = {
@@ -31,7 +32,8 @@ CONSTANTS: dict[str, float] = {
     "PAIR_COLS": PAIR_COLS, "PAIR_THREADS": PAIR_THREADS, "PAIR_GROUPS": PAIR_GROUPS,
     "MERGE_SIDE": MERGE_SIDE, "MERGE_GROUPS": MERGE_GROUPS, "HALF_WIDTH": HALF_WIDTH, "MAX_LEVEL": MAX_LEVEL,
     "CHUNK_ROWS": CHUNK_ROWS, "CHUNK_COLS": CHUNK_COLS, "COARSE_BINS": COARSE_BINS, "FINE_BITS": FINE_BITS,
-    "PEAK_ROWS": PEAK_ROWS, "LAGS": LAGS, **{f"LAG_{k}": lag for k, lag in enumerate(measures.LINE_LAGS)},
+    "PEAK_ROWS": PEAK_ROWS, "LAGS": LAGS, "SHADES": SHADES,
+    **{f"LAG_{k}": lag for k, lag in enumerate(measures.LINE_LAGS)},
     "NORMAL_MEDIAN": NORMAL_MEDIAN, "MEAN_MARGIN": measures.MEAN_MARGIN, "MIN_NOISE": measures.MIN_NOISE,
     "MIN_STEP": measures.MIN_STEP, "MIN_RESPONSE": measures.MIN_RESPONSE,
     "TEXTURE_ANISOTROPY": measures.TEXTURE_ANISOTROPY, "SPECTRUM_BLOCK": BLOCK_PX, "SPECTRUM_CELLS": CELLS,

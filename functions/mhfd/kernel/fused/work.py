@@ -38,18 +38,17 @@ from mhfd.kernel.fused.source import (
     COARSE_BINS,
     FEATURE,
     FINE_BITS,
-    LAGS,
     MEDIANS,
     MERGE_GROUPS,
     MERGE_SIDE,
     PAIR_GROUPS,
     PAIR_THREADS,
     PEAK_ROWS,
-    SHADES,
     SMOOTH_COLS,
     SMOOTH_GROUPS,
     SMOOTH_ROWS,
     STATE,
+    SUMS,
     WIDTH,
     ceil_div,
 )
@@ -161,22 +160,19 @@ class Work:
         spare = BEFORE + AFTER
         for first, last in self._strips(spare):
             at = self._chunks(tile, first, last)
-            shared = 8 * SHADES * CHUNK_COLS + 4 * 4 * COARSE_BINS
-            self._over_chunks("noise_coarse", at, "coarse", "shades", shared=shared)
-            self._over_chunks("covariances", at, "products", shared=8 * LAGS * CHUNK_COLS)
+            shared = max(8 * SUMS * CHUNK_COLS, 4 * 4 * COARSE_BINS)
+            self._over_chunks("noise_coarse", at, "coarse", "partials", shared=shared)
             self._block_power(at)
         self._launch(
-            "noise_bins", (MEDIANS, 1), (1024, 1), "states", "coarse", "shades", self.extent.chunks,
+            "noise_bins", (MEDIANS, 1), (1024, 1), "states", "coarse", "partials", self.extent.chunks,
             np.int64(rows * cols), shared=8 * 1024,
         )  # fmt: skip
         for first, last in self._strips(spare):
             self._over_chunks("noise_fine", self._chunks(tile, first, last), "fine")
         shared = rank_shared(2**FINE_BITS)
         self._launch("noise_medians", (MEDIANS, 1), (1024, 1), "states", "fine", shared=shared)
-        shared = 8 * WIDTH * (LAGS + SHADES)
-        self._launch(
-            "summary", (1, 1), (WIDTH, 1), "states", "shades", "products", self.extent.chunks, rows, cols, shared=shared
-        )
+        shared = 8 * WIDTH * SUMS
+        self._launch("summary", (1, 1), (WIDTH, 1), "states", "partials", self.extent.chunks, rows, cols, shared=shared)
         grid = self.extent.grid
         if grid.rows:
             self._launch("cell_power", (CELLS * CELLS, 1), (128, 1), "powers", "cells", grid.rows, grid.cols)
