@@ -4,8 +4,9 @@
 
 A device that computes nothing records the launches that `mhfd.kernel.fused` really makes. The bytes of a launch follow
 from its arguments: each plane that it reads or writes once, as if its cache held what neighbouring blocks share and
-nothing from one launch to the next. `--profile` sets the bytes beside those that Nsight Compute measured, from a table
-with the columns kernel and dram_MB.
+nothing from one launch to the next. "Apart" are the bytes if blocks of the cascade and of the maximum shared nothing:
+each reads what its neighbours read, too. `--profile` sets the bytes beside those that Nsight Compute measured, from a
+table with the columns kernel and dram_MB.
 """
 
 from __future__ import annotations
@@ -25,7 +26,19 @@ from numpy.typing import NDArray
 from mhfd.contract import FocusParams
 from mhfd.kernel.fused.layout import GROUP, Extent, layout
 from mhfd.kernel.fused.single import Program
-from mhfd.kernel.fused.source import COARSE_BINS, FINE_BITS, MEDIANS, source
+from mhfd.kernel.fused.source import (
+    COARSE_BINS,
+    FINE_BITS,
+    MEDIANS,
+    MERGE_SIDE,
+    PAIR_COLS,
+    SMOOTH_COLS,
+    SMOOTH_GROUPS,
+    SMOOTH_ROWS,
+    SUMS,
+    source,
+)
+from mhfd.kernel.plan import HALF_WIDTH
 
 COPY_TB_S = 4.2
 """Reading and writing that an H200's memory was measured to do, TB/s."""
@@ -36,13 +49,14 @@ Grid = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch over a whole batch; `moved`: bytes read and written."""
+    """One launch over a whole batch; bytes read and written: `moved`, and `apart` if blocks share nothing."""
 
     kernel: str
     grid: Grid
     block: Grid
     shared: int
     moved: float
+    apart: float
 
 
 class Recorder:
@@ -85,28 +99,36 @@ class Recorder:
     def synchronize(self) -> None: ...
 
     def zero(self, address: int, nbytes: int) -> None:
-        self.launches.append(Launch("memset", (1, 1, 1), (1, 1, 1), 0, nbytes))
+        self.launches.append(Launch("memset", (1, 1, 1), (1, 1, 1), 0, nbytes, nbytes))
 
     def launch(self, kernel: str, grid: Grid, block: Grid, args: Sequence[Any], shared: int) -> None:
         named = dict(zip(self._names[kernel], (arg.item() for arg in args), strict=True))
-        moved = self._moved[family(kernel)](named, grid) * grid[2]
-        self.launches.append(Launch(kernel, grid, block, shared, moved))
+        moved = self._moved[family(kernel)](named, grid)
+        again = AGAIN[family(kernel)](named, grid, numbers(kernel)) if family(kernel) in AGAIN else 0.0
+        self.launches.append(Launch(kernel, grid, block, shared, moved * grid[2], (moved + again) * grid[2]))
 
 
 def family(kernel: str) -> str:
-    """Name without the number of taps, the level or the type: smooth_5, normalise_u1."""
-    return re.sub(r"_(\d+|[uif]\d)$", "", kernel)
+    """Name without the number of taps, the level or the type: smooth_5, pair_5_9, normalise_u1."""
+    return re.sub(r"(_\d+)+$|_[uif]\d$", "", kernel)
+
+
+def numbers(kernel: str) -> list[int]:
+    """Its numbers of taps, or its level."""
+    return [int(number) for number in re.findall(r"_(\d+)", kernel)]
 
 
 def parameter_names() -> dict[str, list[str]]:
     """Names of the parameters of each kernel of the CUDA source."""
     text = re.sub(r"\s*\\\n\s*", " ", source())
-    made = {"SMOOTH": r"^SMOOTH\((\d+)\)", "MERGE": r"^MERGE\((\d+)\)", "FOR_TYPE": r"^FOR_TYPE\((\w\d)\)"}
-    endings = {macro: re.findall(pattern, text, re.MULTILINE) for macro, pattern in made.items()}
+    endings = {
+        macro: [found.replace(", ", "_") for found in re.findall(rf"^{macro}\(([\w, ]+)\)$", text, re.MULTILINE)]
+        for macro in ("SMOOTH", "PAIR", "MERGE", "FOR_TYPE")
+    }
     names = {}
-    for kernel, open_end, parameters in re.findall(r"KERNEL\([^)]*\)\s+(\w+?)(_##\w+)?\(([^)]*)\)", text):
+    for kernel, open_end, parameters in re.findall(r"KERNEL\([^)]*\)\s+(\w+?)(_##[\w#]+)?\(([^)]*)\)", text):
         found = [re.findall(r"\w+", parameter)[-1] for parameter in parameters.split(",")]
-        macro = {"smooth": "SMOOTH", "merge": "MERGE"}.get(kernel, "FOR_TYPE")
+        macro = {"smooth": "SMOOTH", "pair": "PAIR", "merge": "MERGE"}.get(kernel, "FOR_TYPE")
         for ending in endings[macro] if open_end else [None]:
             names[kernel if ending is None else f"{kernel}_{ending}"] = found
     return names
@@ -124,16 +146,49 @@ def _chunks(args: Args, grid: Grid) -> float:
     return float(4 * (args["last"] - args["first"] + 4 * grid[1]) * args["cols"])
 
 
+def _kept(args: Args) -> int:
+    """The plane that a step leaves for the next one."""
+    return bool(args["target"]) * (_plane(args, "kept_rows", "kept_cols") if args["shift"] else _plane(args))
+
+
 def _smooth(args: Args, grid: Grid) -> float:
-    planes = 2 + bool(args["response"]) + (bool(args["response"]) and bool(args["from_image"]))
-    return 4 * planes * _plane(args)
+    planes = 1 + bool(args["response"]) * (1 + bool(args["from_image"]))
+    return 4.0 * (planes * _plane(args) + _kept(args))
+
+
+def _pair(args: Args, grid: Grid) -> float:
+    planes = 1 + bool(args["middle_response"]) + bool(args["response"])
+    return 4.0 * (planes * _plane(args) + _kept(args))
 
 
 def _merge(args: Args, grid: Grid) -> float:
-    samples = args["count"] * args["response_rows"] * args.get("response_cols", args["cols"])
-    if args.get("coarser_count"):
-        samples += args["coarser_count"] * _plane(args, "coarser_rows", "coarser_cols")
+    samples = args["finest_count"] * _plane(args) + args["count"] * _plane(args, "response_rows", "response_cols")
+    samples += args["coarser_count"] * _plane(args, "coarser_rows", "coarser_cols")
     return float(4 * samples + (6 if args["fresh"] else 10) * _plane(args))
+
+
+def _smooth_again(args: Args, grid: Grid, taps: list[int]) -> float:
+    """What blocks of `smooth` read of their neighbours' source, in columns and in rows."""
+    rows = SMOOTH_ROWS * SMOOTH_GROUPS + 2 * taps[0] * min(args["step"], SMOOTH_GROUPS)
+    read = grid[0] * grid[1] * (SMOOTH_COLS + 2 * taps[0] * args["step"]) * rows
+    return 4.0 * max(0, read - _plane(args))
+
+
+def _pair_again(args: Args, grid: Grid, taps: list[int]) -> float:
+    halo = 2 * sum(count * args[step] for count, step in zip(taps, ("step", "next_step"), strict=True))
+    return 4.0 * max(0, grid[0] * (PAIR_COLS + halo) * (args["rows"] + grid[1] * halo) - _plane(args))
+
+
+def _merge_again(args: Args, grid: Grid, level: list[int]) -> float:
+    again = 0
+    for count, part, here in ((args["count"], "response", level[0]), (args["coarser_count"], "coarser", level[0] + 1)):
+        side = (MERGE_SIDE >> here) + 2 * HALF_WIDTH - 1
+        again += count * max(0, grid[0] * grid[1] * side**2 - _plane(args, f"{part}_rows", f"{part}_cols"))
+    return 4.0 * again
+
+
+AGAIN = {"smooth": _smooth_again, "pair": _pair_again, "merge": _merge_again}
+"""For families of kernels the bytes of one tile that blocks read and their neighbours, too."""
 
 
 def bytes_moved(itemsize: int) -> dict[str, Callable[[Args, Grid], float]]:
@@ -144,17 +199,16 @@ def bytes_moved(itemsize: int) -> dict[str, Callable[[Args, Grid], float]]:
         "normalise": lambda a, g: (itemsize + 4) * _plane(a),
         "mean": lambda a, g: 8 * a["count"],
         "noise_coarse": _chunks,
-        "covariances": _chunks,
         "noise_fine": _chunks,
         "noise_bins": lambda a, g: 4 * 4 * COARSE_BINS,
         "noise_medians": lambda a, g: 4 * MEDIANS * (2**FINE_BITS // 256 + 256),
-        "summary": lambda a, g: 8 * 15 * a["chunks"],
+        "summary": lambda a, g: 8 * SUMS * a["chunks"],
         "block_power": lambda a, g: 4 * 64 * 64 * 2 * g[0] * g[1],
         "cell_power": lambda a, g: 4 * 124 * a["block_rows"] * a["block_cols"],
         "smooth": _smooth,
         "smooth_down": lambda a, g: 8 * _plane(a),
-        "smooth_along": lambda a, g: 16 * _plane(a),
-        "decimate": lambda a, g: 4 * _plane(a, "source_rows", "source_cols") / 2 + 4 * _plane(a),
+        "smooth_along": lambda a, g: 4 * _plane(a) + _smooth(a, g),
+        "pair": _pair,
         "merge": _merge,
         "peaks": lambda a, g: 4 * (a["last"] - a["first"] + 2 * g[1]) * a["cols"],
     }
@@ -178,15 +232,25 @@ class Share:
     kernel: str
     launches: int
     counted_mb: float
+    apart_mb: float
     measured_mb: float | None = None
 
 
 def shares(found: Sequence[Launch], batch: int, measured: dict[str, float]) -> list[Share]:
     """By family, in the order of their first launches."""
     counts = Counter(family(each.kernel) for each in found)
-    moved = {name: sum(each.moved for each in found if family(each.kernel) == name) for name in counts}
+
+    def megabytes(name: str, bytes_of: Callable[[Launch], float]) -> float:
+        return sum(bytes_of(each) for each in found if family(each.kernel) == name) / batch / 1e6
+
     return [
-        Share(name, count, moved[name] / batch / 1e6, measured[name] / batch if name in measured else None)
+        Share(
+            name,
+            count,
+            megabytes(name, lambda each: each.moved),
+            megabytes(name, lambda each: each.apart),
+            measured[name] / batch if name in measured else None,
+        )
         for name, count in counts.items()
     ]
 
@@ -218,12 +282,16 @@ def main() -> None:
     found = launches(args.side, args.batch, FocusParams(n_scales=args.n_scales), np.dtype(args.dtype))
     rows = shares(found, args.batch, profiled(args.profile) if args.profile else {})
     total = sum(each.counted_mb for each in rows)
-    print("| kernel | launches | MB a tile, counted | measured |")
-    print("| --- | --- | --- | --- |")
+    print("| kernel | launches | MB a tile, counted | apart | measured |")
+    print("| --- | --- | --- | --- | --- |")
     for each in rows:
-        print(f"| {each.kernel} | {each.launches} | {each.counted_mb:.1f} | {_cell(each.measured_mb)} |")
+        print(
+            f"| {each.kernel} | {each.launches} | {each.counted_mb:.1f} | {each.apart_mb:.1f} | "
+            f"{_cell(each.measured_mb)} |"
+        )
     measured = sum(each.measured_mb or 0.0 for each in rows) if args.profile else None
-    print(f"| **all** | {len(found)} | {total:.1f} | {_cell(measured)} |")
+    apart = sum(each.apart_mb for each in rows)
+    print(f"| **all** | {len(found)} | {total:.1f} | {apart:.1f} | {_cell(measured)} |")
     print(f"\nAt {COPY_TB_S} TB/s these bytes take {total / COPY_TB_S / 1e3:.3f} ms a tile.")
     if args.out:
         with args.out.open("w", newline="", encoding="utf-8") as file:

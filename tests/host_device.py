@@ -65,6 +65,7 @@ def kernel_names() -> list[str]:
     names = re.findall(r"^KERNEL\([^)]*\) (\w+)\(", text, re.MULTILINE)
     names += [f"smooth_{k}" for k in re.findall(r"^SMOOTH\((\d+)\)", text, re.MULTILINE)]
     names += [f"merge_{level}" for level in re.findall(r"^MERGE\((\d+)\)", text, re.MULTILINE)]
+    names += [f"pair_{first}_{second}" for first, second in re.findall(r"^PAIR\((\d+), (\d+)\)", text, re.MULTILINE)]
     for kind in re.findall(r"^FOR_TYPE\((\w\d)\)", text, re.MULTILINE):
         names += [f"{name}_{kind}" for name in ("histogram", "normalise", "mean")]
     return names

@@ -14,7 +14,7 @@ from agreement import assert_agree
 from host_device import HostDevice, HostStream
 from mhfd.contract import BackendError, FocusParams, TileError
 from mhfd.kernel import fourier
-from mhfd.kernel.fused import Fused, measure_on
+from mhfd.kernel.fused import Fused, measure_on, pairs
 from mhfd.kernel.fused.layout import GROUP, Extent, fit, fits_shared, layout, smooths
 from mhfd.kernel.fused.single import PROGRAMS_KEPT
 from mhfd.kernel.fused.source import STATE, source
@@ -185,6 +185,75 @@ def test_the_order_of_threads_does_not_matter(params: FocusParams, dtype: Any) -
         Fused(HostDevice(backwards=True)).measure(tile, params),
         Fused(HostDevice()).measure(tile, params),
     )
+
+
+# --- Two steps in a launch ----------------------------------------------------------------------------------------
+
+
+class Launched(HostDevice):
+    """Remembers the kernels."""
+
+    def __init__(self, *, backwards: bool = False) -> None:
+        super().__init__(backwards=backwards)
+        self.kernels: list[str] = []
+
+    def stream(self) -> HostStream:
+        kernels = self.kernels
+
+        class Stream(HostStream):
+            def launch(self, kernel: str, *rest: Any) -> None:
+                kernels.append(kernel)
+                super().launch(kernel, *rest)
+
+        return Stream(self._backwards)
+
+
+def in_pairs(kernels: list[str]) -> list[str]:
+    return [kernel for kernel in kernels if kernel.startswith("pair_")]
+
+
+@pytest.mark.parametrize("shape", [(131, 517), (300, 129), (79, 81), (9, 300)])
+@pytest.mark.parametrize("mode", ["robust", "paper"])
+@pytest.mark.parametrize("backwards", [False, True], ids=["", "last thread first"])
+def test_two_steps_in_a_launch_give_what_two_launches_give(
+    shape: tuple[int, int], mode: Any, backwards: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tile, one, two = tissue(*shape), Launched(), Launched(backwards=backwards)
+    for params in (FocusParams(mode=mode), replace(COARSE, mode=mode, n_scales=20)):
+        expected = Fused(one).measure(tile, params)
+        with monkeypatch.context() as patch:
+            patch.setattr(pairs, "LEAST_BLOCKS", 1)
+            assert_same(Fused(two).measure(tile, params), expected)
+    assert not in_pairs(one.kernels) and in_pairs(two.kernels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.float32, np.float64])
+def test_a_batch_large_enough_is_done_two_steps_a_launch(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles = [tissue(83, 197, seed).astype(dtype) for seed in range(3)]
+    alone = [Fused(HostDevice()).measure(tile, COARSE)[0] for tile in tiles]
+    monkeypatch.setattr(pairs, "LEAST_BLOCKS", 3 * 2)  # two blocks a tile: few for one, enough for three
+    device = Launched()
+    assert [Fused(device).measure(tile, COARSE)[0] for tile in tiles] == alone
+    assert not in_pairs(device.kernels)
+    assert Fused(device).submit(tiles, COARSE).result() == alone
+    assert in_pairs(device.kernels)
+
+
+def test_strips_two_steps_a_launch_give_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    tile = tissue(395, 173)
+    whole = Fused(HostDevice()).measure(tile, FINE)
+    monkeypatch.setattr(pairs, "LEAST_BLOCKS", 1)
+    for budget in (least_bytes(tile, FINE), 3 * 2**21):
+        device = Launched()
+        assert_same(Fused(device, budget).measure(tile, FINE), whole)
+
+
+def test_a_plane_that_nothing_reads_is_not_written() -> None:
+    extent = Extent.of((131, 173), np.dtype(np.uint8), COARSE)
+    work = Work(HostDevice(), extent, fit(extent, 2**30, False), features=False)
+    (*_, (before, kept), (last, nowhere)) = work._launches(work.layout.windows[0])
+    assert last == [len(extent.plan.steps) - 1] and nowhere is None
+    assert before == [last[0] - 1] and kept == 1
 
 
 # --- Steps of any length ------------------------------------------------------------------------------------------

@@ -20,11 +20,9 @@ from mhfd.kernel.fused.source import (
     COARSE_BINS,
     FEATURE,
     FINE_BITS,
-    LAGS,
     MEDIANS,
     MERGE_SIDE,
     PEAK_ROWS,
-    SHADES,
     SHARED_BYTES,
     SMOOTH_COLS,
     SMOOTH_GROUPS,
@@ -32,6 +30,7 @@ from mhfd.kernel.fused.source import (
     SMOOTH_TAPS,
     SPECTRUM_SIZE,
     STATE,
+    SUMS,
     WIDTH,
     ceil_div,
 )
@@ -45,8 +44,9 @@ STRIP_ROWS = 64
 BEFORE, AFTER = 2, max(BLOCK_PX - 1, *LINE_LAGS)
 """Rows before and after a strip that the numbers beside its responses depend on."""
 
-GROUP = 6
-"""Responses at level 0 that are kept until merged; the same memory holds more of the coarser levels."""
+GROUP = 8
+"""Responses at level 0 that are kept until merged; the same memory holds more of the coarser levels. The default
+scales take as much as 7.9, so that one launch merges them."""
 
 
 @dataclass(frozen=True)
@@ -208,8 +208,7 @@ def layout(extent: Extent, core_rows: int, group: int, resident: bool, features:
         "fine": 4 * MEDIANS * (2**FINE_BITS + 2**FINE_BITS // 256) * batch,
         "constants": constants(extent)[0].nbytes,
         "powers": 4 * SPECTRUM_SIZE * extent.grid.rows * extent.grid.cols * batch,
-        "shades": 8 * SHADES * extent.chunks * batch,
-        "products": 8 * LAGS * extent.chunks * batch,
+        "partials": 8 * SUMS * extent.chunks * batch,
         "raw": extent.dtype.itemsize * raw_rows * cols * batch,
         "image": 4 * image_rows * cols * batch,
         "even": plane,
@@ -235,17 +234,20 @@ def smooths(steps: CascadePlan) -> list[Smooth]:
     return [step for step in steps.steps if isinstance(step, Smooth)]
 
 
-def smooth_quads(step: Smooth) -> int:
-    """Fours of columns `step` apart in a block of `smooth` of cascade.cu."""
-    return ceil_div(SMOOTH_COLS, 4 * step.step)
+def smooth_quads(step: Smooth, columns: int = SMOOTH_COLS) -> int:
+    """Fours of columns `step` apart in a block that smooths `columns` columns, see `change_along` of cascade.cu."""
+    return ceil_div(columns, 4 * step.step)
 
 
-def smooth_stride(step: Smooth) -> int:
+def smooth_stride(step: Smooth, columns: int = SMOOTH_COLS) -> int:
     """Distance in shared memory of neighbouring columns, see `smooth` of cascade.cu; a multiple of four."""
-    columns = 4 * (smooth_quads(step) + ceil_div(len(step.taps), 2))
-    # With few classes of columns, a warp's columns lie in successive banks.
-    spread = 4 * ceil_div(BANKS, 4 * step.step)
-    return columns + (spread - columns) % BANKS if 1 < step.step <= 4 else columns
+    return spread(4 * (smooth_quads(step, columns) + ceil_div(len(step.taps), 2)), step.step)
+
+
+def spread(columns: int, step: int) -> int:
+    """At least so many, that a warp's columns, every step-th of which are adjacent, lie in different banks."""
+    apart = 4 * ceil_div(BANKS, 4 * step)
+    return columns + (apart - columns) % BANKS if 1 < step <= 4 else columns
 
 
 def smooth_shared(step: Smooth) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from mhfd.spectrum import BLOCK_PX, CELLS
 
 BLOCK = measures.CONTENT_BLOCK_PX
 SMOOTH_COLS, SMOOTH_ROWS, SMOOTH_GROUPS, SMOOTH_TAPS = 128, 8, 3, 16
+PAIR_COLS, PAIR_THREADS, PAIR_GROUPS, PAIR_SPAN = 128, 160, 2, 256
+PAIRS = (*product((4, 5, 6), repeat=2), (5, 8), (5, 9), (10, 6))  # taps of two steps that one launch does
 MERGE_SIDE, MERGE_GROUPS = 64, 8
 CHUNK_ROWS, CHUNK_COLS = 32, 256
 COARSE_BINS, FINE_BITS = 2048, 17
@@ -21,13 +24,16 @@ PEAK_ROWS, WIDTH = 8, 256
 BANKS = 32  # of shared memory
 SHARED_BYTES = 48 * 1024  # of shared memory that every device grants a block
 LAGS, SHADES, MEDIANS = 12, 3, 5
+SUMS = LAGS + SHADES  # of a chunk
 SPECTRUM_SIZE = power.KEPT + 2  # numbers of a block
 
 CONSTANTS: dict[str, float] = {
     "BLOCK": BLOCK, "SMOOTH_COLS": SMOOTH_COLS, "SMOOTH_ROWS": SMOOTH_ROWS, "SMOOTH_GROUPS": SMOOTH_GROUPS,
+    "PAIR_COLS": PAIR_COLS, "PAIR_THREADS": PAIR_THREADS, "PAIR_GROUPS": PAIR_GROUPS,
     "MERGE_SIDE": MERGE_SIDE, "MERGE_GROUPS": MERGE_GROUPS, "HALF_WIDTH": HALF_WIDTH, "MAX_LEVEL": MAX_LEVEL,
     "CHUNK_ROWS": CHUNK_ROWS, "CHUNK_COLS": CHUNK_COLS, "COARSE_BINS": COARSE_BINS, "FINE_BITS": FINE_BITS,
-    "PEAK_ROWS": PEAK_ROWS, "LAGS": LAGS, **{f"LAG_{k}": lag for k, lag in enumerate(measures.LINE_LAGS)},
+    "PEAK_ROWS": PEAK_ROWS, "LAGS": LAGS, "SHADES": SHADES,
+    **{f"LAG_{k}": lag for k, lag in enumerate(measures.LINE_LAGS)},
     "NORMAL_MEDIAN": NORMAL_MEDIAN, "MEAN_MARGIN": measures.MEAN_MARGIN, "MIN_NOISE": measures.MIN_NOISE,
     "MIN_STEP": measures.MIN_STEP, "MIN_RESPONSE": measures.MIN_RESPONSE,
     "TEXTURE_ANISOTROPY": measures.TEXTURE_ANISOTROPY, "SPECTRUM_BLOCK": BLOCK_PX, "SPECTRUM_CELLS": CELLS,
@@ -45,7 +51,7 @@ STATE = np.dtype(
 )  # fmt: skip
 """`State` of common.cu."""
 
-PARTS = "common", "grey", "noise", "spectrum", "cascade", "maximum", "features"
+PARTS = "common", "grey", "noise", "spectrum", "cascade", "pair", "maximum", "features"
 """Files of the CUDA source, compiled as one text in this order."""
 
 FEATURE = np.dtype([("row", "i4"), ("col", "i4"), ("scale", "i4"), ("strength", "f4")])
@@ -64,4 +70,5 @@ def source() -> str:
     weights = [weight for level in range(1, MAX_LEVEL + 1) for weight in interpolators(level).ravel().tolist()]
     defines += f"__constant__ float INTERPOLATORS[] = {{{', '.join(f'{weight!r}f' for weight in weights)}}};\n"
     folder = Path(__file__).with_name("cuda")
-    return defines + "\n".join((folder / f"{part}.cu").read_text(encoding="utf-8") for part in PARTS)
+    parts = [(folder / f"{part}.cu").read_text(encoding="utf-8") for part in PARTS]
+    return "\n".join([defines, *parts, *(f"PAIR({first}, {second})" for first, second in PAIRS)]) + "\n"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
 from mhfd.kernel import power
+from mhfd.kernel.fused import pairs
 from mhfd.kernel.fused.device import Device
 from mhfd.kernel.fused.layout import (
     AFTER,
@@ -37,16 +38,17 @@ from mhfd.kernel.fused.source import (
     COARSE_BINS,
     FEATURE,
     FINE_BITS,
-    LAGS,
     MEDIANS,
     MERGE_GROUPS,
     MERGE_SIDE,
+    PAIR_GROUPS,
+    PAIR_THREADS,
     PEAK_ROWS,
-    SHADES,
     SMOOTH_COLS,
     SMOOTH_GROUPS,
     SMOOTH_ROWS,
     STATE,
+    SUMS,
     WIDTH,
     ceil_div,
 )
@@ -64,6 +66,11 @@ class Waiting:
     first: int
     address: np.generic
     count: int = 0
+
+
+def taken(waiting: list[Waiting], level: int) -> Waiting:
+    """The first that wait, taken off the list; none of them unless they are of this level."""
+    return waiting.pop(0) if waiting and waiting[0].level == level else Waiting(level, 0, np.uint64(0))
 
 
 class Work:
@@ -153,22 +160,19 @@ class Work:
         spare = BEFORE + AFTER
         for first, last in self._strips(spare):
             at = self._chunks(tile, first, last)
-            shared = 8 * SHADES * CHUNK_COLS + 4 * 4 * COARSE_BINS
-            self._over_chunks("noise_coarse", at, "coarse", "shades", shared=shared)
-            self._over_chunks("covariances", at, "products", shared=8 * LAGS * CHUNK_COLS)
+            shared = max(8 * SUMS * CHUNK_COLS, 4 * 4 * COARSE_BINS)
+            self._over_chunks("noise_coarse", at, "coarse", "partials", shared=shared)
             self._block_power(at)
         self._launch(
-            "noise_bins", (MEDIANS, 1), (1024, 1), "states", "coarse", "shades", self.extent.chunks,
+            "noise_bins", (MEDIANS, 1), (1024, 1), "states", "coarse", "partials", self.extent.chunks,
             np.int64(rows * cols), shared=8 * 1024,
         )  # fmt: skip
         for first, last in self._strips(spare):
             self._over_chunks("noise_fine", self._chunks(tile, first, last), "fine")
         shared = rank_shared(2**FINE_BITS)
         self._launch("noise_medians", (MEDIANS, 1), (1024, 1), "states", "fine", shared=shared)
-        shared = 8 * WIDTH * (LAGS + SHADES)
-        self._launch(
-            "summary", (1, 1), (WIDTH, 1), "states", "shades", "products", self.extent.chunks, rows, cols, shared=shared
-        )
+        shared = 8 * WIDTH * SUMS
+        self._launch("summary", (1, 1), (WIDTH, 1), "states", "partials", self.extent.chunks, rows, cols, shared=shared)
         grid = self.extent.grid
         if grid.rows:
             self._launch("cell_power", (CELLS * CELLS, 1), (128, 1), "powers", "cells", grid.rows, grid.cols)
@@ -250,18 +254,18 @@ class Work:
         source, target = "even", "odd"
         fresh = True
         waiting: list[Waiting] = []
-        for number, step in enumerate(self.extent.plan.steps):
-            if isinstance(step, Decimate):
-                if step.level == 1:
-                    fresh = self._merge(window, waiting, fresh)
-                self._decimate(window, step.level, source, target)
-            else:
-                response = None
-                if step.scale_index is not None:
-                    if not self._has_room(window, waiting, step.level):
-                        fresh = self._merge(window, waiting, fresh)
-                    response = self._wait(window, waiting, step.level, step.scale_index)
-                self._smooth(window, number, step, source, target, response)
+        for numbers, kept in self._launches(window):
+            steps = [step for number in numbers if isinstance(step := self.extent.plan.steps[number], Smooth)]
+            wanted = [step for step in steps if step.scale_index is not None]
+            if wanted and not self._has_room(window, waiting, wanted[0].level, len(wanted)):
+                fresh = self._merge(window, waiting, fresh)
+            responses = [None if step.scale_index is None else self._wait(window, waiting, step) for step in steps]
+            planes = source, None if kept is None else target, *self._kept(window, steps[-1].level, kept)
+            match steps:
+                case [step]:
+                    self._smooth(window, numbers[0], step, responses[0], *planes)
+                case [first, second]:
+                    self._pair(window, numbers, (first, second), responses, *planes)
             source, target = target, source
         self._merge(window, waiting, fresh)
 
@@ -276,19 +280,72 @@ class Work:
         """Bytes that waiting responses take."""
         return sum(each.count * self._plane_bytes(window, each.level) for each in waiting)
 
-    def _has_room(self, window: Window, waiting: list[Waiting], level: int) -> bool:
-        return self._end(window, waiting) + self._plane_bytes(window, level) <= self.layout.places["responses"][1]
+    def _has_room(self, window: Window, waiting: list[Waiting], level: int, count: int) -> bool:
+        needed = self._end(window, waiting) + count * self._plane_bytes(window, level)
+        return needed <= self.layout.places["responses"][1]
 
-    def _wait(self, window: Window, waiting: list[Waiting], level: int, scale: int) -> np.generic:
-        """Where to put the response of a scale, which then waits."""
+    def _wait(self, window: Window, waiting: list[Waiting], step: Smooth) -> np.generic:
+        """Where to put the response of a step, which then waits."""
         address: np.generic = np.uint64(self.at("responses", self._end(window, waiting)))
-        if not (waiting and waiting[-1].level == level):
-            waiting.append(Waiting(level, scale, address))
+        if not (waiting and waiting[-1].level == step.level):
+            waiting.append(Waiting(step.level, step.scale_index or 0, address))
         waiting[-1].count += 1
         return address
 
+    def _launches(self, window: Window) -> Iterator[tuple[list[int], int | None]]:
+        """Launch by launch: numbers of the steps of the plan; the level at which their plane is kept, None: nowhere."""
+        number, steps = 0, self.extent.plan.steps
+        while number < len(steps):
+            together = number + 1 < len(steps) and self._fit_together(window, steps[number], steps[number + 1])
+            end = number + 1 + together
+            kept = next((i for i in range(end, len(steps)) if isinstance(steps[i], Smooth)), None)
+            yield list(range(number, end)), None if kept is None else steps[kept].level
+            number = len(steps) if kept is None else kept
+
+    def _fit_together(self, window: Window, first: Smooth | Decimate, second: Smooth | Decimate) -> bool:
+        """Whether two steps run in one launch: it exists, keeps the device busy, and both responses have room."""
+        blocks = math.prod(pairs.blocks(*self._size(window, first.level))) * self.extent.batch
+        return blocks >= pairs.LEAST_BLOCKS and pairs.fits(first, second) and self._has_room(window, [], first.level, 2)
+
+    def _kept(self, window: Window, level: int, kept: int | None) -> tuple[int, ...]:
+        """How a step at one level leaves its plane at another, for `keep` of cascade.cu: from `shift` on."""
+        if kept is None or kept == level:
+            return 0, 0, 0, 0, 0
+        shift = kept - level
+        (top, _), (source_top, _) = (level_rows(self.extent, window, each) for each in (kept, level))
+        left = 0 if level else -self.extent.plan.margin
+        return shift, *self._size(window, kept), (top << shift) - source_top, left
+
+    def _pair(
+        self,
+        window: Window,
+        numbers: list[int],
+        steps: tuple[Smooth, Smooth],
+        responses: list[np.generic | None],
+        source: str,
+        target: str | None,
+        *kept: int,
+    ) -> None:
+        """Run two steps."""
+        first, second = steps
+        rows, cols = self._size(window, first.level)
+        self._launch(
+            f"pair_{len(first.taps)}_{len(second.taps)}", pairs.blocks(rows, cols), (PAIR_THREADS, PAIR_GROUPS),
+            "image" if first.from_image else source, responses[0], target, responses[1],
+            *(self._constant(f"taps {number}") for number in numbers), "states", rows, cols,
+            *pairs.arguments(first, second), int(self.extent.circular), int(first.from_image), *kept,
+            shared=pairs.shared(first, second),
+        )  # fmt: skip
+
     def _smooth(
-        self, window: Window, number: int, step: Smooth, source: str, target: str, response: np.generic | None
+        self,
+        window: Window,
+        number: int,
+        step: Smooth,
+        response: np.generic | None,
+        source: str,
+        target: str | None,
+        *kept: int,
     ) -> None:
         """Run one step."""
         rows, cols = self._size(window, step.level)
@@ -300,23 +357,14 @@ class Work:
             grid = ceil_div(cols, SMOOTH_COLS), ceil_div(groups, SMOOTH_GROUPS)
             self._launch(
                 f"smooth_{count}", grid, (SMOOTH_COLS, SMOOTH_GROUPS), begin, source, target, response, taps, "states",
-                *shape, smooth_stride(step), smooth_quads(step), step.t, *rest, shared=smooth_shared(step),
+                *shape, smooth_stride(step), smooth_quads(step), step.t, *rest, *kept, shared=smooth_shared(step),
             )  # fmt: skip
             return
         grid = rows, ceil_div(cols, WIDTH)
         self._launch("smooth_down", grid, (WIDTH, 1), begin, "changes", taps, "states", count, *shape, *rest)
         self._launch(
             "smooth_along", grid, (WIDTH, 1), begin, "changes", source, target, response, taps, "states", count, *shape,
-            step.t, *rest,
-        )  # fmt: skip
-
-    def _decimate(self, window: Window, level: int, source: str, target: str) -> None:
-        (source_rows, source_cols), (rows, cols) = self._size(window, level - 1), self._size(window, level)
-        top = 2 * level_rows(self.extent, window, level)[0] - level_rows(self.extent, window, level - 1)[0]
-        left = -self.extent.plan.margin if level == 1 else 0
-        self._launch(
-            "decimate", (rows, ceil_div(cols, WIDTH)), (WIDTH, 1), source, target, source_rows,
-            source_cols, top, left, rows, cols, int(self.extent.circular),
+            step.t, *rest, *kept,
         )  # fmt: skip
 
     def _merge(self, window: Window, waiting: list[Waiting], fresh: bool) -> bool:
@@ -325,21 +373,17 @@ class Work:
         rows, cols = last - first, self.extent.shape[1]
         polarity = ("dark", "bright", "both").index(self.extent.params.polarity)
         while waiting:
-            finer = waiting.pop(0)
-            what = "strength", "scale", rows, cols, polarity, int(fresh)
-            fresh = False
-            if finer.level == 0:
-                *responses, _, top, _ = self._waited(window, finer)
-                self._launch("merge_0", (rows, ceil_div(cols, WIDTH)), (WIDTH, 1), *responses, top, *what)
-                continue
-            coarser = Waiting(finer.level, 0, np.uint64(0))
-            if waiting and waiting[0].level == finer.level + 1:
-                coarser = waiting.pop(0)
+            finest = taken(waiting, 0)
+            finer = taken(waiting, waiting[0].level if waiting else 1)
+            coarser = taken(waiting, finer.level + 1)
+            *on_every_pixel, _, top, _ = self._waited(window, finest)
             self._launch(
                 f"merge_{finer.level}", (ceil_div(cols, MERGE_SIDE), ceil_div(rows, MERGE_SIDE)),
-                (MERGE_SIDE, MERGE_GROUPS), *self._waited(window, finer), *self._waited(window, coarser), *what,
+                (MERGE_SIDE, MERGE_GROUPS), *on_every_pixel, top, *self._waited(window, finer),
+                *self._waited(window, coarser), "strength", "scale", rows, cols, polarity, int(fresh),
                 shared=merge_shared(finer.level),
             )  # fmt: skip
+            fresh = False
         return fresh
 
     def _waited(self, window: Window, what: Waiting) -> tuple[np.generic | int, ...]:

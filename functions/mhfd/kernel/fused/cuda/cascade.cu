@@ -3,7 +3,22 @@
 // A block smooths SMOOTH_COLS columns and SMOOTH_GROUPS groups of SMOOTH_ROWS rows, those `step` apart, so that
 // neighbouring outputs of a thread share all but one of their inputs, which stay in registers.
 
-// Changes by K taps to SMOOTH_ROWS pixels of a column, and these pixels themselves.
+// Changes by K taps to SMOOTH_ROWS pixels `step` apart of a column, and these pixels themselves, from v: they and K more
+// on either side.
+template <int K>
+__device__ inline void change_window(const float (&v)[SMOOTH_ROWS + 2 * K], const float* taps, float* centre,
+                                     float* change) {
+#pragma unroll
+    for (int j = 0; j < SMOOTH_ROWS; ++j) {
+        centre[j] = v[j + K];
+        change[j] = 0;
+#pragma unroll
+        for (int k = 1; k <= K; ++k)
+            change[j] = fmaf(taps[k - 1], fmaf(-2.0f, v[j + K], v[j + K + k] + v[j + K - k]), change[j]);
+    }
+}
+
+// The same from a column of a plane; `top`: row of the first pixel, also beyond the plane.
 template <int K>
 __device__ inline void change_down(const float* column, const float* taps, int top, int rows, int cols, int step,
                                    int circular, float offset, float* centre, float* change) {
@@ -18,28 +33,90 @@ __device__ inline void change_down(const float* column, const float* taps, int t
         for (int j = 0; j < SMOOTH_ROWS + 2 * K; ++j)
             v[j] = column[(size_t)fold(top + (j - K) * step, rows, circular) * cols] - offset;
     }
+    change_window<K>(v, taps, centre, change);
+}
+
+// Smooths `width` columns of a block and their neighbours that the taps along the rows reach, down to `own`, the group's
+// part of `sums` (see `change_along`); the first column is number `left` of the plane. Thread x, of `threads`, first does
+// some of the neighbours, then column x, of which it keeps the numbers.
+template <int K>
+__device__ inline void columns_down(const float* source, float* own, const float* taps, int left, int width,
+                                    int threads, int top, int rows, int cols, int step, int stride, int circular,
+                                    float offset, float* centre, float* change) {
+    const int reach = K * step, x = threadIdx.x;
+    for (int i = (2 * reach + threads - 1 - x) / threads; i >= 0; --i) {
+        const int side = (i - 1) * threads + x;
+        const int at = i == 0 ? reach + x : side < reach ? side : side + width;
+        if (i == 0 && x >= width) continue;
+        float* place = own + at % step * stride + at / step;
+        change_down<K>(source + fold(left - reach + at, cols, circular), taps, top, rows, cols, step, circular, offset,
+                       centre, change);
 #pragma unroll
-    for (int j = 0; j < SMOOTH_ROWS; ++j) {
-        centre[j] = v[j + K];
-        change[j] = 0;
-#pragma unroll
-        for (int k = 1; k <= K; ++k)
-            change[j] = fmaf(taps[k - 1], fmaf(-2.0f, v[j + K], v[j + K + k] + v[j + K - k]), change[j]);
+        for (int j = 0; j < SMOOTH_ROWS; ++j) place[j * step * stride] = centre[j] + change[j];
     }
 }
 
-// One step of the cascade (plan.Smooth): target and, unless `response` is null, the response t (target - plane before).
+// Row, within a block, of the first pixel of a group: those of one group are `step` apart.
+__device__ inline int group_top(int group, int step) { return group / step * step * SMOOTH_ROWS + group % step; }
+
+// Changes along the rows of a block, from `sums` to `changes`: lines of `stride` and of `changes_stride`. Columns `step` apart are
+// adjacent, so that the compiler knows the offsets of taps: a line holds every step-th column of a row. A thread does
+// four of a line, which share all but six of their inputs.
+template <int K>
+__device__ inline void change_along(const float* sums, float* changes, const float* taps, int lines, int stride,
+                                    int changes_stride, int quads) {
+    constexpr int WINDOW = (2 * K + 7) / 4;
+    for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < lines * quads; i += blockDim.x * blockDim.y) {
+        const int line = i / quads, along = i % quads * 4;
+        float v[4 * WINDOW];
+#pragma unroll
+        for (int n = 0; n < WINDOW; ++n) {
+            const float4 four = ((const float4*)(sums + line * stride + along))[n];
+            v[4 * n] = four.x, v[4 * n + 1] = four.y, v[4 * n + 2] = four.z, v[4 * n + 3] = four.w;
+        }
+        float sum[4] = {0, 0, 0, 0};
+#pragma unroll
+        for (int k = 1; k <= K; ++k)
+#pragma unroll
+            for (int n = 0; n < 4; ++n)
+                sum[n] = fmaf(taps[k - 1], fmaf(-2.0f, v[n + K], v[n + K + k] + v[n + K - k]), sum[n]);
+        *(float4*)(changes + line * changes_stride + along) = float4{sum[0], sum[1], sum[2], sum[3]};
+    }
+}
+
+// Puts sample (y, x) of a plane into the next one, unless `target` is null: that has every 2^shift-th sample, (kept_rows,
+// kept_cols), and reaches beyond the plane where it keeps fewer (plan.Decimate). Sample (0, 0) of the target is sample
+// (top, left) of the plane, folded; so a sample has one place there, if any, for each turn of the fold.
+__device__ inline void keep(float value, float* target, int y, int x, int rows, int cols, int circular, int shift,
+                            int kept_rows, int kept_cols, int top, int left) {
+    if (!target) return;
+    if (!shift) {
+        target[plane_of(rows, cols) + (size_t)y * cols + x] = value;
+        return;
+    }
+    const int below = (1 << shift) - 1;
+    for (int v = turn_of(top, rows); v <= turn_of(top + ((kept_rows - 1) << shift), rows); ++v) {
+        const int down = place_in_turn(y, v, rows, circular) - top;
+        if (down & below || (unsigned)(down >> shift) >= (unsigned)kept_rows) continue;
+        for (int u = turn_of(left, cols); u <= turn_of(left + ((kept_cols - 1) << shift), cols); ++u) {
+            const int along = place_in_turn(x, u, cols, circular) - left;
+            if (along & below || (unsigned)(along >> shift) >= (unsigned)kept_cols) continue;
+            target[plane_of(kept_rows, kept_cols) + (size_t)(down >> shift) * kept_cols + (along >> shift)] = value;
+        }
+    }
+}
+
+// One step of the cascade (plan.Smooth): target (see `keep`) and, unless `response` is null, the response t (target - plane before).
 // from_image: the source is the tile, less its mean, and `before` the plane before; else the source is that plane.
-// Columns `step` apart are adjacent in shared memory, so that the compiler knows the offsets of taps; neighbouring
-// columns are `stride` apart, chosen so that a warp meets each bank once. Along the rows a thread does four columns
-// `step` apart, which share all but six of their inputs.
+// `stride` is chosen so that a warp meets each bank of shared memory once.
 template <int K>
 __device__ void smooth(const float* __restrict__ source, const float* __restrict__ before, float* __restrict__ target,
                        float* __restrict__ response, const float* __restrict__ taps, const State* states, int rows,
-                       int cols, int step, int stride, int quads, float t, int circular, int from_image) {
-    constexpr int ROWS = SMOOTH_GROUPS * SMOOTH_ROWS, WINDOW = (2 * K + 7) / 4;
+                       int cols, int step, int stride, int quads, float t, int circular, int from_image,
+                       int shift, int kept_rows, int kept_cols, int top_row, int left_col) {
+    constexpr int ROWS = SMOOTH_GROUPS * SMOOTH_ROWS;
     float* sums = (float*)shared_memory;  // (ROWS, step, stride): smoothed down
-    const int reach = K * step, pitch = step * stride;
+    const int pitch = step * stride;
     float* changes = sums + ROWS * pitch;  // (ROWS, step, stride): along the rows
     const float offset = from_image ? (float)states[blockIdx.z].mean : 0.0f;
     const size_t plane = plane_of(rows, cols);
@@ -48,43 +125,15 @@ __device__ void smooth(const float* __restrict__ source, const float* __restrict
     PER_THREAD(float, change, SMOOTH_ROWS);
     PHASE {
         const int group = blockIdx.y * SMOOTH_GROUPS + threadIdx.y;
-        const int top = group / step * step * SMOOTH_ROWS + group % step;
+        const int top = group_top(group, step);
         if (top >= rows) continue;
-        float* own = sums + threadIdx.y * SMOOTH_ROWS * pitch;
-        const int left = blockIdx.x * SMOOTH_COLS - reach;
-        // Some of the columns on both sides, then the thread's own, of which it keeps the numbers.
-        for (int i = (2 * reach + SMOOTH_COLS - 1 - (int)threadIdx.x) / SMOOTH_COLS; i >= 0; --i) {
-            const int side = (i - 1) * SMOOTH_COLS + threadIdx.x;
-            const int at = i == 0 ? reach + threadIdx.x : side < reach ? side : side + SMOOTH_COLS;
-            float* place = own + at % step * stride + at / step;
-            change_down<K>(source + fold(left + at, cols, circular), taps, top, rows, cols, step, circular, offset,
-                           MINE(centre), MINE(change));
-#pragma unroll
-            for (int j = 0; j < SMOOTH_ROWS; ++j) place[j * pitch] = MINE(centre)[j] + MINE(change)[j];
-        }
+        columns_down<K>(source, sums + threadIdx.y * SMOOTH_ROWS * pitch, taps, blockIdx.x * SMOOTH_COLS, SMOOTH_COLS,
+                        SMOOTH_COLS, top, rows, cols, step, stride, circular, offset, MINE(centre), MINE(change));
     }
-    PHASE {
-        const int start = threadIdx.y * SMOOTH_COLS + threadIdx.x;
-        for (int i = start; i < ROWS * step * quads; i += SMOOTH_COLS * SMOOTH_GROUPS) {
-            const int at = i / quads * stride + i % quads * 4;  // line by line of `stride`
-            float v[4 * WINDOW];
-#pragma unroll
-            for (int n = 0; n < WINDOW; ++n) {
-                const float4 four = ((const float4*)(sums + at))[n];
-                v[4 * n] = four.x, v[4 * n + 1] = four.y, v[4 * n + 2] = four.z, v[4 * n + 3] = four.w;
-            }
-            float sum[4] = {0, 0, 0, 0};
-#pragma unroll
-            for (int k = 1; k <= K; ++k)
-#pragma unroll
-                for (int n = 0; n < 4; ++n)
-                    sum[n] = fmaf(taps[k - 1], fmaf(-2.0f, v[n + K], v[n + K + k] + v[n + K - k]), sum[n]);
-            *(float4*)(changes + at) = float4{sum[0], sum[1], sum[2], sum[3]};
-        }
-    }
+    PHASE { change_along<K>(sums, changes, taps, ROWS * step, stride, stride, quads); }
     PHASE {
         const int group = blockIdx.y * SMOOTH_GROUPS + threadIdx.y;
-        const int top = group / step * step * SMOOTH_ROWS + group % step;
+        const int top = group_top(group, step);
         const int x = blockIdx.x * SMOOTH_COLS + threadIdx.x;
         if (x >= cols) continue;
         const float* along =
@@ -96,7 +145,7 @@ __device__ void smooth(const float* __restrict__ source, const float* __restrict
             const float sum = along[j * pitch] + MINE(change)[j];
             const float value = MINE(centre)[j] + sum;
             const size_t there = plane + (size_t)y * cols + x;
-            target[there] = value;
+            keep(value, target, y, x, rows, cols, circular, shift, kept_rows, kept_cols, top_row, left_col);
             if (response) response[there] = t * (from_image ? value - before[there] : sum);
         }
     }
@@ -106,9 +155,9 @@ __device__ void smooth(const float* __restrict__ source, const float* __restrict
     KERNEL(SMOOTH_COLS * SMOOTH_GROUPS, K <= 7 ? 3 : 2) smooth_##K(                                                    \
         const float* source, const float* before, float* target, float* response, const float* taps,                   \
         const State* states, int rows, int cols, int step, int stride, int quads, float t, int circular,               \
-        int from_image) {                                                                                              \
+        int from_image, int shift, int kept_rows, int kept_cols, int top_row, int left_col) {                          \
         smooth<K>(source, before, target, response, taps, states, rows, cols, step, stride, quads, t, circular,        \
-                  from_image);                                                                                         \
+                  from_image, shift, kept_rows, kept_cols, top_row, left_col);                                         \
     }
 SMOOTH(1)
 SMOOTH(2)
@@ -152,7 +201,8 @@ KERNEL(256) smooth_down(const float* source, float* changes, const float* taps, 
 // ... then the rows.
 KERNEL(256) smooth_along(const float* source, const float* changes, const float* before, float* target,
                          float* response, const float* taps, const State* states, int count, int rows, int cols,
-                         int step, float t, int circular, int from_image) {
+                         int step, float t, int circular, int from_image, int shift, int kept_rows, int kept_cols,
+                         int top_row, int left_col) {
     const float offset = from_image ? (float)states[blockIdx.z].mean : 0.0f;
     PHASE {
         const int x = blockIdx.y * 256 + threadIdx.x;
@@ -168,19 +218,7 @@ KERNEL(256) smooth_along(const float* source, const float* changes, const float*
             sum = fmaf(taps[k - 1], fmaf(-2.0f, both, after + ahead), sum);
         }
         sum += change;
-        target[row + x] = centre + sum;
+        keep(centre + sum, target, blockIdx.x, x, rows, cols, circular, shift, kept_rows, kept_cols, top_row, left_col);
         if (response) response[row + x] = t * (from_image ? centre + sum - before[row + x] : sum);
-    }
-}
-
-// Every second sample (plan.Decimate); sample (0, 0) of the target is sample (top, left) of the source.
-KERNEL(256) decimate(const float* source, float* target, int source_rows, int source_cols, int top, int left, int rows,
-                     int cols, int circular) {
-    PHASE {
-        const int x = blockIdx.y * 256 + threadIdx.x, y = blockIdx.x;
-        if (x >= cols) continue;
-        const int from_y = fold(top + 2 * y, source_rows, circular), from_x = fold(left + 2 * x, source_cols, circular);
-        target[plane_of(rows, cols) + (size_t)y * cols + x] =
-            source[plane_of(source_rows, source_cols) + (size_t)from_y * source_cols + from_x];
     }
 }

@@ -51,6 +51,13 @@ __device__ inline int fold(int i, int n, int circular) {
     return i < n ? i : period - 1 - i;
 }
 
+// Beyond its ends, a line of n is continued by lines like it, `circular` or else every other one mirrored: the one that
+// index i lies in, 0 for the line itself; and where sample i is in that one.
+__device__ inline int turn_of(int i, int n) { return i < 0 ? -((n - 1 - i) / n) : i / n; }
+__device__ inline int place_in_turn(int i, int turn, int n, int circular) {
+    return turn * n + (circular || turn % 2 == 0 ? i : n - 1 - i);
+}
+
 __device__ inline size_t plane_of(int rows, int cols) { return (size_t)blockIdx.z * rows * cols; }
 
 // --- Histograms and what is read off them ----------------------------------------------------------------------------

@@ -8,26 +8,11 @@ __device__ inline float polarised(float d, int polarity) {
     return polarity == DARK ? d : polarity == BRIGHT ? -d : fabsf(d);
 }
 
-// Merges responses of `count` scales from number `first` on, `stride` floats apart, into the maximum M over scale and
-// the scale A that attains it, (rows, cols); `fresh`: they are empty. Row y of M is row top + y of a response.
-KERNEL(256) merge_0(const float* responses, long long stride, int count, int first, int response_rows, int top,
-                    float* strength, u2* scale, int rows, int cols, int polarity, int fresh) {
-    PHASE {
-        const int x = blockIdx.y * 256 + threadIdx.x, y = blockIdx.x;
-        if (x >= cols) continue;
-        const size_t at = plane_of(rows, cols) + (size_t)y * cols + x;
-        const float* response = responses + plane_of(response_rows, cols) + (size_t)(top + y) * cols + x;
-        float best = fresh ? nothing() : strength[at];
-        int which = fresh ? 0 : scale[at];
-        for (int i = 0; i < count; ++i) {
-            const float here = polarised(response[i * stride], polarity);
-            if (here > best) best = here, which = first + i;
-        }
-        strength[at] = best;
-        scale[at] = (u2)which;
-    }
-}
-
+// One launch merges the responses of up to three successive levels into the maximum M over scale and the scale A that
+// attains it, (rows, cols), larger scales last: M and A go through memory once. `finest`: of level 0, row finest_top + y
+// for row y of M, which has as many columns; then those of LEVEL and of LEVEL + 1; a count of 0: none. Planes of a level
+// are `stride` floats apart; `fresh`: M and A are empty.
+//
 // Responses on every 2^LEVEL-th pixel, (response_rows, response_cols), are interpolated. Sample (top, left) is at pixel
 // (0, 0) of M. A block does MERGE_SIDE squared pixels, a thread MERGE_ROWS of a column.
 
@@ -103,18 +88,41 @@ __device__ inline void merge_level(const float* __restrict__ responses, long lon
     }
 }
 
-// Merges responses of a level and, unless coarser_count is 0, of larger scales on the next level, as merge_0 does.
+// The same for responses on every pixel.
+__device__ inline void merge_finest(const float* __restrict__ responses, long long stride, int count, int first,
+                                    int response_rows, int top, int rows, int cols, int polarity,
+                                    HELD(float, best, MERGE_ROWS), HELD(int, which, MERGE_ROWS)) {
+    responses += plane_of(response_rows, cols);
+    PHASE {
+        const int x = blockIdx.x * MERGE_SIDE + threadIdx.x, y = blockIdx.y * MERGE_SIDE + threadIdx.y * MERGE_ROWS;
+        if (x >= cols) continue;
+#pragma unroll
+        for (int j = 0; j < MERGE_ROWS; ++j) {
+            if (y + j >= rows) continue;
+            const float* response = responses + (size_t)(top + y + j) * cols + x;
+            for (int i = 0; i < count; ++i) {
+                const float here = polarised(response[i * stride], polarity);
+                if (here > MINE(best)[j]) MINE(best)[j] = here, MINE(which)[j] = first + i;
+            }
+        }
+    }
+}
+
 template <int LEVEL>
-__device__ void merge(const float* responses, long long stride, int count, int first, int response_rows,
-                      int response_cols, int top, int left, const float* coarser, long long coarser_stride,
-                      int coarser_count, int coarser_first, int coarser_rows, int coarser_cols, int coarser_top,
-                      int coarser_left, float* strength, u2* scale, int rows, int cols, int polarity, int fresh) {
+__device__ void merge(const float* finest, long long finest_stride, int finest_count, int finest_first, int finest_rows,
+                      int finest_top, const float* responses, long long stride, int count, int first,
+                      int response_rows, int response_cols, int top, int left, const float* coarser,
+                      long long coarser_stride, int coarser_count, int coarser_first, int coarser_rows,
+                      int coarser_cols, int coarser_top, int coarser_left, float* strength, u2* scale, int rows,
+                      int cols, int polarity, int fresh) {
     PER_THREAD(float, best, MERGE_ROWS);
     PER_THREAD(int, which, MERGE_ROWS);
     PHASE {
 #pragma unroll
         for (int j = 0; j < MERGE_ROWS; ++j) MINE(best)[j] = nothing(), MINE(which)[j] = 0;
     }
+    merge_finest(finest, finest_stride, finest_count, finest_first, finest_rows, finest_top, rows, cols, polarity, best,
+                 which);
     merge_level<LEVEL>(responses, stride, count, first, response_rows, response_cols, top, left, polarity, best, which);
     if constexpr (LEVEL < MAX_LEVEL) {
         if (coarser_count)
@@ -136,13 +144,15 @@ __device__ void merge(const float* responses, long long stride, int count, int f
 
 #define MERGE(LEVEL)                                                                                                   \
     KERNEL(MERGE_THREADS, 2) merge_##LEVEL(                                                                            \
-        const float* responses, long long stride, int count, int first, int response_rows, int response_cols, int top, \
-        int left, const float* coarser, long long coarser_stride, int coarser_count, int coarser_first,                \
-        int coarser_rows, int coarser_cols, int coarser_top, int coarser_left, float* strength, u2* scale, int rows,   \
-        int cols, int polarity, int fresh) {                                                                           \
-        merge<LEVEL>(responses, stride, count, first, response_rows, response_cols, top, left, coarser,                \
-                     coarser_stride, coarser_count, coarser_first, coarser_rows, coarser_cols, coarser_top,            \
-                     coarser_left, strength, scale, rows, cols, polarity, fresh);                                      \
+        const float* finest, long long finest_stride, int finest_count, int finest_first, int finest_rows,             \
+        int finest_top, const float* responses, long long stride, int count, int first, int response_rows,             \
+        int response_cols, int top, int left, const float* coarser, long long coarser_stride, int coarser_count,       \
+        int coarser_first, int coarser_rows, int coarser_cols, int coarser_top, int coarser_left, float* strength,     \
+        u2* scale, int rows, int cols, int polarity, int fresh) {                                                      \
+        merge<LEVEL>(finest, finest_stride, finest_count, finest_first, finest_rows, finest_top, responses, stride,    \
+                     count, first, response_rows, response_cols, top, left, coarser, coarser_stride, coarser_count,    \
+                     coarser_first, coarser_rows, coarser_cols, coarser_top, coarser_left, strength, scale, rows,      \
+                     cols, polarity, fresh);                                                                           \
     }
 MERGE(1)
 MERGE(2)

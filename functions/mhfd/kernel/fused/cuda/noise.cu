@@ -25,20 +25,38 @@ __device__ inline void count_fine(unsigned* histogram, unsigned bits, unsigned s
     atomicAdd(&histogram[FINE_BINS + bin / 256], 1u);
 }
 
+constexpr int SUMS = LAGS + SHADES;  // of a chunk
+
+// Lags: down, along, falling and rising, as in measures.Covariances.
+__device__ constexpr int LAG_ROWS[LAGS] = {LAG_0, LAG_1, LAG_2, LAG_3, 0, 0, 0, 0, 1, 2, 1, 2};
+__device__ constexpr int LAG_COLS[LAGS] = {0, 0, 0, 0, LAG_0, LAG_1, LAG_2, LAG_3, 1, 2, -1, -2};
+
+// Adds, for the pixel of row y and column x at `at`, the products of the centred tile with itself, shifted.
+__device__ inline void add_products(const float* at, float mean, int y, int x, int rows, int cols, float* sum) {
+    const float z = at[0] - mean;
+#pragma unroll
+    for (int i = 0; i < LAGS; ++i)
+        if (y + LAG_ROWS[i] < rows && (unsigned)(x + LAG_COLS[i]) < (unsigned)cols)
+            sum[i] = fmaf(z, at[(long long)LAG_ROWS[i] * cols + LAG_COLS[i]] - mean, sum[i]);
+}
+
 // A block of threads does a chunk of CHUNK_ROWS x CHUNK_COLS pixels, a thread a column.
 // Histograms of magnitudes: coarse ones, or fine ones within the bins already chosen. With coarse ones, `partials`
-// gets for each chunk the sums of the darker and of the lighter pixels' local mean and the number of darker pixels.
+// gets SUMS for each chunk: of the products of `add_products`, then of the darker and of the lighter pixels' local mean,
+// and the number of darker pixels.
 // Image: rows of the tile from `origin` on; counts rows `first` .. `last` of the tile, first a multiple of
 // CHUNK_ROWS.
 template <bool FINE>
 __device__ void noise(const float* image, const State* states, unsigned* histograms, double* partials, int origin,
                       int image_rows, int first, int last, int rows, int cols) {
-    double* sums = shared_memory;                            // 3 CHUNK_COLS
-    unsigned* coarse = (unsigned*)(sums + 3 * CHUNK_COLS);   // 4 COARSE_BINS
+    unsigned* coarse = (unsigned*)shared_memory;  // 4 COARSE_BINS, and once they are done:
+    double* sums = shared_memory;                 // (SUMS, CHUNK_COLS)
     const State& state = states[blockIdx.z];
     const int top = first + blockIdx.y * CHUNK_ROWS;
     image += plane_of(image_rows, cols);
     histograms += (size_t)blockIdx.z * (FINE ? MEDIANS * FINE_SIZE : 4 * COARSE_BINS);
+    PER_THREAD(double, shades, SHADES);
+    PER_THREAD(float, products, LAGS);
     if (!FINE) {
         PHASE {
             for (int bin = threadIdx.x; bin < 4 * COARSE_BINS; bin += CHUNK_COLS) coarse[bin] = 0;
@@ -81,26 +99,33 @@ __device__ void noise(const float* image, const State* states, unsigned* histogr
                 darker += is_dark;
             }
         }
-        if (!FINE) {
-            sums[threadIdx.x] = dark;
-            sums[threadIdx.x + CHUNK_COLS] = light;
-            sums[threadIdx.x + 2 * CHUNK_COLS] = darker;
+        if (FINE) continue;
+        MINE(shades)[0] = dark, MINE(shades)[1] = light, MINE(shades)[2] = darker;
+#pragma unroll
+        for (int i = 0; i < LAGS; ++i) MINE(products)[i] = 0;
+        for (int y = top; x < cols && y < min(top + CHUNK_ROWS, last); ++y)  // the rows just read
+            add_products(image + (size_t)(y - origin) * cols + x, (float)state.mean, y, x, rows, cols, MINE(products));
+    }
+    if (FINE) return;
+    PHASE {
+        for (int bin = threadIdx.x; bin < 4 * COARSE_BINS; bin += CHUNK_COLS)
+            if (coarse[bin]) atomicAdd(&histograms[bin], coarse[bin]);
+    }
+    PHASE {
+#pragma unroll
+        for (int i = 0; i < SUMS; ++i)
+            sums[i * CHUNK_COLS + threadIdx.x] = i < LAGS ? MINE(products)[i] : MINE(shades)[i - LAGS];
+    }
+    for (int half = CHUNK_COLS / 2; half; half /= 2) {
+        PHASE {
+            for (int i = 0; i < SUMS && threadIdx.x < half; ++i)
+                sums[i * CHUNK_COLS + threadIdx.x] += sums[i * CHUNK_COLS + threadIdx.x + half];
         }
     }
-    for (int half = FINE ? 0 : CHUNK_COLS / 2; half; half /= 2) {
-        PHASE {
-            for (int i = 0; i < 3 && threadIdx.x < half; ++i)
-                sums[threadIdx.x + i * CHUNK_COLS] += sums[threadIdx.x + i * CHUNK_COLS + half];
-        }
-    }
-    if (!FINE) {
-        PHASE {
-            const size_t chunks = (size_t)((rows + CHUNK_ROWS - 1) / CHUNK_ROWS) * gridDim.x;
-            const size_t chunk = blockIdx.z * chunks + (size_t)(top / CHUNK_ROWS) * gridDim.x + blockIdx.x;
-            if (threadIdx.x < 3) partials[3 * chunk + threadIdx.x] = sums[threadIdx.x * CHUNK_COLS];
-            for (int bin = threadIdx.x; bin < 4 * COARSE_BINS; bin += CHUNK_COLS)
-                if (coarse[bin]) atomicAdd(&histograms[bin], coarse[bin]);
-        }
+    PHASE {
+        const size_t chunks = (size_t)((rows + CHUNK_ROWS - 1) / CHUNK_ROWS) * gridDim.x;
+        const size_t chunk = blockIdx.z * chunks + (size_t)(top / CHUNK_ROWS) * gridDim.x + blockIdx.x;
+        if (threadIdx.x < SUMS) partials[SUMS * chunk + threadIdx.x] = sums[threadIdx.x * CHUNK_COLS];
     }
 }
 
@@ -122,10 +147,10 @@ KERNEL(1024) noise_bins(State* states, const unsigned* histograms, const double*
     const unsigned* own = histograms + (size_t)blockIdx.z * 4 * COARSE_BINS;
     const unsigned* second = median == ALL ? own + COARSE_BINS : nullptr;
     if (median != ALL && median != DARKER) own += COARSE_BINS * (median == LIGHTER ? 1 : median + 1);
-    partials += 3ll * chunks * blockIdx.z;
+    partials += (long long)SUMS * chunks * blockIdx.z;
     PHASE {
         double darker = 0;  // whole numbers: any order gives the same
-        for (int i = threadIdx.x; i < chunks; i += 1024) darker += partials[3 * i + 2];
+        for (int i = threadIdx.x; i < chunks; i += 1024) darker += partials[(size_t)SUMS * i + LAGS + 2];
         shared_memory[threadIdx.x] = darker;
     }
     for (int half = 512; half; half /= 2) {
@@ -162,44 +187,7 @@ KERNEL(1024) noise_medians(State* states, const unsigned* histograms) {
     }
 }
 
-// --- Covariances, and the numbers of the whole tile ------------------------------------------------------------------
-
-// Lags: down, along, falling and rising, as in measures.Covariances.
-__device__ constexpr int LAG_ROWS[LAGS] = {LAG_0, LAG_1, LAG_2, LAG_3, 0, 0, 0, 0, 1, 2, 1, 2};
-__device__ constexpr int LAG_COLS[LAGS] = {0, 0, 0, 0, LAG_0, LAG_1, LAG_2, LAG_3, 1, 2, -1, -2};
-
-// Sums over a chunk of products of the centred tile with itself, shifted; geometry as in `noise`.
-KERNEL(CHUNK_COLS) covariances(const float* image, const State* states, double* partials, int origin, int image_rows,
-                               int first, int last, int rows, int cols) {
-    double* sums = shared_memory;  // LAGS CHUNK_COLS
-    const float mean = (float)states[blockIdx.z].mean;
-    const int top = first + blockIdx.y * CHUNK_ROWS;
-    image += plane_of(image_rows, cols);
-    PHASE {
-        const int x = blockIdx.x * CHUNK_COLS + threadIdx.x;
-        float sum[LAGS] = {0};
-        for (int y = top; x < cols && y < min(top + CHUNK_ROWS, last); ++y) {
-            const float* at = image + (size_t)(y - origin) * cols + x;
-            const float z = at[0] - mean;
-#pragma unroll
-            for (int i = 0; i < LAGS; ++i)
-                if (y + LAG_ROWS[i] < rows && (unsigned)(x + LAG_COLS[i]) < (unsigned)cols)
-                    sum[i] = fmaf(z, at[(long long)LAG_ROWS[i] * cols + LAG_COLS[i]] - mean, sum[i]);
-        }
-        for (int i = 0; i < LAGS; ++i) sums[i * CHUNK_COLS + threadIdx.x] = sum[i];
-    }
-    for (int half = CHUNK_COLS / 2; half; half /= 2) {
-        PHASE {
-            for (int i = 0; i < LAGS && threadIdx.x < half; ++i)
-                sums[i * CHUNK_COLS + threadIdx.x] += sums[i * CHUNK_COLS + threadIdx.x + half];
-        }
-    }
-    PHASE {
-        const size_t chunks = (size_t)((rows + CHUNK_ROWS - 1) / CHUNK_ROWS) * gridDim.x;
-        const size_t chunk = blockIdx.z * chunks + (size_t)(top / CHUNK_ROWS) * gridDim.x + blockIdx.x;
-        if (threadIdx.x < LAGS) partials[LAGS * chunk + threadIdx.x] = sums[threadIdx.x * CHUNK_COLS];
-    }
-}
+// --- The numbers of the whole tile -------------------------------------------------------------------------------------
 
 __device__ inline double robust_variance(double median, double gain) {
     const double sigma = median / NORMAL_MEDIAN;
@@ -207,17 +195,14 @@ __device__ inline double robust_variance(double median, double gain) {
 }
 
 // Covariances and the noise model from chunks: measures.row_noise_factor and measures.noise_model.
-KERNEL(256) summary(State* states, const double* shades, const double* products, int chunks, int rows, int cols) {
-    constexpr int SUMS = LAGS + 3;
+KERNEL(256) summary(State* states, const double* partials, int chunks, int rows, int cols) {
     double* sums = shared_memory;  // 256 SUMS
     State& state = states[blockIdx.z];
-    shades += 3ll * chunks * blockIdx.z;
-    products += (long long)LAGS * chunks * blockIdx.z;
+    partials += (long long)SUMS * chunks * blockIdx.z;
     PHASE {
         for (int i = 0; i < SUMS; ++i) {
             double sum = 0;
-            for (int chunk = threadIdx.x; chunk < chunks; chunk += 256)
-                sum += i < LAGS ? products[(size_t)LAGS * chunk + i] : shades[3ll * chunk + i - LAGS];
+            for (int chunk = threadIdx.x; chunk < chunks; chunk += 256) sum += partials[(size_t)SUMS * chunk + i];
             sums[i * 256 + threadIdx.x] = sum;
         }
     }
