@@ -40,6 +40,7 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "demo": ("simulate", "Simulate a run, score it, compare with the truth."),
     "simulate": ("simulate", "Write a synthetic serial-section run."),
     "replay": ("replay", "Feed an old run into a folder, as a microscope would."),
+    "schedule": ("schedule", "Score archived runs again on a schedule."),
     "config": ("setup", "Show, check or describe the configuration."),
     "register": ("endpoint", "Register mhfd's functions with Globus Compute."),
     "doctor": ("endpoint", "Find out what keeps tiles from being scored."),
