@@ -30,7 +30,7 @@ def next_wave(manifest, score_shard, params=None, options=None):  # type: ignore
     firsts = range(0, len(about["names"]), about["shard"])
     missing = [n for n in firsts if not (job / f"part-{n:05}.json").exists()]
     state = "cancelled" if (job / "CANCELLED").exists() else "running"
-    kwargs = [{"manifest": manifest, "first": n, "count": about["shard"]} for n in missing[: options["shards"]]]
+    kwargs = [{"manifest": manifest, "first": n, "count": about["shard"]} for n in missing[: (options or {}).get("shards", 40)]]
     tasks = [{"function_id": score_shard, "kwargs": each} for each in kwargs]
     stored = sum(path.stat().st_size for path in job.glob("part-*"))
     return {"schema": 1, "job": "job", "state": state, "missing": len(missing), "stored": stored, "tasks": tasks}

@@ -40,6 +40,9 @@ heartbeat_period: 5
 idle_heartbeats_soft: 0
 engine:
   type: {{ type }}
+{%- if only_json is defined %}
+  allowed_serializers: [globus_compute_sdk.serialize.JSONData, globus_compute_sdk.serialize.PureSourceTextInspect]
+{%- endif %}
 {%- if type == "ThreadPoolEngine" %}
   max_workers: {{ workers | default(1) }}
 {%- else %}
@@ -64,6 +67,7 @@ SCHEMA = {
         "engine": {"enum": ["ThreadPoolEngine", "GlobusComputeEngine"]},
         "workers": {"type": "integer", "minimum": 1},
         "retries": {"type": "integer", "minimum": 0},
+        "only_json": {"const": True},  # takes arguments in the shipped folders' two formats only
     },
 }
 
