@@ -91,7 +91,7 @@ class Archive:
         return {
             "schema": 1, "job": "job", "manifest": MANIFEST, "manifest_sha256": "0", "folder": RUN, "files": self.tiles,
             "tiles": self.tiles, "bytes": self.tiles * 10**6, "shard_tiles": self.shard_tiles, "shards": self.shards,
-            "done": self.done(), "skipped": 0, "remarks": [], "seconds": 0.0,
+            "done": self.done(), "skipped": 0, "state": self.state or "running", "remarks": [], "seconds": 0.0,
         }  # fmt: skip
 
     def score(self, shard: int, most: int) -> Json:
@@ -99,8 +99,9 @@ class Archive:
         scored = min(most, self.size(shard) - before)
         self.parts[shard] = before + scored
         return {
-            "schema": 1, "shard": shard, "scored": scored, "failed": 0, "already": not scored, "failures": {},
-            "remaining": self.size(shard) - before - scored, "stopped": self.state,
+            "schema": 1, "shard": shard, "count": self.size(shard), "scored": before + scored, "failed": 0,
+            "failures": {}, "already": not scored, "remaining": self.size(shard) - before - scored,
+            "stopped": self.state or ("time_budget_s" if before + scored < self.size(shard) else None),
         }  # fmt: skip
 
     def finish(self) -> Json:

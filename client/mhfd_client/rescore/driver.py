@@ -29,7 +29,6 @@ from mhfd_client.rescore.request import (
     Stopped,
     finish_arguments,
     first_and_count,
-    manifest_at,
     plan_arguments,
     shard_arguments,
     shard_works,
@@ -73,11 +72,11 @@ class Driver:
         self._crew = Crew(sites, self._events, orders, priority=request.priority, live=live, on_notice=on_notice)
         self._answers: dict[str, Json] = {}
         self._plan: Json | None = None
-        self._planner = self._crew.sites[0]
         self._done: set[int] = set()
         self._lost: dict[int, str] = {}
         self._stop: State | None = None
         self._tiles = 0
+        self._have: Counter[int] = Counter()  # tiles of shards that were answered
         self._scored: Counter[str] = Counter()
         self._busy_s: dict[str, float] = defaultdict(float)
         self._rate = Rate(self._events.now_s())
@@ -109,6 +108,7 @@ class Driver:
             self._plan = plan = self._ask("plan_run")
             self._record = replace(self._record, job=plan["job"], manifest=plan["manifest"], shards=plan["shards"])
             self._done = set(plan["done"])  # not what came meanwhile: the plan may be another than then
+            self._rest_if(plan.get("state"))
             self._score(plan)
             finish = None if self._stop else self._finish(plan)
             complete = finish is not None and bool(finish.get("complete"))
@@ -171,14 +171,12 @@ class Driver:
 
     def _arguments(self, work: Work, site: Site) -> Json:
         if work.function == "plan_run":
-            self._planner = site
             return plan_arguments(self._request, site)
         assert self._plan is not None
-        manifest = manifest_at(self._plan, self._planner, site)
         if work.shard is None:
-            return finish_arguments(self._request, manifest)
+            return finish_arguments(self._request, self._plan)
         budget_s = BUDGET_WHILE_LIVE_S if self._live(site.name) else BUDGET_S
-        return shard_arguments(self._request, self._plan, work.shard, manifest, budget_s)
+        return shard_arguments(self._request, self._plan, work.shard, budget_s)
 
     def _wanted(self, work: Work) -> bool:
         if work.shard is None:
@@ -189,14 +187,15 @@ class Driver:
         if work.shard is None:
             self._answers[work.function] = answer
             return
-        tiles = int(answer.get("scored", 0)) + int(answer.get("failed", 0))
-        self._tiles += tiles
-        self._scored[site.name] += tiles
-        self._busy_s[site.name] += float(answer.get("seconds") or 0.0)
-        self._rate.add(self._events.now_s(), tiles)
-        if stopped := answer.get("stopped"):
-            self._stop = self._stop or ("cancelled" if stopped == "cancelled" else "paused")
-        elif self._wanted(work):
+        have = int(answer["count"]) - int(answer["remaining"])
+        tiles, self._have[work.shard] = have - self._have[work.shard], have
+        if not answer.get("already"):
+            self._tiles += tiles
+            self._scored[site.name] += tiles
+            self._busy_s[site.name] += float(answer.get("seconds") or 0.0)
+            self._rate.add(self._events.now_s(), tiles)
+        self._rest_if(answer.get("stopped"))
+        if not self._stop and self._wanted(work):
             if answer.get("remaining"):
                 self._crew.todo.appendleft(work)
             else:
@@ -211,6 +210,11 @@ class Driver:
 
     def _stop_now(self) -> None:
         self._stop = self._stop or "stopped"
+
+    def _rest_if(self, said: object) -> None:
+        """Send nothing more if somebody paused or cancelled the job."""
+        if said in ("paused", "cancelled"):
+            self._stop = self._stop or ("paused" if said == "paused" else "cancelled")
 
     # --- What is told, and what is kept -----------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ class Request:
     Attributes
     ----------
     run : the folder, as it was given
-    options : of `plan_run`, without those that differ between endpoints
+    options : of `plan_run`, but for the collection
     references : stored ones that the run is judged by, as `Reference.to_dict` has them
     """
 
@@ -29,7 +29,6 @@ class Request:
     params: FocusParams = field(default_factory=FocusParams)
     pattern: str | None = None
     options: Json = field(default_factory=dict)
-    spectra: bool = True
     references: tuple[Json, ...] = ()
     priority: Priority = "low"
 
@@ -42,7 +41,7 @@ class Outcome:
     ----------
     state : "stopped" where this process was asked to end
     plan, finish : the answers of `plan_run` and `finish_run`; the second is None unless all shards were tried
-    tiles : scored or failed in shards whose answers came to this process
+    tiles : done in shards whose answers came to this process
     lost : shard -> why it could not be scored
     """
 
@@ -68,7 +67,7 @@ class Stopped(Exception):  # noqa: N818 - not an error
 
 def plan_arguments(request: Request, site: Site) -> Json:
     """What `plan_run` is given."""
-    options = {**request.options, "collection": site.place.collection, "out": site.out}
+    options = {**request.options, "collection": site.place.collection}
     return {
         "folder": site.place.path,
         "pattern": request.pattern,
@@ -77,34 +76,25 @@ def plan_arguments(request: Request, site: Site) -> Json:
     }
 
 
-def shard_arguments(request: Request, plan: Json, shard: int, manifest: str, budget_s: float) -> Json:
+def shard_arguments(request: Request, plan: Json, shard: int, budget_s: float) -> Json:
     """What `score_shard` is given."""
     first, count = first_and_count(plan, shard)
     return {
-        "manifest": manifest,
+        "manifest": plan["manifest"],
         "first": first,
         "count": count,
         "params": request.params.to_dict(),
-        "options": {"spectra": request.spectra, "time_budget_s": budget_s},
+        "options": {"time_budget_s": budget_s},
     }
 
 
-def finish_arguments(request: Request, manifest: str) -> Json:
+def finish_arguments(request: Request, plan: Json) -> Json:
     """What `finish_run` is given."""
     return {
-        "manifest": manifest,
+        "manifest": plan["manifest"],
         "params": request.params.to_dict(),
         "reference": list(request.references) or None,
     }
-
-
-def manifest_at(plan: Json, planner: Site, site: Site) -> str:
-    """The manifest as an endpoint sees it: by the planner's path, where both see the run at different ones."""
-    manifest = str(plan["manifest"])
-    for theirs, ours in ((planner.out, site.out), (planner.place.path, site.place.path)):
-        if theirs and ours and manifest.startswith(f"{theirs.rstrip('/')}/"):
-            return ours.rstrip("/") + manifest[len(theirs.rstrip("/")) :]
-    return manifest
 
 
 def first_and_count(plan: Json, shard: int) -> tuple[int, int]:

@@ -69,14 +69,11 @@ class Site:
     next_send_s : when shards may be sent again: together, since requests are few
     """
 
-    def __init__(
-        self, compute: Compute, limits: Limits, place: Place, out: str | None = None, *, here: bool = False
-    ) -> None:
+    def __init__(self, compute: Compute, limits: Limits, place: Place, *, here: bool = False) -> None:
         self.compute = compute
         self.name = compute.name
         self.limits = limits
         self.place = place
-        self.out = out
         self.here = here
         self.gone: ComputeError | None = None
         self.status: Status | None = None

@@ -75,7 +75,7 @@ def test_the_calls_are_those_of_the_contract(tmp_path: Path) -> None:
     (plan,) = scene.sent("plan_run")
     assert plan == {"folder": RUN, "pattern": "*.tif", "params": params.to_dict(), "options": {"sample": 0.5}}
     manifest = f"{RUN}/.mhfd/job/manifest.parquet"
-    options = {"spectra": True, "time_budget_s": 120.0}
+    options = {"time_budget_s": 120.0}
     first = {"manifest": manifest, "first": 0, "count": 100, "params": params.to_dict(), "options": options}
     assert scene.sent()[0] == first
     assert scene.sent("finish_run") == [
@@ -187,22 +187,29 @@ def test_an_endpoint_that_stays_offline_is_given_up(tmp_path: Path) -> None:
 
 def test_an_endpoint_that_comes_back_goes_on(tmp_path: Path) -> None:
     scene = Scene(tmp_path, 2)
-    scene.events.after(90.0, lambda: setattr(scene.computes[0], "online", False))
+    scene.events.after(70.0, lambda: setattr(scene.computes[0], "online", False))
     scene.events.after(500.0, lambda: setattr(scene.computes[0], "online", True))
-    scene.archive.tiles = 20 * TILES
+    scene.archive.tiles = 5 * TILES
     assert scene.run().state == "complete"
-    assert set(scene.shards_sent()) == set(range(400))
-    assert len(scene.sent()) <= 400 + 2  # those that it had when it went
+    assert set(scene.shards_sent()) == set(range(100))
+    assert len(scene.sent()) <= 100 + 2  # those that it had when it went
 
 
 def test_a_job_whose_shards_say_paused_rests(tmp_path: Path) -> None:
     scene = Scene(tmp_path, 2)
-    scene.archive.state = "paused"
+    scene.events.after(1.5, lambda: setattr(scene.archive, "state", "paused"))
     outcome = scene.run()
     assert (outcome.state, outcome.finish) == ("paused", None)
     assert len(scene.sent()) == 2
     kept = scene.file.load()
     assert kept is not None and kept.state == "paused"
+
+
+def test_a_job_that_was_paused_before_gets_no_shards(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, 2)
+    scene.archive.state = "cancelled"
+    assert scene.run().state == "cancelled"
+    assert scene.sent() == []
 
 
 def test_stopping_waits_for_the_shards_in_flight_and_sends_no_others(tmp_path: Path) -> None:
