@@ -21,7 +21,7 @@ def plan_run(folder, pattern=None, params=None, options=None):  # type: ignore[n
     return {"schema": 1, "job": "job", "manifest": str(job / "manifest.json"), "tiles": len(names)}
 
 
-def next_wave(manifest, score_shard, params=None, options=None):  # type: ignore[no-untyped-def]
+def next_wave(manifest, score_shard, options=None):  # type: ignore[no-untyped-def]
     import json
     from pathlib import Path
 
@@ -30,9 +30,12 @@ def next_wave(manifest, score_shard, params=None, options=None):  # type: ignore
     firsts = range(0, len(about["names"]), about["shard"])
     missing = [n for n in firsts if not (job / f"part-{n:05}.json").exists()]
     state = "cancelled" if (job / "CANCELLED").exists() else "running"
-    kwargs = [{"manifest": manifest, "first": n, "count": about["shard"]} for n in missing[: (options or {}).get("shards", 40)]]
+    kwargs = [
+        {"manifest": manifest, "first": n, "count": about["shard"]}
+        for n in missing[: (options or {}).get("shards", 40)]
+    ]
     tasks = [{"function_id": score_shard, "kwargs": each} for each in kwargs]
-    stored = sum(path.stat().st_size for path in job.glob("part-*"))
+    stored = len(list(job.glob("part-*")))
     return {"schema": 1, "job": "job", "state": state, "missing": len(missing), "stored": stored, "tasks": tasks}
 
 

@@ -25,6 +25,7 @@ CHECKOUT = Path(__file__).parents[2]
 SHIPPED = CHECKOUT / "client" / "mhfd_client" / "schedule" / "flow"
 DEFINITION = json.loads((SHIPPED / "definition.json").read_text(encoding="utf-8"))
 SCHEMA = json.loads((SHIPPED / "schema.json").read_text(encoding="utf-8"))
+DEFINITION_FUNCTIONS = ("plan_run", "next_wave", "score_shard", "finish_run")
 END_S = 240.0  # on a machine that does much else
 THREADS = {"engine": "ThreadPoolEngine"}
 
@@ -215,3 +216,31 @@ def test_a_full_wave_keeps_the_state_below_the_limit(
     run = start(loopback, given)
     assert ended(run, END_S)["status"] == "SUCCEEDED"
     assert run.largest < STATE_BYTES / 2
+
+
+def test_the_real_functions_score_an_archive_in_waves(loopback: Loopback, tmp_path: Path) -> None:
+    """What `mhfd register` registers, on tiles with known content; nothing is done again the second time."""
+    pytest.importorskip("pyarrow", reason="results of archives are Parquet files")
+    import pyarrow.parquet as pq
+
+    from mhfd.registry import source_of
+    from mhfd_client.simulate import RunPlan, simulate_run
+
+    client = loopback.client()
+    functions = {name: client.register_source_code(source_of(name), name) for name in DEFINITION_FUNCTIONS}
+    simulate_run(tmp_path / "run", RunPlan(sections=1, rows=1, cols=5, tile_px=128))
+    given = flow_input(loopback, functions, tmp_path / "run", params={"n_scales": 2, "max_t": 4.0})
+    given["options"]["changed_only"] = True
+    run = start(loopback, given)
+    document = ended(run, END_S)
+    assert document["status"] == "SUCCEEDED", document
+    report = document["details"]["output"]["report"]
+    assert (report["tiles"], report["rows"], report["failed"], report["waves"]) == (5, 5, 0, 2)
+    parts = sorted(Path(report["dataset"]).glob("part-*.parquet"))
+    assert sum(pq.read_metadata(part).num_rows for part in parts) == 5
+    assert (Path(report["dataset"]) / "_SUCCESS.json").is_file()
+    before = {path: path.stat().st_mtime_ns for path in parts}
+    again = start(loopback, given)
+    assert ended(again, END_S)["status"] == "SUCCEEDED"
+    assert again.visited[-1] == "NothingToDo" and "Score" not in again.visited
+    assert {path: path.stat().st_mtime_ns for path in parts} == before

@@ -37,6 +37,8 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "retry": ("tiles", "Take up failed or stalled tiles again."),
     "recover": ("tiles", "Store results from an endpoint's spool."),
     "score": ("score", "Score image files, folders and patterns."),
+    "rescore": ("rescore", "Score archived runs where they lie, on one or several endpoints."),
+    "compare": ("compare", "Compare two results of a run: which verdicts changed, and why."),
     "demo": ("simulate", "Simulate a run, score it, compare with the truth."),
     "simulate": ("simulate", "Write a synthetic serial-section run."),
     "replay": ("replay", "Feed an old run into a folder, as a microscope would."),

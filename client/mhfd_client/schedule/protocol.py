@@ -49,7 +49,7 @@ class Schedule:
         """The program to start, and its arguments; doing it twice is harmless."""
         options = [*(["--endpoint", self.endpoint] if self.endpoint else [])]
         options += ["--config", str(self.config)] if self.config else []
-        return (sys.executable, "-m", "mhfd_client", "rescore", *self.runs, *options, "--changed-only", "--quiet")
+        return (sys.executable, "-m", "mhfd_client", "rescore", *self.runs, *options, "--changed-only")
 
 
 @dataclass(frozen=True)

@@ -75,11 +75,11 @@ def test_systemd_takes_the_units(name: str, every: str, tmp_path: Path) -> None:
     assert result.stdout + result.stderr == "" and result.returncode == 0
 
 
-def test_the_command_brings_scores_up_to_date_and_is_quiet() -> None:
+def test_the_command_brings_scores_up_to_date() -> None:
     command = Schedule(("/data/a", "/data/b c"), DAILY, endpoint="dgx", config=Path("/c.toml")).command
     assert command == (
         sys.executable, "-m", "mhfd_client", "rescore", "/data/a", "/data/b c", "--endpoint", "dgx",
-        "--config", "/c.toml", "--changed-only", "--quiet",
+        "--config", "/c.toml", "--changed-only",
     )  # fmt: skip
 
 
