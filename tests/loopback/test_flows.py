@@ -101,7 +101,7 @@ def test_it_plans_scores_all_shards_in_waves_and_finishes(
 ) -> None:
     run = start(loopback, flow_input(loopback, functions, archive))
     document = ended(run, END_S)
-    assert document["status"] == "SUCCEEDED", document
+    assert document["status"] == "SUCCEEDED", json.dumps(document)
     report = document["details"]["output"]["report"]
     assert (report["tiles"], report["rows"], report["waves"]) == (9, 9, 3)
     assert run.visited.count("Score") == 3  # five shards, two a wave
@@ -122,7 +122,7 @@ def test_files_are_copied_first_where_the_input_says_so(
     }
     given = flow_input(loopback, functions, tmp_path / "facility" / "run", transfer=transfer)
     document = ended(start(loopback, given), END_S)
-    assert document["status"] == "SUCCEEDED", document
+    assert document["status"] == "SUCCEEDED", json.dumps(document)
     assert document["details"]["output"]["report"]["rows"] == 9
     assert (tmp_path / "facility/run/deep/t9.tif").read_bytes() == b"y"
 
@@ -233,7 +233,7 @@ def test_the_real_functions_score_an_archive_in_waves(loopback: Loopback, tmp_pa
     given["options"]["changed_only"] = True
     run = start(loopback, given)
     document = ended(run, END_S)
-    assert document["status"] == "SUCCEEDED", document
+    assert document["status"] == "SUCCEEDED", json.dumps(document)
     report = document["details"]["output"]["report"]
     assert (report["tiles"], report["rows"], report["failed"], report["waves"]) == (5, 5, 0, 2)
     parts = sorted(Path(report["dataset"]).glob("part-*.parquet"))

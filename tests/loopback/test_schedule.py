@@ -128,7 +128,7 @@ def test_an_endpoint_that_takes_json_only_runs_the_flow_or_says_why_not(
     wait_for(lambda: bool(timer.runs))
     document = ended(timer.runs[0][1], END_S)
     if strategy == "JSONData":
-        assert document["status"] == "SUCCEEDED", document
+        assert document["status"] == "SUCCEEDED", json.dumps(document)
     else:
         assert document["status"] == "FAILED" and document["details"]["details"]["state"] == "Plan"
         assert "DillDataBase64 disabled by current configuration" in schedule("show").stdout
@@ -177,7 +177,7 @@ def test_a_copy_comes_before_the_scoring(configured: Path, loopback: Loopback) -
     (timer,) = loopback.flows.timers.values()
     wait_for(lambda: bool(timer.runs))
     document = ended(timer.runs[0][1], END_S)
-    assert document["status"] == "SUCCEEDED", document
+    assert document["status"] == "SUCCEEDED", json.dumps(document)
     assert document["details"]["output"]["report"]["rows"] == 3
 
 
