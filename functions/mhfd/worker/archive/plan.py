@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mhfd._version import __version__
 from mhfd.contract import IMAGE_SUFFIXES, ParamsError, TileError
 from mhfd.images import count_tiles
 from mhfd.text import shown
@@ -89,6 +90,7 @@ def _plan(folder: object, pattern: object, params: object, options: object, star
         folder=run,
         collection=collection,
         params=wanted.to_dict(),
+        mhfd=__version__,
         shard_tiles=number(given, "shard_tiles", int) or GROUP_TILES,
         spectra=flag(given, "spectra", default=True),
     )
