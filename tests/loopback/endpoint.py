@@ -199,6 +199,7 @@ class Endpoint:
             "CWD": str(self.home),
             "GLOBUS_COMPUTE_USER_DIR": str(self.compute_dir),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),  # the mhfd that is tested, where that is not installed
             "http_proxy": "",  # only the core endpoint needs the way to the service
         }
         _merge(self.folder / "user_environment.yaml", {**own, **self._worker_environment})
