@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from loopback.stack import Loopback
     from loopback.transfer import Transfer
 
-PACKAGES = ("globus_compute_sdk", "globus_compute_endpoint", "starlette", "uvicorn", "orjson")
+PACKAGES = (
+    "globus_compute_sdk", "globus_compute_endpoint", "jsonschema", "orjson", "requests", "simpleeval", "starlette", "uvicorn"
+)  # fmt: skip
 TRANSFER_PACKAGES = ("globus_compute_sdk", "psutil", "starlette", "uvicorn")
 SDK_LEAVES = "unclosed (<socket|database)"  # it closes neither its clients' connections nor its store of tokens
 

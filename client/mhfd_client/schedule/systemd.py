@@ -10,10 +10,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mhfd.text import visible
 from mhfd_client.schedule.programs import call, put
-from mhfd_client.schedule.protocol import Schedule, ScheduleRefusedError, Shown, title_of
+from mhfd_client.schedule.protocol import Schedule, ScheduleError, ScheduleRefusedError, Shown, title_of
 from mhfd_client.schedule.when import DAYS, When
 
 MISSING = "this needs systemd; `--with globus` needs no scheduler of this machine, and cron can run `mhfd rescore`"
+NO_SESSION = (
+    "your systemd does not run: log in as yourself (not by su or sudo), or run `loginctl enable-linger`, then again"
+)
 _TEXTS = Environment(
     loader=PackageLoader("mhfd_client.schedule", "units"), undefined=StrictUndefined, keep_trailing_newline=True,
     autoescape=False,
@@ -65,7 +68,7 @@ class SystemdScheduler:
             "on" if timer["ActiveState"] == "active" else "off",
             next_run=timer["NextElapseUSecRealtime"] or None,
             last_run=timer["LastTriggerUSec"] or None,
-            last_result=_result(service),
+            last_result=_result(title, service),
         )
 
     def remove(self, name: str | None, *, dry_run: bool) -> Iterator[str]:
@@ -113,7 +116,12 @@ def _folder() -> Path:
 
 
 def _systemctl(*arguments: str) -> str:
-    return call("systemctl", "--user", *arguments, missing=MISSING)
+    try:
+        return call("systemctl", "--user", *arguments, missing=MISSING)
+    except ScheduleError as error:
+        if "connect to bus" not in str(error):
+            raise
+        raise ScheduleError(f"{error}; {NO_SESSION}") from error
 
 
 def _properties(unit: str, *names: str) -> dict[str, str]:
@@ -122,11 +130,11 @@ def _properties(unit: str, *names: str) -> dict[str, str]:
     return {name: "" if (value := found.get(name, "")) == "n/a" else value for name in names}
 
 
-def _result(service: dict[str, str]) -> str | None:
+def _result(title: str, service: dict[str, str]) -> str | None:
     if service["ActiveState"] in ("activating", "active"):
         return "running"
     if not service["ExecMainExitTimestamp"]:
         return None
     if service["Result"] == "success":
         return "succeeded" if service["ExecMainStatus"] == "0" else f"exit code {service['ExecMainStatus']}"
-    return f"{service['Result']}, exit code {service['ExecMainStatus']}: journalctl --user -u mhfd-rescore"
+    return f"{service['Result']}, exit code {service['ExecMainStatus']}: journalctl --user -u {title}"

@@ -169,6 +169,12 @@ def test_without_systemd_it_says_what_to_do(home: Path, monkeypatch: pytest.Monk
     assert result.exit_code == 69 and "--with globus" in result.stderr
 
 
+def test_without_a_session_it_says_what_to_do(home: Path) -> None:
+    (home / "bin" / "systemctl").write_text("#!/bin/sh\necho 'Failed to connect to bus: No medium found' >&2\nexit 1\n")
+    result = schedule("install", home / "archive", "--with", "systemd")
+    assert result.exit_code == 69 and "loginctl enable-linger" in result.stderr
+
+
 @pytest.mark.parametrize("options", [["--name", "a/b"], ["--at", "25:00"], ["--every", "5h"], ["--consent", "x"]])
 def test_a_wrong_option_is_refused_and_nothing_is_written(options: list[str], home: Path) -> None:
     result = schedule("install", home / "archive", "--with", "systemd", *options)

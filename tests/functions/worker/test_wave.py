@@ -78,6 +78,16 @@ def test_a_wave_fits_into_a_flow_however_long_the_paths_are(tmp_path: Path) -> N
     assert len(next_wave(planned(tmp_path / "short", SHARDS + 1), UUID)["tasks"]) == SHARDS
 
 
+def test_a_full_wave_and_all_answers_fit_into_a_flows_state(tmp_path: Path) -> None:
+    """Globus allows 200 KB; the action provider puts each answer into it twice."""
+    write_run(tmp_path, SHARDS + 1)
+    plan = plan_run(str(tmp_path), None, QUICK, {"shard_tiles": 1})
+    wave = next_wave(plan["manifest"], UUID)
+    answers = [score_shard(**task["kwargs"]) for task in wave["tasks"]]
+    wave_of_many = {**plan, "done": list(range(1526))}  # 10^8 tiles
+    assert 2 * len(json.dumps([wave_of_many, wave, finish_run(plan["manifest"]), *answers])) < 150_000
+
+
 @pytest.mark.parametrize(
     ("manifest", "function", "options"),
     [("/no/manifest.parquet", UUID, None), (None, UUID, None), ("", 3, None), ("", UUID, {"waves": 1})],
