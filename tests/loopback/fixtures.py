@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from loopback.transfer import Transfer
 
 PACKAGES = (
-    "globus_compute_sdk", "globus_compute_endpoint", "jsonschema", "orjson", "requests", "simpleeval", "starlette", "uvicorn"
+    "globus_compute_sdk", "globus_compute_endpoint", "jsonschema", "orjson", "requests", "simpleeval", "starlette",
+    "uvicorn",
 )  # fmt: skip
 TRANSFER_PACKAGES = ("globus_compute_sdk", "psutil", "starlette", "uvicorn")
 SDK_LEAVES = "unclosed (<socket|database)"  # it closes neither its clients' connections nor its store of tokens
