@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mhfd_client.compute.protocol import Reply
+from mhfd_client.config import Limits
 from mhfd_client.rescore.job import SentTask
 from mhfd_client.rescore.site import Site
 
 BUDGET_S = 120.0
 """A shard that takes longer is handed back with what is done, and sent again: so a worker soon has time for others, and
-a lost task is soon missed."""
+a lost task is soon missed. Less where the endpoint's `deadline_s` is less."""
 
 BUDGET_WHILE_LIVE_S = 10.0
 
-WHOLE_RUN_S = 1800.0
-"""A plan, or a finish, which look at the whole run, are asked for after this time."""
+WHOLE_RUN = 5
+"""A plan, or a finish, which look at the whole run, are asked for after so many `deadline_s`."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ class Call:
     reply: Reply
     sent_s: float
     due_s: float
+
+
+def budget_s(limits: Limits, *, live: bool) -> float:
+    """Seconds that a shard may take.
+
+    Parameters
+    ----------
+    live : live tiles wait for the endpoint
+    """
+    return min(BUDGET_WHILE_LIVE_S if live else BUDGET_S, limits.deadline_s)
 
 
 class Calls:
@@ -99,5 +110,5 @@ class Calls:
         """How long to wait before the service is asked: twice as long after each time that this was lost."""
         limits = site.limits
         until_heard = limits.first_deadline_s if site.heard_s is None else limits.deadline_s
-        own = BUDGET_S if work.shard is not None else WHOLE_RUN_S
+        own = budget_s(limits, live=False) if work.shard is not None else WHOLE_RUN * limits.deadline_s
         return (own + until_heard) * 2.0 ** min(self._lost[work], 10)

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from mhfd.text import counted
 from mhfd_client.compute.protocol import Json, TaskFailedError
-from mhfd_client.rescore.calls import BUDGET_S, BUDGET_WHILE_LIVE_S, Work
+from mhfd_client.rescore.calls import Work, budget_s
 from mhfd_client.rescore.crew import ATTEMPTS, Crew, Orders
 from mhfd_client.rescore.events import Events
 from mhfd_client.rescore.job import JobFile, Record
@@ -175,8 +175,9 @@ class Driver:
         assert self._plan is not None
         if work.shard is None:
             return finish_arguments(self._request, self._plan)
-        budget_s = BUDGET_WHILE_LIVE_S if self._live(site.name) else BUDGET_S
-        return shard_arguments(self._request, self._plan, work.shard, budget_s)
+        return shard_arguments(
+            self._request, self._plan, work.shard, budget_s(site.limits, live=self._live(site.name) > 0)
+        )
 
     def _wanted(self, work: Work) -> bool:
         if work.shard is None:
