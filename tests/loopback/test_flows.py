@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import uuid
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import globus_sdk
 import pytest
 
-from loopback import archive_functions
 from loopback.broker import wait_until
 from loopback.flow_rules import faults_of
 from loopback.flow_run import STATE_BYTES
@@ -28,18 +26,6 @@ SCHEMA = json.loads((SHIPPED / "schema.json").read_text(encoding="utf-8"))
 DEFINITION_FUNCTIONS = ("plan_run", "next_wave", "score_shard", "finish_run")
 END_S = 240.0  # on a machine that does much else
 THREADS = {"engine": "ThreadPoolEngine"}
-
-
-@pytest.fixture(scope="module")
-def functions(loopback_session: Loopback) -> dict[str, str]:
-    """The stand-ins, registered once."""
-    return {
-        name: loopback_session.service.cloud.register_function(
-            {"function_name": name, "function_code": inspect.getsource(function), "serialized": False}
-        )
-        for name, function in vars(archive_functions).items()
-        if inspect.isfunction(function)
-    }
 
 
 @pytest.fixture
