@@ -376,3 +376,14 @@ def test_the_hosts_work_on_a_list_of_features_is_timed() -> None:
     assert [line.split(" | ")[0] for line in done.stdout.splitlines()[2:]] == [
         "| sorted by row and column", "| list of features, sorted", "| numbers",
     ]  # fmt: skip
+
+
+def test_a_plan_of_a_hundred_million_tiles_needs_few_requests_and_two_endpoints_halve_the_time(tmp_path: Path) -> None:
+    done = run("rescore_plan.py", "--quick", "--out", tmp_path / "plan.csv")
+    assert done.returncode == 0, done.stderr
+    (plan,) = read_csv(tmp_path / "plan.csv")
+    assert (plan["tiles"], plan["tasks"]) == ("100000000", "1528")
+    assert int(plan["requests"]) < 300
+    assert float(plan["busy"]) > 0.9
+    (pair,) = read_csv(tmp_path / "plan-two.csv")
+    assert float(pair["ratio"]) >= 1.8

@@ -18,7 +18,11 @@ from mhfd.registry import FUNCTIONS, source_of
 ARGUMENTS: dict[str, list[Any]] = {
     "score_inline": [[], None],
     "score_paths": [[]],
-    "score_run": [{"folder": 1}],
+    "plan_run": ["/no/such/folder"],
+    "score_shard": ["/no/manifest.parquet", 0, 1],
+    "finish_run": ["/no/manifest.parquet"],
+    "control_run": ["/no/manifest.parquet", "status"],
+    "next_wave": ["/no/manifest.parquet", "3d2cf3b8-6b5c-4b5c-9d5f-0d3f3a1b2c4d"],
     "describe": [],
     "warmup": [],
 }
@@ -66,7 +70,7 @@ def test_without_mhfd_the_answer_says_what_to_install(python: str) -> None:
 def test_with_mhfd_it_answers(name: str) -> None:
     answer = run(name, sys.executable, path=os.pathsep.join(sys.path))
     assert answer["schema"] == 1
-    if name == "score_run":
+    if name in ("plan_run", "score_shard", "finish_run", "control_run", "next_wave"):
         assert answer["error"]["code"] == "bad_params"
     else:
         assert "error" not in answer

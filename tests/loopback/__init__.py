@@ -10,6 +10,8 @@ amqp.py        the service's connection to the broker; relay.py: the clients', w
 broker.py      RabbitMQ in a temporary folder
 endpoint.py    a real endpoint in a temporary home, and how to kill its parts
 transfer.py    Globus Transfer, a process of its own: transfer_service.py, transfer_state.py, transfer_work.py
+flow_*.py      Globus Flows and Timers: flows_service.py, flow_rules.py, flow_state.py, flow_run.py, flow_actions.py
+tokens.py      what tokens are good for
 guard.py       keeps what is started from outliving the tests
 stack.py       `Loopback`: all of it, and the environment that leads a client there
 =============  ===================================================================================================

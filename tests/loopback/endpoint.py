@@ -40,6 +40,9 @@ heartbeat_period: 5
 idle_heartbeats_soft: 0
 engine:
   type: {{ type }}
+{%- if only_json is defined %}
+  allowed_serializers: [globus_compute_sdk.serialize.JSONData, globus_compute_sdk.serialize.PureSourceTextInspect]
+{%- endif %}
 {%- if type == "ThreadPoolEngine" %}
   max_workers: {{ workers | default(1) }}
 {%- else %}
@@ -70,6 +73,7 @@ SCHEMA = {
         "retries": {"type": "integer", "minimum": 0},
         "cpu_affinity": {"type": "string"},
         "worker_init": {"type": "string"},
+        "only_json": {"const": True},  # takes arguments in the shipped folders' two formats only
     },
 }
 
@@ -201,6 +205,7 @@ class Endpoint:
             "CWD": str(self.home),
             "GLOBUS_COMPUTE_USER_DIR": str(self.compute_dir),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),  # the mhfd that is tested, where that is not installed
             "http_proxy": "",  # only the core endpoint needs the way to the service
         }
         _merge(self.folder / "user_environment.yaml", {**own, **self._worker_environment})

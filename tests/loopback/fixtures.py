@@ -8,10 +8,12 @@ import os
 import sys
 import warnings
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import mhfd
 from mhfd.extras import install_hint
 from needs import give_up
 
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from loopback.stack import Loopback
     from loopback.transfer import Transfer
 
-PACKAGES = ("globus_compute_sdk", "globus_compute_endpoint", "starlette", "uvicorn", "orjson")
+PACKAGES = (
+    "globus_compute_sdk", "globus_compute_endpoint", "jsonschema", "orjson", "requests", "simpleeval", "starlette",
+    "uvicorn",
+)  # fmt: skip
 TRANSFER_PACKAGES = ("globus_compute_sdk", "psutil", "starlette", "uvicorn")
 SDK_LEAVES = "unclosed (<socket|database)"  # it closes neither its clients' connections nor its store of tokens
 
@@ -44,7 +49,8 @@ def loopback_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopb
         give_up(lack)
     from loopback.stack import Loopback
 
-    everything = Loopback(tmp_path_factory.mktemp("loopback"))
+    these = {"PYTHONPATH": str(Path(mhfd.__file__).parents[1])}  # the functions under test, whatever is installed
+    everything = Loopback(tmp_path_factory.mktemp("loopback"), worker_environment=these)
     yield everything
     everything.stop()
     _collect()

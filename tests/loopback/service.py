@@ -19,7 +19,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 import uvicorn
@@ -34,6 +34,7 @@ from loopback.amqp import EXCHANGE, Connection, Message, Outbox
 from loopback.broker import Broker, free_port, wait_until
 from loopback.faults import CODES, Faults, Stats
 from loopback.relay import Relay
+from loopback.tokens import issue
 
 Json = dict[str, Any]
 
@@ -46,13 +47,7 @@ OFFLINE_AFTER_HEARTBEATS = 3
 TICK_S = 0.02  # how late a message is that was held back
 RATE_WINDOW_S = 10.0
 COMMAND_EXPIRES_S = 150  # the core endpoint refuses, and reports as a failure, what is older than 180 s
-COMPUTE_SCOPE_ID = "facd7ccc-c5f4-42aa-916b-a0e270e2c2a9"
-RESOURCE_SERVERS = {  # a part of the scope -> who asks for the token
-    COMPUTE_SCOPE_ID: "funcx_service",
-    "transfer.api": "transfer.api.globus.org",
-    "524230d7-ea86-4a52-8312-86065a9e0417": "524230d7-ea86-4a52-8312-86065a9e0417",  # Timers
-    "eec9b274-0c81-4334-bdc2-54e90e689b9a": "flows.globus.org",
-}
+TOKEN = "loopback-"
 
 
 class RefusedError(Exception):
@@ -365,23 +360,7 @@ async def body_of(request: Request) -> Json:
 
 @route("token", "POST", "/v2/oauth2/token", signed_in=False)
 async def token(_service: Service, request: Request) -> Json:
-    form = parse_qs((await request.body()).decode())
-    scopes = form.get("scope", ["openid"])[0].split()
-    by_server: dict[str, list[str]] = {}
-    for scope in scopes:
-        server = next((name for part, name in RESOURCE_SERVERS.items() if part in scope), "auth.globus.org")
-        by_server.setdefault(server, []).append(scope)
-    first, *others = (
-        {
-            "access_token": f"loopback-{uuid.uuid4().hex}",
-            "scope": " ".join(granted),
-            "expires_in": 48 * 3600,
-            "token_type": "Bearer",
-            "resource_server": server,
-        }
-        for server, granted in by_server.items()
-    )
-    return {**first, "other_tokens": others}
+    return issue(await request.body(), TOKEN)
 
 
 @route("userinfo", "GET", "/v2/oauth2/userinfo")

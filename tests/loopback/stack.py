@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from loopback.broker import Broker, wait_until
 from loopback.endpoint import Endpoint
 from loopback.faults import Faults, Stats
-from loopback.service import Service
+from loopback.flows_service import Flows
+from loopback.service import TOKEN, Service
 from loopback.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Loopback:
     faults, stats : the faults on purpose, and the requests that came in
     broker, service, endpoint : the parts, to stop, start and kill
     transfer : Globus Transfer, which starts when it is first asked for
+    flows : Globus Flows and Timers, likewise
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Loopback:
             home = folder / "home"
             self._transfer = Transfer(folder / "transfer")
             undo.callback(self._transfer.kill)
+            self._flows = Flows(self.service.url, lambda: self.transfer.url, TOKEN)
+            undo.callback(self._flows.stop)
             self.environment = self._environment(home / "client")
             self.endpoint = Endpoint(
                 home, self.environment, source=endpoint_folder, worker_environment=worker_environment
@@ -75,6 +79,12 @@ class Loopback:
         if not self._transfer.running():
             self._transfer.start()
         return self._transfer
+
+    @property
+    def flows(self) -> Flows:
+        if not self._flows.running():
+            self._flows.start()
+        return self._flows
 
     @property
     def endpoint_id(self) -> str:
@@ -128,6 +138,7 @@ class Loopback:
 
     def _calm(self) -> None:
         self.faults.clear()
+        self._flows.clear()
         self._transfer.calm()
         self.service.accept_tokens()
         self.service.relay.refusing = False
@@ -141,6 +152,8 @@ class Loopback:
             "NO_PROXY": "127.0.0.1",
             "GLOBUS_SDK_SERVICE_URL_AUTH": f"{self.service.url}/",
             "GLOBUS_SDK_SERVICE_URL_TRANSFER": f"{self._transfer.url}/",
+            "GLOBUS_SDK_SERVICE_URL_FLOWS": f"{self._flows.url}/",
+            "GLOBUS_SDK_SERVICE_URL_TIMER": f"{self._flows.url}/",
             "GLOBUS_COMPUTE_CLIENT_ID": str(uuid.uuid4()),
             "GLOBUS_COMPUTE_CLIENT_SECRET": "loopback",
             "GLOBUS_COMPUTE_USER_DIR": str(compute_dir),  # tokens

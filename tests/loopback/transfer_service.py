@@ -9,9 +9,7 @@ permissions but those of the faults. It gives out tokens, too, so that a test of
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 import sys
 import time
 import uuid
@@ -19,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import parse_qs
 
 import uvicorn
 from starlette.applications import Starlette
@@ -29,6 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loopback.faults import Stats, TransferFaults
+from loopback.tokens import issue, scopes_of
 from loopback.transfer_state import Item, Json, Kind, Records, Task, iso
 from loopback.transfer_work import Collections, Crew, RefusedPathError
 
@@ -36,8 +34,6 @@ V = "/v0.10"
 PAGE = 100
 CONSENT = "https://auth.globus.org/scopes/{}/data_access"
 TRANSFER_SCOPE = "urn:globus:auth:scope:transfer.api.globus.org:all"
-RESOURCE_SERVERS = {"transfer.api": "transfer.api.globus.org", "facd7ccc-c5f4-42aa-916b-a0e270e2c2a9": "funcx_service"}
-WITH_DEPENDENCIES = re.compile(r"[^\s\[\]]+(?:\[[^\]]*\])?")
 TOKEN = "transfer-"
 CODES = {401: "AuthenticationFailed", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
 
@@ -112,29 +108,13 @@ def route(kind: str, method: str, path: str, *, signed_in: bool = True) -> Calla
 @route("token", "POST", "/v2/oauth2/token", signed_in=False)
 def token(_service: Service, call: Call) -> Json:
     """Tokens for a client with a secret; each carries the scope that was asked for."""
-    scopes: list[str] = WITH_DEPENDENCIES.findall(parse_qs(call.body.decode()).get("scope", ["openid"])[0])
-    by_server: dict[str, list[str]] = {}
-    for scope in scopes:
-        server = next((name for part, name in RESOURCE_SERVERS.items() if part in scope), "auth.globus.org")
-        by_server.setdefault(server, []).append(scope)
-    first, *others = (
-        {
-            "access_token": TOKEN + base64.urlsafe_b64encode(f"{' '.join(asked)} {uuid.uuid4()}".encode()).decode(),
-            "scope": " ".join(scope.partition("[")[0] for scope in asked),
-            "expires_in": 48 * 3600,
-            "token_type": "Bearer",
-            "resource_server": server,
-        }
-        for server, asked in by_server.items()
-    )
-    return {**first, "other_tokens": others}
+    return issue(call.body, TOKEN)
 
 
 def _has_consent(access_token: str, collection: str) -> bool:
     """A token of another service (the loopback's for Compute) is good for everything."""
-    if not access_token.startswith(TOKEN):
-        return True
-    return CONSENT.format(collection) in base64.urlsafe_b64decode(access_token.removeprefix(TOKEN)).decode()
+    scopes = scopes_of(access_token, TOKEN)
+    return scopes is None or CONSENT.format(collection) in scopes
 
 
 # -------------------------------------------------------------------------------------------------------- submissions

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from mhfd.text import counted, is_unicode
 from mhfd_client.cli.dashboard import PORT, door_options, page_door, tell_page
 from mhfd_client.cli.names import OneOf, complete_endpoint, complete_profile
 from mhfd_client.cli.options import FOLDER, config_option, example, max_blur_option, say
+from mhfd_client.cli.signals import on_signals
 from mhfd_client.files.near import did_you_mean
 from mhfd_client.files.order import Order
 from mhfd_client.naming.protocol import LayoutName
@@ -222,17 +223,8 @@ class _Stop:
         if self.asked:
             pipeline.stop()
 
-    @contextmanager
-    def on_signals(self) -> Generator[None, None, None]:
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if sys.platform == "win32":
-            numbers.append(signal.SIGBREAK)  # closing the window
-        before = [(number, signal.signal(number, self._on_signal)) for number in numbers]
-        try:
-            yield
-        finally:
-            for number, handler in before:
-                signal.signal(number, handler)
+    def on_signals(self) -> AbstractContextManager[None]:
+        return on_signals(self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again, self.asked = self.asked, True

@@ -201,10 +201,10 @@ def count_workers() -> int:
     """The number of usable GPUs, else of cores."""
     from mhfd.backends import available_cores
 
-    return _count_gpus() or available_cores()
+    return count_gpus() or available_cores()
 
 
-def _count_gpus() -> int:
+def count_gpus() -> int:
     """Count without loading CUDA into this process, which needs no GPU."""
     if importlib.util.find_spec("cupy") is None:
         return 0
