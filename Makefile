@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 STAMP   = $(VENV)/installed
 DEMO   ?= .venv-demo
 
-.PHONY: demo test newest fuzz soak loopback notebooks services lint types check wheel clean
+.PHONY: demo test newest fuzz soak loopback notebooks docs services lint types check wheel clean
 
 demo: $(DEMO)/installed  ## simulate a run, score it, show verdicts against the truth, write demo/report.html
 	$(DEMO)/bin/mhfd demo --out demo --tile-px 256
@@ -28,6 +28,9 @@ loopback: $(STAMP) services  ## Globus Compute's services on this machine, to tr
 
 notebooks: $(STAMP) services  ## execute the notebooks of examples/, and keep what comes out
 	KEEP_NOTEBOOKS=1 $(BIN)/python -m pytest tests/examples tests/loopback/test_commands.py -k "notebook"
+
+docs: $(STAMP)  ## the pages as a site, in build/docs; a link that leads nowhere is an error
+	$(BIN)/python -m sphinx --fail-on-warning --fresh-env --keep-going --nitpicky --quiet --conf-dir docs . build/docs
 
 services:  # installed where possible; elsewhere the tests that need them are skipped
 	@tests/install_services
