@@ -60,8 +60,8 @@ def refusal(error: BaseException, name: str) -> ComputeError:
         return PayloadTooLargeError(f"the task for '{name}' is too large for the service ({reason})")
     if code in ("FUNCTION_NOT_PERMITTED", "FUNCTION_NOT_FOUND"):
         return NotPermittedError(
-            f"'{name}' does not run this function ({reason}): run `mhfd register --endpoint {name}` and have the "
-            "endpoint's administrator add the printed allowed_functions, then restart it"
+            f"'{name}' does not run this function ({reason}): run `mhfd register` and have the endpoint's "
+            "administrator add the printed allowed_functions, then restart it"
         )
     if status == 401:
         return ComputeSignInError(
