@@ -20,7 +20,8 @@ INDEX = (DOCS / "index.md").read_text(encoding="utf-8")
 def listed() -> list[str]:
     """Entries of the toctrees in index.md, without options."""
     blocks = re.findall(r"```\{toctree\}\n(.*?)```", INDEX, flags=re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if not line.startswith(":")]
+    lines = [line for block in blocks for line in block.splitlines() if not line.startswith(":")]
+    return [re.sub(r".* <(.*)>", r"\1", line) for line in lines]  # "title <page>"
 
 
 def found() -> set[Path]:
