@@ -24,6 +24,8 @@ from needs import give_up
 FOLDERS = Path(__file__).parents[2] / "endpoint_configs"
 NAMES = ("cpu", "dgx-a100", "pbs", "slurm", "workstation")
 CLUSTERS = {"pbs": "queue", "slurm": "qos"}
+WORDS = {"pbs": ("account", "queue"), "slurm": ("account", "partition", "qos", "constraint", "reservation")}
+NUMBERS = {"pbs": ("nodes", "jobs"), "slurm": ("nodes", "jobs", "gpus_per_node", "cpus_per_task")}
 MANY_USERS = ("dgx-a100", *CLUSTERS)
 OPTIONS = sorted(FOLDERS.glob("*/options/*.json"))
 HOSTILE = (
@@ -204,6 +206,17 @@ def test_a_registered_function_between_the_lines_may_run(machine: Path) -> None:
     assert permitted(load_config_yaml(filled))
 
 
+def test_every_key_that_the_shipped_file_suggests_is_one_that_the_endpoint_knows(machine: Path) -> None:
+    from globus_compute_endpoint.endpoint.config.utils import load_config_yaml
+
+    text = (FOLDERS / "dgx-a100" / "config.yaml").read_text(encoding="utf-8")
+    suggested = re.compile(r"^# (\w+: .*)$", flags=re.MULTILINE)
+    config = load_config_yaml(suggested.sub(r"\1", text))
+    keys = [each.partition(":")[0] for each in suggested.findall(text)]
+    assert {"admins", "authentication_policy", "subscription_id", "high_assurance", "audit_log_path"} < set(keys)
+    assert all(getattr(config, key) for key in keys)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_environment_is_plain_text(name: str, tool: str) -> None:
     yaml = pytest.importorskip("yaml")
@@ -248,7 +261,7 @@ def test_the_tool_itself_says_so_with_its_exit_code(name: str, tool: str, machin
 @pytest.mark.parametrize("name", CLUSTERS)
 @pytest.mark.parametrize("schema", [True, False], ids=["", "schema-lost"])
 def test_a_hostile_text_is_refused_in_every_option(name: str, text: str, schema: bool, render: Render) -> None:
-    for option in ("account", CLUSTERS[name]):
+    for option in WORDS[name]:
         with pytest.raises(ValueError):
             render(name, {**least(name), option: text}, schema=schema)
 
@@ -268,8 +281,7 @@ def test_a_hostile_walltime_does_no_harm_even_when_the_schema_is_lost(name: str,
         )
 
 
-@pytest.mark.parametrize("option", ["nodes", "jobs"])
-@pytest.mark.parametrize("name", CLUSTERS)
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name in CLUSTERS for option in NUMBERS[name]])
 def test_a_number_stays_a_number_even_when_the_schema_is_lost(name: str, option: str, render: Render) -> None:
     honest = render(name, {**least(name), option: 0}, schema=False)
     assert render(name, {**least(name), option: "1\n  x: $(touch hacked)"}, schema=False) == honest
@@ -343,26 +355,67 @@ def test_each_gpu_has_one_worker(name: str, gpus: int, load: Callable[..., Any])
     assert executor.max_workers_per_node == executor.workers_per_node == gpus
 
 
-@pytest.mark.parametrize(("name", "gpus", "cores"), [("dgx-a100", 8, 256), ("slurm", 4, 128), ("pbs", 4, 64)])
-def test_workers_share_no_core(name: str, gpus: int, cores: int, load: Callable[..., Any]) -> None:
-    kind, *lists = load(name, least(name)).engine.executor.cpu_affinity.split(":")
-    mine = [cores_of(part) for part in lists]
-    assert (kind, len(mine)) == ("list", gpus)
-    assert sum(map(len, mine)) == len(set().union(*mine))
-    assert max(set().union(*mine)) < cores
-    for each in mine:  # both threads of a core belong to the same worker
-        assert {(core + cores // 2) % cores for core in each} == each
+@pytest.mark.parametrize(("name", "gpus"), [("dgx-a100", 8), ("slurm", 4), ("pbs", 4), ("workstation", 1)])
+def test_several_workers_can_share_a_gpu(
+    name: str, gpus: int, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are twice as many names as GPUs, Parsl's worker n takes GPU n // 2."""
+    monkeypatch.setenv("MHFD_WORKERS_PER_GPU", "2")
+    executor = load(name, least(name)).engine.executor
+    assert executor.available_accelerators == [str(number) for number in range(2 * gpus)]
+    assert executor.max_workers_per_node == executor.workers_per_node == 2 * gpus
 
 
-def cores_of(text: str) -> set[int]:
-    """ "0-1,8" -> {0, 1, 8}."""
-    ranges = [[int(number) for number in part.split("-")] for part in text.split(",")]
-    return {core for ends in ranges for core in range(ends[0], ends[-1] + 1)}
+@pytest.mark.parametrize("name", ["dgx-a100", "workstation"])
+def test_mig_instances_are_listed_by_uuid(name: str, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (f"MIG-{number}b6f8a1c-0d5e-5c1e-9f0a-3c2f6f0d8e11" for number in range(2))
+    monkeypatch.setenv("MHFD_GPUS", f"{first}, {second}")
+    executor = load(name, {}).engine.executor
+    assert (executor.available_accelerators, executor.max_workers_per_node) == ([first, second], 2)
+    monkeypatch.setenv("MHFD_WORKERS_PER_GPU", "2")
+    assert load(name, {}).engine.executor.available_accelerators == [first, first, second, second]
 
 
-def test_the_cores_can_be_those_of_another_machine(load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_no_list_of_cores_is_shipped(name: str, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not fit the machine makes workers die and start again without end."""
+    assert load(name, least(name)).engine.executor.cpu_affinity == ("block" if name == "cpu" else "none")
     monkeypatch.setenv("MHFD_CPU_AFFINITY", "none")
-    assert load("dgx-a100", {}).engine.executor.cpu_affinity == "none"
+    assert load(name, least(name)).engine.executor.cpu_affinity == "none"
+
+
+def test_a_job_with_fewer_cores_than_gpus_still_has_a_worker_a_gpu(load: Callable[..., Any]) -> None:
+    assert (
+        load("slurm", {**least("slurm"), "cpus_per_task": 1, "gpus_per_node": 8}).engine.executor.workers_per_node == 8
+    )
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_a_busy_scheduler_has_time_and_a_lost_job_is_missed_within_a_minute(
+    name: str, load: Callable[..., Any]
+) -> None:
+    engine = load(name, least(name)).engine
+    assert engine.executor.provider.cmd_timeout == 120
+    assert (engine.executor.heartbeat_period, engine.executor.heartbeat_threshold) == (20, 60)
+    assert engine._job_status_kwargs["strategy"] == "simple"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_workers_run_in_an_image_where_one_is_named(
+    name: str, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(name, least(name)).engine.container_type is None
+    monkeypatch.setenv("MHFD_IMAGE", "/images/it's mhfd.sif")
+    engine = load(name, least(name)).engine
+    assert (engine.container_type, engine.container_uri) == ("apptainer", "/images/it's mhfd.sif")
+    assert engine.container_cmd_options == "--nv"
+    monkeypatch.setenv("MHFD_CONTAINER", "podman")
+    monkeypatch.setenv("MHFD_CONTAINER_OPTIONS", "--device nvidia.com/gpu=all -v /data:/data")
+    engine = load(name, least(name)).engine
+    assert (engine.container_type, engine.container_cmd_options) == (
+        "podman",
+        "--device nvidia.com/gpu=all -v /data:/data",
+    )
 
 
 def test_without_gpus_no_accelerator_is_pinned_and_each_core_has_a_worker(load: Callable[..., Any]) -> None:
@@ -391,9 +444,38 @@ def test_a_cluster_is_asked_for_nodes_only_when_there_are_tasks(name: str, load:
     assert config.engine.executor.drain_period == 25 * 60
 
 
+def options_of(path: str) -> Json:
+    found: Json = json.loads((FOLDERS / path).read_text(encoding="utf-8"))
+    return found
+
+
+def test_a_job_on_perlmutter_asks_for_what_perlmutter_wants(load: Callable[..., Any]) -> None:
+    provider = load("slurm", options_of("slurm/options/good-perlmutter.json")).engine.executor.provider
+    assert [line for line in provider.scheduler_options.splitlines() if line] == [
+        "#SBATCH --exclusive", "#SBATCH --account=m1234_g", "#SBATCH --qos=regular", "#SBATCH --constraint=gpu",
+        "#SBATCH --gpus-per-node=4",
+    ]  # fmt: skip
+    assert provider.cores_per_node == 128  # Parsl's name for `#SBATCH --cpus-per-task`
+    assert provider.launcher.overrides == "--cpu-bind=none --gpus-per-node=4 --cpus-per-task=128"
+
+
+def test_what_a_user_leaves_out_is_the_clusters_default(load: Callable[..., Any]) -> None:
+    provider = load("slurm", least("slurm")).engine.executor.provider
+    assert [line for line in provider.scheduler_options.splitlines() if line] == [
+        "#SBATCH --exclusive", "#SBATCH --account=m1234_g", "#SBATCH --gpus-per-node=4",
+    ]  # fmt: skip
+    assert provider.launcher.overrides == "--cpu-bind=none --gpus-per-node=4"
+
+
+def test_all_options_reach_the_job(load: Callable[..., Any]) -> None:
+    provider = load("slurm", options_of("slurm/options/good-all.json")).engine.executor.provider
+    assert (provider.partition, provider.qos, provider.constraint) == ("gpu", "debug", "a100")
+    assert "#SBATCH --reservation=em_days\n" in provider.scheduler_options
+    assert "#SBATCH --gpus-per-node=8\n" in provider.scheduler_options
+
+
 def test_jobs_ask_for_the_gpus_of_their_nodes(load: Callable[..., Any]) -> None:
-    slurm, pbs = (load(name, least(name)).engine.executor.provider for name in ("slurm", "pbs"))
-    assert "#SBATCH --constraint=gpu\n#SBATCH --gpus-per-node=4\n" in slurm.scheduler_options
+    pbs = load("pbs", least("pbs")).engine.executor.provider
     assert (pbs.select_options, pbs.scheduler_options) == ("ngpus=4", "#PBS -l filesystems=home:eagle")
 
 
@@ -426,6 +508,8 @@ def test_the_endpoints_settings_reach_workers_whose_job_inherits_nothing(
         "GCS_LOCAL_MAPS": """{"c1": "/mnt/it's $HOME `here` \\\\ \\"quoted\\""}""",
         "MHFD_SPOOL_DIR": str(tmp_path / "a 'spool' $(touch hacked)"),
         "MHFD_BACKEND": "numpy",
+        "MHFD_CPU_AFFINITY": "none",
+        "CUPY_CACHE_DIR": str(tmp_path / "cupy"),
     }
     for key, value in settings.items():
         monkeypatch.setenv(key, value)
@@ -449,6 +533,16 @@ def test_where_many_send_tasks_none_reads_or_writes_files_unless_folders_are_lis
     assert started(load(name, least(name)).engine.executor.provider, machine)["MHFD_ROOTS"] == ""
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_temporary_files_lie_on_the_nodes_own_disk_where_one_is_named(
+    name: str, load: Callable[..., Any], machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "TMPDIR" not in started(load(name, least(name)).engine.executor.provider, machine)
+    monkeypatch.setenv("MHFD_SCRATCH", str(tmp_path / "it's $HOME"))
+    after = started(load(name, least(name)).engine.executor.provider, machine)
+    assert after["TMPDIR"] == str(tmp_path / "it's $HOME")
+
+
 def test_a_worker_runs_in_the_environment_of_the_endpoint(
     load: Callable[..., Any], machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -463,7 +557,21 @@ def test_workers_are_counted_by_the_cores_a_job_may_use(load: Callable[..., Any]
     assert int(after["PARSL_CORES"]) == len(os.sched_getaffinity(0))
 
 
-# The page for administrators
+# The pages for users and administrators
+
+
+def test_users_are_told_of_every_option() -> None:
+    page = (FOLDERS.parent / "docs" / "endpoints.md").read_text(encoding="utf-8")
+    section = page.split("## An endpoint on a cluster\n")[1].split("\n## ")[0]
+    for name in CLUSTERS:
+        schema = json.loads((FOLDERS / name / "user_config_schema.json").read_text(encoding="utf-8"))
+        assert set(schema["properties"]) <= set(re.findall(r"`(\w+)`", section))
+
+
+def test_administrators_are_told_of_every_setting() -> None:
+    told = (FOLDERS / "dgx-a100" / "user_environment.yaml").read_text(encoding="utf-8")
+    templates = "".join(path.read_text(encoding="utf-8") for path in FOLDERS.glob("*/*.j2"))
+    assert set(re.findall(r"_GC\.env\.(MHFD_\w+)", templates)) <= set(re.findall(r"MHFD_\w+", told))
 
 
 def commands() -> list[str]:
