@@ -29,7 +29,9 @@ from mhfd.extras import install_hint
 
 SCHEMA = 1
 
-FUNCTIONS = ("score_inline", "score_paths", "score_run", "describe", "warmup")
+FUNCTIONS = (
+    "score_inline", "score_paths", "plan_run", "score_shard", "finish_run", "control_run", "describe", "warmup"
+)  # fmt: skip
 
 
 class RegistryError(MhfdError):

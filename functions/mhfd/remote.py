@@ -33,16 +33,68 @@ def score_paths(paths: list[object], params: dict[str, object] | None = None) ->
     return call(paths, params)
 
 
-def score_run(manifest: dict[str, object], params: dict[str, object] | None = None) -> dict[str, object]:
-    """Score what is not yet scored of an archived run, beside the data; returns a summary."""
+def plan_run(
+    folder: str,
+    pattern: str | None = None,
+    params: dict[str, object] | None = None,
+    options: dict[str, object] | None = None,
+) -> dict[str, object]:
+    """List the tiles of an archived run in a manifest beside the data; returns its path and numbers."""
     try:
-        from mhfd.worker import score_run as call
+        from mhfd.worker import plan_run as call
     except ImportError as error:
         import sys
 
         message = f"{error}, so nothing can be scored here: pip install mhfd on the endpoint, for {sys.executable}"
         return {"schema": 1, "error": {"code": "not_installed", "message": message}}
-    return call(manifest, params)
+    return call(folder, pattern, params, options)
+
+
+def score_shard(
+    manifest: str,
+    first: int,
+    count: int,
+    params: dict[str, object] | None = None,
+    options: dict[str, object] | None = None,
+) -> dict[str, object]:
+    """Score `count` tiles of a manifest from `first` on into a part beside it, unless that is there."""
+    try:
+        from mhfd.worker import score_shard as call
+    except ImportError as error:
+        import sys
+
+        message = f"{error}, so nothing can be scored here: pip install mhfd on the endpoint, for {sys.executable}"
+        return {"schema": 1, "error": {"code": "not_installed", "message": message}}
+    return call(manifest, first, count, params, options)
+
+
+def finish_run(
+    manifest: str,
+    params: dict[str, object] | None = None,
+    reference: object = None,
+    options: dict[str, object] | None = None,
+) -> dict[str, object]:
+    """Judge an archived run whose shards are all scored, and mark its dataset as complete; returns a summary."""
+    try:
+        from mhfd.worker import finish_run as call
+    except ImportError as error:
+        import sys
+
+        message = f"{error}, so nothing can be scored here: pip install mhfd on the endpoint, for {sys.executable}"
+        return {"schema": 1, "error": {"code": "not_installed", "message": message}}
+    return call(manifest, params, reference, options)
+
+
+def control_run(manifest: str, action: str = "status") -> dict[str, object]:
+    """Pause, resume or cancel a job on an archived run, or tell how far it is."""
+    try:
+        from mhfd.worker import control_run as call
+    except ImportError as error:
+        import sys
+
+        message = f"{error}, so nothing can be scored here: pip install mhfd on the endpoint, for {sys.executable}"
+        return {"schema": 1, "error": {"code": "not_installed", "message": message}}
+    return call(manifest, action)
 
 
 def describe() -> dict[str, object]:

@@ -18,7 +18,10 @@ from mhfd.registry import FUNCTIONS, source_of
 ARGUMENTS: dict[str, list[Any]] = {
     "score_inline": [[], None],
     "score_paths": [[]],
-    "score_run": [{"folder": 1}],
+    "plan_run": ["/no/such/folder"],
+    "score_shard": ["/no/manifest.parquet", 0, 1],
+    "finish_run": ["/no/manifest.parquet"],
+    "control_run": ["/no/manifest.parquet", "status"],
     "describe": [],
     "warmup": [],
 }
@@ -66,7 +69,7 @@ def test_without_mhfd_the_answer_says_what_to_install(python: str) -> None:
 def test_with_mhfd_it_answers(name: str) -> None:
     answer = run(name, sys.executable, path=os.pathsep.join(sys.path))
     assert answer["schema"] == 1
-    if name == "score_run":
+    if name in ("plan_run", "score_shard", "finish_run", "control_run"):
         assert answer["error"]["code"] == "bad_params"
     else:
         assert "error" not in answer

@@ -4,11 +4,10 @@ Each answer has `"schema": 1`. One without `"error"` carries rows (`FocusResult.
 request, and names the worker and device that made them. An `"error"` is `{"code", "message"}`; nothing was scored:
 
 =============  ==========================================================================
-bad_params     the request is wrong: its parameters or manifest cannot be used
+bad_params     the request is wrong: its parameters, options or manifest cannot be used
 no_backend     this worker cannot score; the message says what to install
-busy           another run is scoring this folder
 cannot_write   the rows cannot be written
-not_installed  (from `mhfd.remote`) no mhfd on this endpoint
+not_installed  no mhfd on this endpoint (from `mhfd.remote`), or not what archives need: pyarrow
 =============  ==========================================================================
 
 Settings of the worker, all from the environment (`user_environment.yaml` of the endpoint):
@@ -27,17 +26,21 @@ MHFD_SPOOL_DIR       folder in which every row is kept until someone removes it
 from __future__ import annotations
 
 from mhfd.worker.about import describe, warmup
-from mhfd.worker.archive import score_run
+from mhfd.worker.archive import control_run, finish_run, plan_run, rows_of, score_shard
 from mhfd.worker.rows import MAX_RESULT_BYTES, read_rows, read_spool
 from mhfd.worker.tasks import score_inline, score_paths
 
 __all__ = [
     "MAX_RESULT_BYTES",
+    "control_run",
     "describe",
+    "finish_run",
+    "plan_run",
     "read_rows",
     "read_spool",
+    "rows_of",
     "score_inline",
     "score_paths",
-    "score_run",
+    "score_shard",
     "warmup",
 ]

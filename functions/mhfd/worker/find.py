@@ -8,13 +8,19 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from mhfd.contract import ParamsError
+from mhfd.readers.opening import is_container
 from mhfd.worker.places import Roots
 from mhfd.worker.remarks import Remarks
+from mhfd.worker.sorting import in_order
 
 MAX_PATTERN = 1000
 """Characters."""
+
+OURS = ".mhfd"
+"""Our folder beside the data of a run."""
 
 Parts = tuple[str, ...]
 At = frozenset[int]
@@ -90,48 +96,109 @@ def _compiled(part: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(os.path.normcase(part)))
 
 
-def find(folder: Path, pattern: Pattern, allowed: Roots | None, remarks: Remarks) -> list[Parts]:
-    """The files of a folder that match, in the order of their names, as names below it.
+class Found(NamedTuple):
+    """A file below a folder.
+
+    Attributes
+    ----------
+    parts : its name below the folder, part by part
+    size, mtime_ns : bytes, and time of modification; -1 where they cannot be asked for: reading it will tell why
+    """
+
+    parts: Parts
+    size: int = -1
+    mtime_ns: int = -1
+
+
+def find(folder: Path, pattern: Pattern, allowed: Roots | None, remarks: Remarks) -> Iterator[Found]:
+    """The files of a folder that match, in the order of their names, part by part; one folder is in memory at a time.
 
     A link that leads out of `allowed` is listed if its name matches, and not looked at: reading it will be refused.
+    Our own folders (`OURS`) are left out.
     """
-    return sorted(_walk(folder, pattern, allowed, remarks))
+    walk = _Walk(folder, pattern, allowed, remarks)
+    open_folders = [walk.inside((), pattern.start, (os.path.realpath(folder),))]
+    while open_folders:
+        for each in open_folders[-1]:
+            if each.go_on is None:
+                yield Found((*each.place, each.name), each.size, each.mtime_ns)
+                continue
+            open_folders.append(walk.inside((*each.place, each.name), *each.go_on))
+            break
+        else:
+            open_folders.pop()
 
 
-def _walk(folder: Path, pattern: Pattern, allowed: Roots | None, remarks: Remarks) -> Iterator[Parts]:
-    todo: list[tuple[Parts, At, Parts]] = [((), pattern.start, (os.path.realpath(folder),))]
-    while todo:
-        place, at, chain = todo.pop()
+class _Item(NamedTuple):
+    """What a folder holds: a file that matches, or a folder to go on in, with where the pattern is there."""
+
+    name: str
+    place: Parts
+    size: int
+    mtime_ns: int
+    go_on: tuple[At, Parts] | None
+
+
+@dataclass(frozen=True)
+class _Walk:
+    folder: Path
+    pattern: Pattern
+    allowed: Roots | None
+    remarks: Remarks
+
+    def inside(self, place: Parts, at: At, chain: Parts) -> Iterator[_Item]:
+        """One folder's items in the order of their names.
+
+        Parameters
+        ----------
+        chain : the real folders on the way here, so that no link leads round in a circle
+        """
+        return in_order(self._items(place, at, chain))
+
+    def _items(self, place: Parts, at: At, chain: Parts) -> Iterator[_Item]:
         try:
-            with os.scandir(folder.joinpath(*place)) as found:
-                entries = list(found)
+            with os.scandir(self.folder.joinpath(*place)) as entries:
+                for entry in entries:
+                    if item := self._item(entry, place, at, chain):
+                        yield item
         except OSError as error:
-            where = "/".join(place) or str(folder)
-            remarks.add(
-                _code(error), f"{where}: this folder cannot be listed ({error.strerror}); its files are left out"
+            where = "/".join(place) or str(self.folder)
+            message = f"{where}: this folder cannot be listed ({error.strerror}); its files are left out"
+            self.remarks.add(_code(error), message)
+
+    def _item(self, entry: os.DirEntry[str], place: Parts, at: At, chain: Parts) -> _Item | None:
+        pattern, shown = self.pattern, "/".join((*place, entry.name))
+        link = _is(entry.is_symlink)
+        if link and self.allowed is not None and not self.allowed.hold(entry.path):
+            if pattern.matches(at, entry.name):
+                return _Item(entry.name, place, -1, -1, None)
+            if pattern.inside(at, entry.name, link=True):
+                self.remarks.add("permission_denied", f"{shown} leads out of the folders that tasks may read")
+        elif not _is(entry.is_dir) or is_container(entry.name):
+            if pattern.matches(at, entry.name):
+                return _Item(entry.name, place, *_stamp(entry), None)
+        elif entry.name == OURS:
+            return None
+        elif not link:
+            if inside := pattern.inside(at, entry.name, link=False):
+                return _Item(entry.name, place, -1, -1, (inside, chain))
+        elif inside := pattern.inside(at, entry.name, link=True):
+            target = os.path.realpath(entry.path)
+            if target not in chain:
+                return _Item(entry.name, place, -1, -1, (inside, (*chain, target)))
+        elif pattern.skips_links(at):
+            self.remarks.add(
+                "linked_folder", f'{shown} is a link to a folder, which "**" leaves out: name it by itself'
             )
-            continue
-        for entry in entries:
-            name = (*place, entry.name)
-            link = _is(entry.is_symlink)
-            if link and allowed is not None and not allowed.hold(entry.path):
-                if pattern.matches(at, entry.name):
-                    yield name
-                elif pattern.inside(at, entry.name, link=True):
-                    remarks.add("permission_denied", f"{'/'.join(name)} leads out of the folders that tasks may read")
-            elif not _is(entry.is_dir):
-                if pattern.matches(at, entry.name):
-                    yield name
-            elif not link:
-                if inside := pattern.inside(at, entry.name, link=False):
-                    todo.append((name, inside, chain))
-            elif inside := pattern.inside(at, entry.name, link=True):
-                target = os.path.realpath(entry.path)
-                if target not in chain:
-                    todo.append((name, inside, (*chain, target)))
-            elif pattern.skips_links(at):
-                shown = "/".join(name)
-                remarks.add("linked_folder", f'{shown} is a link to a folder, which "**" leaves out: name it by itself')
+        return None
+
+
+def _stamp(entry: os.DirEntry[str]) -> tuple[int, int]:
+    try:
+        found = entry.stat()
+    except OSError:
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
 
 
 def _is(ask: Callable[[], bool]) -> bool:

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError, page_path
+from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError
+from mhfd.extras import MissingExtraError
 from mhfd.images import Tile
 from mhfd.images.inline import declared_bytes, decode_tile
 from mhfd.readers import reading
@@ -76,6 +77,8 @@ def answered(work: Callable[[], Answer]) -> Answer:
         return refusal("bad_params", str(error))
     except BackendError as error:
         return refusal("no_backend", f"this worker cannot score: {error}")
+    except MissingExtraError as error:
+        return refusal("not_installed", str(error))
     except OSError as error:  # tiles' errors are failed rows; this one is from writing rows
         full = errno.errorcode.get(error.errno or 0) in ("ENOSPC", "EDQUOT")
         advice = "make room, or name another folder" if full else "name another folder, or change its permissions"
@@ -179,11 +182,11 @@ def _path_jobs(paths: list[Any]) -> Iterator[Job]:
         except TileError as error:
             yield Job(partial(_fail, error), _shown(given))
             continue
-        read_page = partial(_read_page, path, collection)
+        read = partial(read_page, path, collection)
         if page is None:
-            yield file_job(name or path, partial(_read_only, path, collection), read_page)
+            yield file_job(name or path, partial(read_only, path, collection), read)
         elif name:
-            yield Job(partial(read_page, page), name)
+            yield Job(partial(read, page), name)
         else:
             yield Job(partial(_page_job, path, collection, page), path)
 
@@ -195,21 +198,8 @@ def _page_job(path: str, collection: str | None, page: int) -> Tile | Pages:
     return Pages(path, partial(read_tile, where), [page])
 
 
-def _read_page(path: str, collection: str | None, page: int) -> Tile:
+def read_page(path: str, collection: str | None, page: int) -> Tile:
     return read_tile(readable_path(path, collection), page)
-
-
-def file_jobs(path: str, collection: str | None = None, *, name: str | None = None) -> list[Job]:
-    """Jobs for all of one file's tiles; a file that cannot be opened is one job that fails."""
-    called = name or path
-    try:
-        where = readable_path(path, collection)
-        count = count_tiles(where)
-    except TileError as error:
-        return [Job(partial(_fail, error), called)]
-    return [
-        Job(partial(read_tile, where, each), called if count == 1 else page_path(called, each)) for each in range(count)
-    ]
 
 
 def read_tile(path: str, page: int) -> Tile:
@@ -218,7 +208,7 @@ def read_tile(path: str, page: int) -> Tile:
         return reading.read_tile(path, page, max_pixels=limits.max_pixels())
 
 
-def _read_only(path: str, collection: str | None) -> Tile | int:
+def read_only(path: str, collection: str | None) -> Tile | int:
     where = readable_path(path, collection)
     with _limit_told():
         return reading.read_only_tile(where, max_pixels=limits.max_pixels())
