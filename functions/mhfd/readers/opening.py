@@ -25,13 +25,15 @@ class Known:
 
     Attributes
     ----------
-    package : with its version; for our own readers the module that they need
-    reader : makes or raises it: `PluginError`
+    package : with its version; for our own readers the package that they need
+    reader : makes it, or raises `PluginError`
+    extra : of mhfd that brings what our own readers need
     """
 
     suffix: str
     package: str
     reader: Callable[[], Reader]
+    extra: str = ""
 
 
 @cache
@@ -51,8 +53,8 @@ def _mrc() -> Reader:
 BUILT_IN: dict[str, Known] = {
     each.suffix: each
     for each in (
-        Known(".zarr", "zarr", _zarr),
-        *(Known(suffix, "mrcfile", _mrc) for suffix in (".mrc", ".mrcs", ".st", ".rec")),
+        Known(".zarr", "zarr", _zarr, "zarr"),
+        *(Known(suffix, "mrcfile", _mrc, "mrc") for suffix in (".mrc", ".mrcs", ".st", ".rec")),
     )
 }
 
