@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mhfd.contract import FocusParams, read_result
 from mhfd.images.inline import encode_tile
-from mhfd.worker import device, score_inline, score_paths, score_run
+from mhfd.worker import control_run, device, finish_run, plan_run, score_inline, score_paths, score_shard
 
 from .drawing import changed, fuzzed, json_values, texts
 
@@ -62,8 +62,16 @@ def test_paths_of_any_shape_are_answered(data: st.DataObject, given: Any, tmp_pa
 
 @fuzzed
 @given(data=st.data(), given=params)
-def test_a_request_for_a_run_of_any_shape_is_answered(data: st.DataObject, given: Any, tmp_path: Path) -> None:
-    manifest = {
-        "folder": str(tmp_path), "pattern": "*.tif", "out": str(tmp_path / "out"), "limit": 2, "time_budget_s": 5.0,
+def test_requests_for_a_run_of_any_shape_are_answered(data: st.DataObject, given: Any, tmp_path: Path) -> None:
+    request = {
+        "folder": str(tmp_path), "pattern": "*.tif", "params": given,
+        "options": {"out": str(tmp_path / "out"), "limit": 2, "sample": 0.5, "changed_only": True, "shard_tiles": 1},
     }  # fmt: skip
-    check(score_run(data.draw(changed(manifest) | json_values), given))
+    drawn = data.draw(changed(request))
+    plan = plan_run(*(drawn.get(key) for key in request))
+    check(plan)
+    shard = {"manifest": plan.get("manifest"), "first": 0, "count": 1, "params": given, "options": {"time_budget_s": 5}}
+    drawn = data.draw(changed(shard))
+    check(score_shard(*(drawn.get(key) for key in shard)))
+    check(finish_run(plan.get("manifest"), given, data.draw(json_values), data.draw(json_values)))
+    check(control_run(plan.get("manifest"), data.draw(json_values)))

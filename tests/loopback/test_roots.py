@@ -58,20 +58,24 @@ def test_an_endpoint_keeps_to_its_roots(limited: Path, loopback: Loopback, monke
     assert [row["error"] and row["error"]["code"] for row in rows] == [None, *["permission_denied"] * 4]
     assert ask("score_inline", [encode_tile(tifffile.imread(beyond / "t.tif"))], QUICK)["rows"][0]["error"] is None
 
+    results = {"out": str(limited / "results")}
     refused = [
-        ask("score_run", manifest, QUICK)["error"]
-        for manifest in (
-            {"folder": "/etc", "pattern": "*", "out": str(limited / "results")},
-            {"folder": "/no such folder", "pattern": "*", "out": str(limited / "results")},
-            {"folder": str(inside), "out": str(beyond / "new" / "x.jsonl")},
-            {"folder": str(inside)},  # beside the data, where tasks may only read
+        ask("plan_run", folder, None, QUICK, options)["error"]
+        for folder, options in (
+            ("/etc", results),
+            ("/no such folder", results),
+            (str(inside), {"out": str(beyond / "new")}),
+            (str(inside), None),  # beside the data, where tasks may only read
         )
     ]
     assert [error["code"] for error in refused] == ["bad_params"] * 4
     assert refused[0]["message"].replace("/etc", "") == refused[1]["message"].replace("/no such folder", "")
     assert [path.name for path in beyond.iterdir()] == ["t.tif"]
-    run = ask("score_run", {"folder": str(inside), "pattern": "**/*.tif", "out": str(limited / "results")}, QUICK)
-    assert (run["scored"], run["failed"]) == (1, 0)
+    plan = ask("plan_run", str(inside), "**/*.tif", QUICK, results)
+    shard = ask("score_shard", plan["manifest"], 0, plan["tiles"])
+    assert (shard["scored"], shard["failed"]) == (1, 0)
+    assert ask("finish_run", plan["manifest"])["complete"]
+    assert ask("control_run", plan["manifest"], "status")["state"] == "finished"
 
     config = limited / "config.toml"
     listed = ", ".join(f'{name} = "{uuid}"' for name, uuid in functions.items())

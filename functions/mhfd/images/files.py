@@ -89,7 +89,9 @@ def count_tiles(path: str | os.PathLike[str]) -> int:
         The file cannot be read, or is not an image.
     """
     with _opened(path) as (file, format_):
-        return tiff.count(file, str(path)) if format_ == "tiff" else 1
+        if format_ != "tiff" or _plain_page(file, DEFAULT_MAX_PIXELS, DEFAULT_MAX_RESIDENT_BYTES):
+            return 1
+        return tiff.count(file, str(path))
 
 
 class TileRows:
@@ -181,9 +183,13 @@ def read_only_tile(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MA
         return _read_tiff(file, str(path), 0, max_pixels, DEFAULT_MAX_RESIDENT_BYTES)
 
 
+def _plain_page(file: BufferedReader, max_pixels: int, max_resident_bytes: int) -> plain.PlainPage | None:
+    return plain.plain_page(file, os.fstat(file.fileno()).st_size, max_pixels, max_resident_bytes)
+
+
 def _read_plain(file: BufferedReader, path: str, max_pixels: int, max_resident_bytes: int) -> Tile | None:
     """The tile of a plain TIFF file; None where tifffile has to look at it."""
-    page = plain.plain_page(file, os.fstat(file.fileno()).st_size, max_pixels, max_resident_bytes)
+    page = _plain_page(file, max_pixels, max_resident_bytes)
     if page is None or (stored := page.pixels()) is None:
         return None
     pixel_size_nm, acquisition, picture = page.header(path)

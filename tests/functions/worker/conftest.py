@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from mhfd.images.inline import available_codecs
-from mhfd.worker import device
+from mhfd.worker import device, finish_run, plan_run, rows_of, score_shard
 from phantoms import as_uint8, texture
 
 SHAPE = (48, 64)
@@ -57,6 +57,34 @@ def write_stack(path: Path, pages: int) -> None:
     with tifffile.TiffWriter(path) as writer:
         for seed in range(pages):
             writer.write(tissue(seed), contiguous=False)
+
+
+def score_shards(plan: dict[str, Any], options: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Score all shards of a plan, and return the answers."""
+    size, tiles = plan["shard_tiles"], plan["tiles"]
+    firsts = range(0, tiles, size)
+    return [score_shard(plan["manifest"], first, min(size, tiles - first), None, options) for first in firsts]
+
+
+def rescored(folder: Any, pattern: str | None = None, params: Any = None, **options: Any) -> dict[str, Any]:
+    """Plan, score and finish a run: the plan's answer and the last one's, with "taken" and the "results"."""
+    plan = plan_run(
+        str(folder) if isinstance(folder, Path) else folder, pattern, QUICK if params is None else params, options
+    )
+    if "error" in plan:
+        return plan
+    shards = score_shards(plan)
+    return {**plan, **finish_run(plan["manifest"]), "taken": sum(each["taken"] for each in shards), "results": (
+        results_in(Path(plan["manifest"]).parent)
+    )}  # fmt: skip
+
+
+def results_in(job: Path) -> list[dict[str, Any]]:
+    """Read the results of a job, with their spectra where it has them."""
+    beside = {
+        part: part.with_name(part.name.replace("part-", "spectra-")) for part in sorted(job.glob("part-*.parquet"))
+    }
+    return [row for part, spectra in beside.items() for row in rows_of(part, spectra if spectra.exists() else None)]
 
 
 def codes(answer: dict[str, Any]) -> list[str | None]:

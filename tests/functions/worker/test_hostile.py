@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from mhfd.contract import FocusParams, FocusResult, read_result
 from mhfd.images.inline import DTYPES, encode_tile
-from mhfd.worker import score_inline, score_paths, score_run
+from mhfd.worker import control_run, finish_run, plan_run, score_inline, score_paths, score_shard
 
-from .conftest import QUICK, codes, tissue, write_run
+from .conftest import QUICK, codes, rescored, score_shards, tissue, write_run
 
 HUGE = (10**400, -(10**400), 1e308, 5e-324, float("inf"), float("nan"), 2**63, True, -1, 0)
 NAMES = (
@@ -116,29 +116,47 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-manifests = some_of(
+options = anything | some_of(
     {
-        "folder": anything | st.just("run"),
-        "paths": anything | st.lists(st.text() | st.just("run/t00.tif"), max_size=3),
-        "pattern": anything | st.text(alphabet="*?[]!-.ab/\\", max_size=12),
         "out": anything | st.text(max_size=4),
         "collection": anything,
+        "job": anything | st.text(max_size=4),
         "limit": anything,
-        "time_budget_s": anything,
+        "sample": anything,
+        "shard_tiles": anything,
+        "changed_only": anything,
+        "spectra": anything,
+        "dry_run": anything,
     }
-).flatmap(lambda wrong: st.sampled_from([wrong, {"folder": "run"} | wrong, {"paths": ["run/t00.tif"]} | wrong]))
+)
+patterns = anything | st.text(alphabet="*?[]!-.ab/\\", max_size=12)
 
 
 @calm
-@given(manifest=manifests | anything)
-def test_any_object_as_a_manifest_is_a_summary_or_a_refusal(folder: Path, manifest: Any) -> None:
-    answer = score_run(manifest, QUICK)
+@given(run=anything | st.just("run"), pattern=st.none() | patterns, options=st.none() | options)
+def test_any_request_to_plan_is_a_summary_or_a_refusal(folder: Path, run: Any, pattern: Any, options: Any) -> None:
+    answer = plan_run(run, pattern, QUICK, options)
     json.dumps(answer, allow_nan=False)
     if "error" in answer:
         assert answer["error"]["code"] in ("bad_params", "cannot_write")
         return
-    assert "internal" not in answer["failures"]
     assert len(answer["remarks"]) <= 21
+    if Path(answer["manifest"]).exists():
+        assert "internal" not in str([shard["failures"] for shard in score_shards(answer)])
+
+
+@calm
+@given(place=anything | st.just("manifest"), first=anything, count=anything, options=anything)
+def test_any_object_as_a_shard_is_a_summary_or_a_refusal(
+    folder: Path, place: Any, first: Any, count: Any, options: Any
+) -> None:
+    manifest = plan_run("run", None, QUICK)["manifest"] if place == "manifest" else place
+    for answer in (
+        score_shard(manifest, first, count, None, options), finish_run(manifest, None, first, options),
+        control_run(manifest, first),
+    ):  # fmt: skip
+        json.dumps(answer, allow_nan=False)
+        assert "error" not in answer or answer["error"]["code"] == "bad_params"
 
 
 @calm
@@ -178,13 +196,19 @@ def test_a_wrong_value_of_a_request_is_refused(folder: Path, wrong: str) -> None
     value = WRONG[wrong]
     paths = [value, {"path": "a", "page": value}, {"path": "a", "name": value}, {"path": "a", "collection": value}]
     assert codes(score_paths(paths, QUICK)) == ["unsupported"] * 4
-    for key in ("folder", "pattern", "out", "collection", "paths"):
-        assert score_run({"folder": "run", key: value}, QUICK)["error"]["code"] == "bad_params"
+    for request in ({"folder": value}, {"pattern": value}, {"out": value}, {"collection": value}, {"job": value}):
+        assert rescored(**{"folder": "run", **request})["error"]["code"] == "bad_params"
+    manifest = rescored("run")["manifest"]
+    for answer in (score_shard(value, 0, 1), score_shard(manifest, value, 2), score_shard(manifest, 0, value)):
+        assert answer["error"]["code"] == "bad_params"
+    assert finish_run(manifest, None, value)["error"]["code"] == "bad_params"
+    assert control_run(manifest, value)["error"]["code"] == "bad_params"
     for params in (value, {"n_scales": value}, {"min_t": value}, {"unit": value}):
         assert score_inline([], params)["error"]["code"] == "bad_params"
 
 
 @pytest.mark.parametrize("value", [10**400, 1e308, 10**5000], ids=["10^400", "1e308", "10^5000"])
-def test_a_huge_budget_is_no_limit(folder: Path, value: float) -> None:
-    answer = score_run({"folder": "run", "time_budget_s": value}, QUICK)
-    assert (answer["scored"], answer["stopped"]) == (2, None)
+def test_a_huge_number_is_no_limit(folder: Path, value: float) -> None:
+    plan = plan_run("run", None, QUICK, {"limit": value} if isinstance(value, int) else None)
+    assert [shard["stopped"] for shard in score_shards(plan, {"time_budget_s": value})] == [None]
+    assert control_run(plan["manifest"])["scored"] == 2

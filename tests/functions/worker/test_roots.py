@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ import pytest
 import tifffile
 
 from mhfd.images.inline import encode_tile
-from mhfd.worker import describe, read_rows, rows, score_inline, score_paths, score_run
+from mhfd.worker import control_run, describe, finish_run, plan_run, rows, score_inline, score_paths, score_shard
 from mhfd.worker.places import MAX_PATH_BYTES
 
-from .conftest import COLLECTION, QUICK, codes, paths_of, tissue, write_run
+from .conftest import COLLECTION, QUICK, codes, paths_of, rescored, tissue, write_run
 
 Answer = dict[str, Any]
 
@@ -121,7 +122,7 @@ def test_no_root_means_no_file(inside: Path, monkeypatch: pytest.MonkeyPatch, va
     monkeypatch.setenv("MHFD_ROOTS", value)
     monkeypatch.chdir(inside)
     assert codes(score_paths([str(inside / "t00.tif"), "t00.tif"], QUICK)) == ["permission_denied"] * 2
-    assert score_run({"folder": str(inside)}, QUICK)["error"]["code"] == "bad_params"
+    assert rescored(inside)["error"]["code"] == "bad_params"
 
 
 def test_pixels_in_the_task_need_no_root(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +135,7 @@ def test_not_set_means_every_file(inside: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("MHFD_ROOTS")
     monkeypatch.delenv("MHFD_OUT_ROOTS")
     assert codes(score_paths([str(inside.parent / "beyond" / "secret.tif")], QUICK)) == [None]
-    assert score_run({"folder": str(inside)}, QUICK)["scored"] == 2
+    assert rescored(inside)["scored"] == 2
 
 
 def test_a_collection_is_a_root_of_its_own(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,10 +148,10 @@ def test_a_collection_is_a_root_of_its_own(inside: Path, monkeypatch: pytest.Mon
 
     assert codes(ask("secret.tif")) == [None]
     assert codes(alike(ask, "../inside/t00.tif", "../inside/nosuch.tif")) == ["permission_denied"]
-    run = score_run({"folder": "/", "collection": COLLECTION, "out": "/"}, QUICK)
+    run = rescored("/", collection=COLLECTION, out="/")
     assert run["error"]["code"] == "bad_params"  # tasks may read a collection, and write where MHFD_OUT_ROOTS says
     monkeypatch.setenv("MHFD_OUT_ROOTS", str(outside))
-    assert score_run({"folder": "/", "collection": COLLECTION}, QUICK)["scored"] == 1
+    assert rescored("/", collection=COLLECTION)["scored"] == 1
 
 
 # Archived runs
@@ -161,7 +162,7 @@ def test_a_run_outside_is_refused_whether_or_not_it_is_there(inside: Path, key: 
     outside = inside.parent / "beyond"
 
     def ask(name: str) -> Answer:
-        return score_run({"folder": str(inside), key: str(outside.parent / name)}, QUICK)
+        return rescored(**{"folder": inside, key: str(outside.parent / name)})
 
     assert alike(ask, "beyond", "nosuch")["error"]["code"] == "bad_params"
     assert alike(ask, "beyond/secret.tif", "beyond/nosuch.tif")["error"]["code"] == "bad_params"
@@ -169,40 +170,47 @@ def test_a_run_outside_is_refused_whether_or_not_it_is_there(inside: Path, key: 
     assert [path.name for path in outside.iterdir()] == ["secret.tif"]
 
 
-def test_no_line_is_appended_to_a_file_outside(inside: Path) -> None:
-    target = inside.parent / "beyond" / "log.jsonl"
-    target.write_text('{"mine": 1}\n')
-    link(inside / "x.jsonl", target)
-    for out in (target, inside / "x.jsonl"):
-        answer = score_run({"folder": str(inside), "out": str(out)}, QUICK)
+def test_nothing_is_written_into_a_folder_outside(inside: Path) -> None:
+    outside = inside.parent / "beyond"
+    link(inside / "way", outside)
+    link(inside / ".mhfd", outside)
+    for answer in (rescored(inside), rescored(inside, out=str(outside)), rescored(inside, out=str(inside / "way"))):
         assert "MHFD_OUT_ROOTS" in answer["error"]["message"]
-    assert target.read_text() == '{"mine": 1}\n'
+    assert [path.name for path in outside.iterdir()] == ["secret.tif"]
+
+
+def test_a_manifest_outside_is_refused_whether_or_not_it_is_there(inside: Path) -> None:
+    """Whoever can put a manifest somewhere does not choose where results are written."""
+    run = rescored(inside)
+    job = Path(run["manifest"]).parent
+    outside = inside.parent / "beyond" / ".mhfd" / "job"
+    shutil.copytree(job, outside)
+    before = sorted(path.name for path in outside.iterdir())
+    (outside / "part-00000.parquet").unlink()
+    for call in (finish_run, control_run, lambda manifest: score_shard(manifest, 0, 2)):
+        answer = alike(lambda name, call=call: call(str(outside.with_name(name) / "manifest.parquet")), "job", "nosuch")
+        assert answer["error"]["code"] == "bad_params"
+    assert sorted(path.name for path in outside.iterdir()) == [each for each in before if each != "part-00000.parquet"]
+
+
+def test_a_manifest_that_was_made_up_reads_nothing_outside(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies where tasks may write, so anyone may have written it; what it names is looked at all the same."""
+    monkeypatch.delenv("MHFD_ROOTS")
+    plan = plan_run(str(inside.parent / "beyond"), None, QUICK, {"out": str(inside)})
+    monkeypatch.setenv("MHFD_ROOTS", str(inside))
+    assert score_shard(plan["manifest"], 0, 1)["failures"] == {"permission_denied": 1}
 
 
 def test_results_beside_data_that_may_only_be_read_need_another_place(
     inside: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MHFD_OUT_ROOTS", str(inside.parent / "results"))
-    refused = score_run({"folder": str(inside)}, QUICK)["error"]
+    refused = rescored(inside)["error"]
     assert (refused["code"], '"out"' in refused["message"]) == ("bad_params", True)
-    answer = score_run({"folder": str(inside), "out": str(inside.parent / "results" / "run 1")}, QUICK)
+    answer = rescored(inside, out=str(inside.parent / "results" / "run 1"))
     assert answer["scored"] == 2
-    assert Path(answer["rows_file"]).parent == inside.parent / "results" / "run 1"
+    assert Path(answer["dataset"]).parent == inside.parent / "results" / "run 1" / ".mhfd"
     assert sorted(path.name for path in inside.iterdir()) == ["t00.tif", "t01.tif"]
-
-
-def test_named_files_outside_are_one_failed_row_each(inside: Path) -> None:
-    outside = inside.parent / "beyond"
-    paths = [str(inside / "t00.tif"), str(outside / "secret.tif"), str(outside / "nosuch.tif")]
-    answer = score_run({"paths": paths}, QUICK)
-    assert (answer["scored"], answer["failures"]) == (1, {"permission_denied": 2})
-    assert Path(answer["rows_file"]).parent == inside  # where those that may be read lie
-
-
-def test_only_files_outside_is_a_refusal_alike(inside: Path) -> None:
-    outside = inside.parent / "beyond"
-    answer = alike(lambda name: score_run({"paths": [str(outside / name)]}, QUICK), "secret.tif", "nosuch.tif")
-    assert answer["error"]["code"] == "bad_params"
 
 
 def test_what_a_pattern_finds_behind_a_link_that_leads_out_stays_hidden(inside: Path) -> None:
@@ -211,16 +219,15 @@ def test_what_a_pattern_finds_behind_a_link_that_leads_out_stays_hidden(inside: 
     link(inside / "dead", outside / "nosuch")
     link(inside / "real.tif", outside / "secret.tif")
     link(inside / "gone.tif", outside / "nosuch.tif")
-    run = score_run({"folder": str(inside)}, QUICK)
+    run = rescored(inside)
     assert (run["scored"], run["failures"]) == (2, {"permission_denied": 2})
     for pattern in ("*/*", "**/*", "way/*", "way/secret.tif", "dead/secret.tif", "way/nosuch.tif"):
-        answer = score_run({"folder": str(inside), "pattern": pattern}, QUICK)
-        assert "secret" not in json.dumps({**answer, "rows_file": ""})
-        assert all("secret" not in row["path"] for row in read_rows(answer["rows_file"] or run["rows_file"]))
-    real, dead = (score_run({"folder": str(inside), "pattern": f"{at}/*.tif"}, QUICK) for at in ("way", "dead"))
+        answer = rescored(inside, pattern)
+        assert "secret" not in json.dumps(answer)
+    real, dead = (rescored(inside, f"{at}/*.tif") for at in ("way", "dead"))
     assert [each["code"] for each in real["remarks"]] == ["permission_denied"]
     assert real["remarks"][0]["message"].replace("way", "dead") == dead["remarks"][0]["message"]
-    assert (real["count"], dead["count"]) == (0, 0)
+    assert (real["rows"], dead["rows"]) == (0, 0)
 
 
 def test_rows_too_many_to_send_lie_beside_data_only_where_tasks_may_write(
@@ -239,8 +246,8 @@ def test_rows_too_many_to_send_lie_beside_data_only_where_tasks_may_write(
 def test_what_can_be_no_name_is_said_alike_everywhere(inside: Path, name: str) -> None:
     for path in (f"{inside}/{name}", f"{inside.parent}/beyond/{name}"):
         assert codes(score_paths([path], QUICK)) == ["not_found"]
-        for manifest in ({"folder": path}, {"folder": str(inside), "out": path}, {"paths": [path]}):
-            assert score_run(manifest, QUICK)["error"]["code"] == "bad_params"
+        for answer in (rescored(path), rescored(inside, out=path), control_run(path)):
+            assert answer["error"]["code"] == "bad_params"
 
 
 # What is told of them

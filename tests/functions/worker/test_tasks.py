@@ -19,7 +19,7 @@ from mhfd.contract import FocusParams, FocusResult
 from mhfd.images import inline
 from mhfd.images.inline import encode_tile
 from mhfd.scoring.tile import Loaded, Scorer
-from mhfd.worker import score_inline, score_paths, score_run
+from mhfd.worker import plan_run, score_inline, score_paths
 from mhfd.worker.about import probe_tile
 
 from .conftest import QUICK, codes, paths_of, tissue, usable, write_run, write_stack
@@ -59,7 +59,7 @@ def test_scales_in_nanometres_use_each_tiles_own_pixel_size() -> None:
 
 @pytest.mark.parametrize("params", [{"nscales": 3}, {"n_scales": -1}, {"min_t": "1"}, "fast", [1]])
 def test_bad_parameters_are_refused_before_anything_is_scored(params: object) -> None:
-    for answer in (score_inline([], params), score_paths([], params), score_run({"folder": "/"}, params)):
+    for answer in (score_inline([], params), score_paths([], params), plan_run("/", None, params)):
         assert answer["error"]["code"] == "bad_params"
         assert "rows" not in answer
 

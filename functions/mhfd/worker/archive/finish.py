@@ -51,6 +51,7 @@ def _finish(job: Job, reference: object, options: object, start: float) -> Answe
     thresholds = {key: number(given, key, (int, float)) for key in ("max_blur_px", "min_content")}
     rule = VerdictRule(**{key: value for key, value in thresholds.items() if value is not None})
     references = _references(reference)
+    job.success.unlink(missing_ok=True)
     remove_left_over(job.folder)
     finished, plan = job.all_finished(), job.manifest.plan
     missing = [shard for shard in range(plan.shards) if shard not in finished]
@@ -59,7 +60,6 @@ def _finish(job: Job, reference: object, options: object, start: float) -> Answe
         tally.add(about)
     by_verdict, summary = dict[str, int](), dict[str, Any]()
     if not missing:
-        job.success.unlink(missing_ok=True)
         by_verdict = _judge(job, rule, references, number(given, "judged_at_once", int) or JUDGED_AT_ONCE)
         summary = {
             "schema": SCHEMA,

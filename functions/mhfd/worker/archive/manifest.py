@@ -74,7 +74,7 @@ class Plan:
     folder: str
     collection: str | None
     params: dict[str, Any]
-    mhfd: str = __version__
+    mhfd: str
     shard_tiles: int
     spectra: bool
     files: int = 0

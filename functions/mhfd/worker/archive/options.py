@@ -11,6 +11,9 @@ from mhfd.text import nearest, shown
 
 FOREVER_S = 1e9
 
+MOST = 2**53
+"""No number is larger: JSON holds none, and more tiles there are not."""
+
 
 def options_of(given: object, known: Sequence[str]) -> dict[str, Any]:
     """A JSON object, or null, as a dict; `ParamsError` for another thing or an unknown key."""
@@ -31,7 +34,7 @@ def number(given: dict[str, Any], key: str, kind: type[int] | tuple[type[int], t
         return None
     if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value < math.inf:
         raise ParamsError(f"{key} must be a positive number, not {shown(value)}")
-    return value
+    return min(value, MOST)
 
 
 def text(given: dict[str, Any], key: str) -> str | None:

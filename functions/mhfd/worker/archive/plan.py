@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mhfd._version import __version__
 from mhfd.contract import ParamsError, TileError
 from mhfd.readers.opening import has_image_suffix, is_container
 from mhfd.readers.reading import count_tiles
@@ -90,6 +91,7 @@ def _plan(folder: object, pattern: object, params: object, options: object, star
         folder=run,
         collection=collection,
         params=wanted.to_dict(),
+        mhfd=__version__,
         shard_tiles=number(given, "shard_tiles", int) or GROUP_TILES,
         spectra=flag(given, "spectra", default=True),
     )

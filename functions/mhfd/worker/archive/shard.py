@@ -15,6 +15,7 @@ from mhfd.contract import FocusResult, ParamsError, page_path
 from mhfd.images import Tile as Image
 from mhfd.scoring.tile import Job as Task
 from mhfd.scoring.tile import file_job
+from mhfd.text import shown
 from mhfd.worker import device
 from mhfd.worker.archive.files import footer, pyarrow, remove_left_over
 from mhfd.worker.archive.job import Job, Piece
@@ -46,7 +47,7 @@ def score_shard(
     -------
     {"schema", "part", "shard", "first", "count", "scored", "failed", "failures", "already", "taken", "remaining",
     "stopped", "worker", "seconds"}, or {"schema", "error"}. `scored`, `failed` and `failures` (by code) count the
-    part's results, or those kept so far: while `remaining` is not 0 the shard `stopped` at "time_budget_s", or since the job
+    part's results, or those kept so far: while `remaining` is not 0 it `stopped` at "time_budget_s", or since the job
     is "paused" or "cancelled", and the next call goes on from there. `taken`: of the results of this call those that
     earlier jobs had.
     """
@@ -87,7 +88,7 @@ def _shard(manifest: Manifest, first: object, count: object) -> int:
         if count == plan.count(shard):
             return shard
     raise ParamsError(
-        f"first {first!r} and count {count!r} are no shard of a plan of {plan.tiles} tiles in shards of "
+        f"first {shown(first)} and count {shown(count)} are no shard of a plan of {plan.tiles} tiles in shards of "
         f"{plan.shard_tiles}: begin at a multiple of that, and take as many, or what is left"
     )
 

@@ -1,0 +1,199 @@
+"""A dataset is complete when every shard is, and has a verdict for each tile."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from scipy import ndimage
+
+from mhfd.contract import FocusResult
+from mhfd.judge import judge, references_of
+from mhfd.worker import finish_run, plan_run, rows_of, score_shard
+from mhfd.worker.archive import finish as finishing
+from phantoms import as_uint8
+
+from .conftest import QUICK, rescored, results_in, score_shards, write_run
+
+SIDE, SCALES = 160, {"n_scales": 4, "max_t": 5.0}
+
+
+def natural(rng: np.random.Generator) -> Any:
+    """Make a tile whose spectrum falls by a power of the frequency, as that of tissue in focus does."""
+    frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None])
+    frequency[0, 0] = 1
+    tile = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(SIDE, SIDE))) * frequency**-1.5)
+    return (tile - tile.mean()) / tile.std()
+
+
+def write_tissue(folder: Path, count: int, blurred: range = range(0), sigma: float = 3.0) -> None:
+    """Write tiles of one tissue; those in `blurred` are out of focus."""
+    folder.mkdir(exist_ok=True)
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        tile = 0.5 + 0.15 * natural(rng)
+        tile = ndimage.gaussian_filter(tile, sigma) if number in blurred else tile
+        tifffile.imwrite(folder / f"t{number:03}.tif", as_uint8(tile + rng.normal(0, 0.01, tile.shape)))
+
+
+def verdicts_in(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    parquet = importlib.import_module("pyarrow.parquet")
+    rows: list[dict[str, Any]] = parquet.read_table(Path(answer["dataset"]) / "verdicts.parquet").to_pylist()
+    return rows
+
+
+def test_a_job_with_shards_missing_is_not_complete(tmp_path: Path) -> None:
+    write_run(tmp_path, 5)
+    plan = plan_run(str(tmp_path), None, QUICK, {"shard_tiles": 2})
+    score_shard(plan["manifest"], 2, 2)
+    answer = finish_run(plan["manifest"])
+    assert (answer["complete"], answer["missing"], answer["rows"], answer["success"]) == (False, [0, 2], 2, None)
+    assert not (Path(answer["dataset"]) / "_SUCCESS.json").exists()
+    score_shards(plan)
+    answer = finish_run(plan["manifest"])
+    assert (answer["complete"], answer["missing"], answer["rows"]) == (True, [], 5)
+    assert json.loads(Path(answer["success"]).read_text())["rows"] == 5
+    assert json.loads((Path(answer["dataset"]) / "summary.json").read_text()) == answer["summary"]
+
+
+def test_a_part_lost_after_the_end_is_noticed(tmp_path: Path) -> None:
+    write_run(tmp_path, 2)
+    answer = rescored(tmp_path)
+    (Path(answer["dataset"]) / "part-00000.parquet").unlink()
+    again = finish_run(answer["manifest"])
+    assert (again["complete"], again["missing"]) == (False, [0])
+    assert not Path(answer["success"]).exists()
+
+
+def test_verdicts_are_those_of_the_judge_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    write_tissue(tmp_path, 20, blurred=range(8, 12))
+    (tmp_path / "bad.tif").write_bytes(b"II*\0")
+    answer = rescored(tmp_path, params=SCALES, shard_tiles=7)
+    wanted = judge([FocusResult.from_dict(row) for row in answer["results"]])
+    found = verdicts_in(answer)
+    assert [row["path"] for row in found] == [row["path"] for row in answer["results"]]
+    assert [row["verdict"] for row in found] == [row.verdict for row in wanted]
+    assert [row["blur_px"] for row in found] == pytest.approx([row.blur_px for row in wanted], nan_ok=True)
+    assert [tuple(row["doubts"]) for row in found] == [row.doubts for row in wanted]
+    out = {row["path"] for row in found if row["verdict"] == "out_of_focus"}
+    assert out == {f"t{number:03}.tif" for number in range(8, 12)}
+    assert answer["by_verdict"] == {"failed": 1, "in_focus": 16, "out_of_focus": 4}
+
+
+def test_a_stored_reference_tells_a_run_that_is_blurred_throughout(tmp_path: Path) -> None:
+    write_tissue(tmp_path / "sharp", 12)
+    write_tissue(tmp_path / "blurred", 12, blurred=range(12))
+    sharp = rescored(tmp_path / "sharp", params=SCALES)
+    judged = judge([FocusResult.from_dict(row) for row in sharp["results"]])
+    (reference,) = references_of(judged, name="last week")
+    plan = rescored(tmp_path / "blurred", params=SCALES)
+    for given in (reference.to_dict(), [reference.to_dict()]):
+        answer = finish_run(plan["manifest"], None, given)
+        assert answer["by_verdict"] == {"out_of_focus": 12}
+        assert answer["summary"]["references"] == ["last week"]
+    assert finish_run(plan["manifest"])["by_verdict"] != {"out_of_focus": 12}
+
+
+def test_what_is_judged_at_once_is_bounded_and_later_tiles_know_the_earlier(tmp_path: Path) -> None:
+    """The second half is blurred throughout, and alone would look normal."""
+    write_tissue(tmp_path, 32, blurred=range(16, 32))
+    plan = plan_run(str(tmp_path), None, SCALES)
+    score_shards(plan)
+    answer = finish_run(plan["manifest"], options={"judged_at_once": 16})
+    assert answer["by_verdict"] == {"in_focus": 16, "out_of_focus": 16}
+    assert {row["reference"] for row in verdicts_in(answer)[16:]} == {"8 of earlier tiles of this run"}
+
+
+def test_the_threshold_of_the_verdict_can_be_told(tmp_path: Path) -> None:
+    write_tissue(tmp_path, 12, blurred=range(3), sigma=1.5)
+    plan = rescored(tmp_path, params=SCALES)
+    strict, mild = (finish_run(plan["manifest"], options={"max_blur_px": px}) for px in (0.8, 9.0))
+    assert strict["by_verdict"]["out_of_focus"] == 3
+    assert "out_of_focus" not in mild["by_verdict"]
+    assert mild["summary"]["rule"]["max_blur_px"] == 9.0
+
+
+def test_without_spectra_scores_are_compared(tmp_path: Path) -> None:
+    write_tissue(tmp_path, 12, blurred=range(3))
+    answer = rescored(tmp_path, params=SCALES, spectra=False)
+    assert answer["complete"]
+    assert {each for row in verdicts_in(answer) for each in row["doubts"]} == {"by_score"}
+
+
+@pytest.mark.parametrize("wrong", [7, "x", {}, [{}], {"name": "x", "setting": [], "tiles": 1, "spectra": ["1:x"]}])
+def test_a_wrong_reference_is_refused(tmp_path: Path, wrong: Any) -> None:
+    write_run(tmp_path, 1)
+    assert finish_run(rescored(tmp_path)["manifest"], None, wrong)["error"]["code"] == "bad_params"
+
+
+def test_finishing_twice_is_harmless(tmp_path: Path) -> None:
+    write_run(tmp_path, 3)
+    first = rescored(tmp_path)
+    second = finish_run(first["manifest"])
+    assert {key: second[key] for key in second if key != "seconds"} == {
+        key: first[key] for key in second if key != "seconds"
+    }
+
+
+def test_a_kill_before_the_end_leaves_no_sign_of_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path, 2)
+    answer = rescored(tmp_path)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as away:
+        away.setattr(finishing, "judge", lambda *_, **__: killed())
+        with pytest.raises(KeyboardInterrupt):
+            finish_run(answer["manifest"])
+    assert not Path(answer["success"]).exists()
+    assert finish_run(answer["manifest"])["complete"]
+
+
+# In other programs, as docs/archives.md has it
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> tuple[str, list[str]]:
+    write_run(tmp_path, 5)
+    (tmp_path / "bad.tif").write_bytes(b"II*\0")
+    answer = rescored(tmp_path, shard_tiles=2)
+    return answer["dataset"], [row["path"] for row in answer["results"]]
+
+
+def test_pandas_reads_a_dataset(dataset: tuple[str, list[str]]) -> None:
+    pandas = pytest.importorskip("pandas")
+    folder, paths = dataset
+    frame = pandas.concat(map(pandas.read_parquet, sorted(Path(folder).glob("part-*.parquet"))))
+    assert list(frame["path"]) == paths
+    joined = frame.merge(pandas.read_parquet(f"{folder}/verdicts.parquet"), on="path")
+    assert list(joined["path"]) == paths
+    assert joined["focus_score"].notna().sum() == 5
+
+
+def test_polars_reads_a_dataset(dataset: tuple[str, list[str]]) -> None:
+    polars = pytest.importorskip("polars")
+    folder, paths = dataset
+    frame = polars.read_parquet(f"{folder}/part-*.parquet")
+    assert frame["path"].to_list() == paths
+    assert frame.join(polars.read_parquet(f"{folder}/verdicts.parquet"), on="path").height == 6
+
+
+def test_duckdb_reads_a_dataset(dataset: tuple[str, list[str]]) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    folder, paths = dataset
+    rows = duckdb.sql(
+        f"SELECT * FROM '{folder}/part-*.parquet' JOIN '{folder}/verdicts.parquet' USING (path)"
+    ).fetchall()
+    assert sorted(row[0] for row in rows) == sorted(paths)
+
+
+def test_rows_of_a_dataset_come_part_by_part(dataset: tuple[str, list[str]]) -> None:
+    folder, paths = dataset
+    rows = [row["path"] for part in sorted(Path(folder).glob("part-*.parquet")) for row in rows_of(part)]
+    assert rows == paths == [row["path"] for row in results_in(Path(folder))]
