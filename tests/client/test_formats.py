@@ -79,7 +79,8 @@ def rows_of(text: str) -> dict[str, Any]:
 
 def test_the_package_of_the_page_adds_a_format_and_a_layout(run: Path, site: Path) -> None:
     """In a process of its own, which finds the package as it would any that is installed."""
-    command = ["score", str(run), "--layout", "facility", "--format", "jsonl"]
+    named = [str(file) for file in sorted(run.glob("*/same.tif"))]  # these are no tiles of the layout
+    command = ["score", str(run), *named, "--layout", "facility", "--format", "jsonl"]
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", "mhfd_client", *command], env=os.environ | {"PYTHONPATH": path},
@@ -94,6 +95,13 @@ def test_the_package_of_the_page_adds_a_format_and_a_layout(run: Path, site: Pat
         assert frame["acquisition"]["format"] == "frame"
         assert frame["provenance"]["tile_sha256"] == tiff["provenance"]["tile_sha256"]
         assert frame["features_by_scale"] == tiff["features_by_scale"]
+
+
+@pytest.mark.usefixtures("package")
+def test_images_that_are_no_tiles_of_the_layout_are_left_out_and_told(run: Path) -> None:
+    done = mhfd("score", run, "--layout", "facility", "--format", "jsonl")
+    assert [Path(name).name for name in rows_of(done.stdout)] == ["tile a1.frame", "tile a2.frame", "tile b1.frame"] * 2
+    assert "2 images are no tiles of the layout 'facility'" in done.stderr
 
 
 @pytest.mark.usefixtures("package")

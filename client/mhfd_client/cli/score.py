@@ -103,7 +103,10 @@ def score(
     names = open_layout(layout or "auto", pattern=pattern)
     standard = _standard(instrument, where, config_file, max_blur_px)
     search = Search(paths)
-    files = search.tiles
+    root = paths[0] if len(paths) == 1 and Path(paths[0]).is_dir() else None
+    files = search.tiles if layout is None else _tiles(search.tiles, paths, root, names)
+    if left := len(search.tiles) - len(files):
+        say(f"{counted(left, 'image is no tile', 'images are no tiles')} of the layout '{layout}'", err=True)
     for sentence in search.left_out:
         say(sentence, err=True)
     if not files:
@@ -137,7 +140,6 @@ def score(
 
         with Client(endpoint, config=config_file, on_notice=partial(say, err=True)) as client:
             results, interrupted = terminal.collect(client.map(files, params), len(files))
-    root = paths[0] if len(paths) == 1 and Path(paths[0]).is_dir() else None
     results = judge_results(_with_hints(results, missing), standard, root=root, layout=names)
     try:
         # Files first: a closed pipe ends the command when it prints.
@@ -188,6 +190,14 @@ def _standard(
         what = f"there is: {known}" if known else "there is none yet"
         raise LedgerError(f"nothing is kept of the instrument '{instrument}'; {what}")
     return standard
+
+
+def _tiles(files: Sequence[str], paths: Sequence[str], root: str | None, layout: Layout) -> list[str]:
+    """Those that the layout, which somebody chose, calls tiles, and those that were named outright."""
+    from mhfd_client.judge.sections import positions_of
+
+    positions = zip(files, positions_of(files, root, layout), strict=True)
+    return [file for file, position in positions if position is not None or file in paths]
 
 
 def _missing(paths: Sequence[str], files: Sequence[str]) -> dict[str, str]:
