@@ -21,6 +21,7 @@ from mhfd_client import formats
 from mhfd_client.cli import main
 from mhfd_client.judge.sections import positions_of
 from mhfd_client.naming import Position, open_layout
+from needs import need_module
 from packages import found_in, installed
 from phantoms import texture
 
@@ -196,3 +197,20 @@ def test_a_layout_that_fails_on_a_name_costs_the_position_only(
         layout = open_layout("odd")
         assert layout.position("a.tif") == Position()
         assert (layout.taken("a.tif"), layout.listed(tmp_path)) == ("", None)
+
+
+def test_a_watch_takes_the_sections_of_a_stack(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MHFD_SETTLE_S", "0.1")
+    mrcfile = need_module("mrcfile")
+    folder, ledger = tmp_path / "stacks", tmp_path / "ledger.db"
+    folder.mkdir()
+    pixels = np.random.default_rng(1).integers(0, 99, (3, 64, 64)).astype(np.int16)
+    with mrcfile.new(folder / "whole.mrc") as file:
+        file.set_data(pixels)
+    (folder / "cut.mrc").write_bytes((folder / "whole.mrc").read_bytes()[:-99])
+    done = mhfd("watch", folder, "--once", "--ledger", ledger)
+    rows = csv.DictReader(mhfd("export", folder, "--ledger", ledger, "--format", "csv").stdout.splitlines())
+    found = {row["path"]: row["status"] for row in rows}
+    assert {name for name, status in found.items() if status == "scored"} == {
+        f"whole.mrc#page={page}" for page in range(3)
+    }, done.output

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 
 from mhfd import score
 from mhfd.contract import ErrorCode, FocusResult, TileError, page_path, split_page
-
 from mhfd.judge import Reference, VerdictRule, references_of
 from mhfd_client.judge.run import JUDGED, Standard, Tile, judge_results, judge_run, judged_keys, standard_of, tile_of
 from mhfd_client.judge.usual import Alike
