@@ -15,7 +15,7 @@ from mhfd.extras import MissingExtraError
 from mhfd.images import Tile
 from mhfd.images.inline import declared_bytes, decode_tile
 from mhfd.readers import reading
-from mhfd.readers.reading import count_tiles
+from mhfd.readers.reading import count_tiles, read_only_tile
 from mhfd.scoring import stream
 from mhfd.scoring.tile import Job, Pages, Scorer, file_job
 from mhfd.text import shown
@@ -211,7 +211,7 @@ def read_tile(path: str, page: int) -> Tile:
 def read_only(path: str, collection: str | None) -> Tile | int:
     where = readable_path(path, collection)
     with _limit_told():
-        return reading.read_only_tile(where, max_pixels=limits.max_pixels())
+        return read_only_tile(where, max_pixels=limits.max_pixels())
 
 
 @contextmanager
