@@ -22,6 +22,7 @@ from mhfd._version import __version__
 from mhfd.contract import MhfdError
 from mhfd.extras import install_hint
 from mhfd.text import counted
+from mhfd_client import formats
 from mhfd_client.compute.first_answer import LOOK_S, NoWorkersError, first_answer
 from mhfd_client.compute.opening import open_compute
 from mhfd_client.compute.protocol import Compute, Json
@@ -95,6 +96,9 @@ def _here(*, probe: bool) -> Iterator[Check]:
     else:
         yield Check("Python", "WARN", found, f"use Python {first[0]}.{first[1]} to {last[0]}.{last[1]}")
     yield Check("mhfd", "PASS", __version__)
+    for what, (told, problems) in (("readers", formats.readers()), ("layouts", formats.layouts())):
+        yield from (Check(what, "WARN", found, remedy) for found, remedy in problems)
+        yield Check(what, "PASS", told)
     if not probe:
         return
     from mhfd import worker

@@ -18,7 +18,6 @@ from mhfd_client.config.describe import TABLES, keys
 from mhfd_client.config.endpoint import METHODS
 from mhfd_client.config.load import load_config
 from mhfd_client.config.toml import toml, toml_key
-from mhfd_client.naming import LayoutName
 
 HEADER = """\
 # How mhfd watches this microscope, and where its tiles are scored. A line like "# key = value" shows a default or an
@@ -59,7 +58,7 @@ class Answers:
     """
 
     folder: Path
-    layout: LayoutName = "auto"
+    layout: str = "auto"
     pattern: str | None = None
     endpoint: str = "local"
     uuid: UUID | None = None

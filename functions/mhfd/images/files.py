@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import os
@@ -22,6 +21,7 @@ from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from mhfd.contract import Acquisition, TileError
 from mhfd.images import metadata, plain, tiff
+from mhfd.images.faults import as_tile_errors
 from mhfd.images.grey import (
     Array,
     check_colour,
@@ -33,7 +33,6 @@ from mhfd.images.grey import (
     grey_channel,
     grey_tile,
     kernel_dtype,
-    missing_codec,
     through_palette,
     truncated,
     with_extremes,
@@ -219,38 +218,10 @@ def _read_tiff(file: BufferedReader, path: str, index: int, max_pixels: int, max
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, Format]]:
     """The open file and its format; inside the block every error becomes a `TileError`."""
-    try:
+    with as_tile_errors(path):
         _check_file(path)
         with Path(path).open("rb") as file, _silent_tifffile():
             yield file, _format(file, str(path))
-    except TileError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise TileError(
-            "not_found", f"{path} does not exist; check the path as the machine that reads it sees it"
-        ) from exc
-    except PermissionError as exc:
-        raise TileError("permission_denied", f"{path} may not be read by this user; change its permissions") from exc
-    except MemoryError as exc:
-        raise _no_memory(path) from exc
-    # Fed damaged bytes, the decoders raise nearly anything: struct.error, KeyError, ZeroDivisionError, SyntaxError,
-    # zlib.error, each codec its own. One bad file must stay one failed row, so nothing is let through.
-    except Exception as exc:
-        told = isinstance(exc, OSError | ValueError | RuntimeError | SyntaxError) and str(exc)
-        reason = told or "its header makes no sense"  # others read like: '<' not supported between instances
-        if isinstance(exc, OSError) and exc.errno == errno.ENOMEM:
-            raise _no_memory(path) from exc
-        if isinstance(exc, OSError) and exc.errno is not None:  # the system's; decoders' errors have no number
-            raise TileError("read_failed", f"{path} could not be read ({reason}); check the disk or share") from exc
-        if isinstance(exc, ImportError):
-            raise missing_codec(str(path), "a") from exc
-        if isinstance(exc, EOFError) or "truncated" in reason.lower() or "not enough image data" in reason:
-            raise truncated(str(path), reason) from exc
-        raise corrupt(str(path), reason) from exc
-
-
-def _no_memory(path: str | os.PathLike[str]) -> TileError:
-    return TileError("out_of_memory", f"{path} needs more memory than is free; score fewer at once, or crop it")
 
 
 def _check_file(path: str | os.PathLike[str]) -> None:

@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mhfd import images
-from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError, page_path
+from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError
 from mhfd.extras import MissingExtraError
-from mhfd.images import Tile, count_tiles, read_only_tile
+from mhfd.images import Tile
 from mhfd.images.inline import declared_bytes, decode_tile
+from mhfd.readers import reading
+from mhfd.readers.reading import count_tiles, read_only_tile
 from mhfd.scoring import stream
-from mhfd.scoring.tile import Job, Scorer, file_job
+from mhfd.scoring.tile import Job, Pages, Scorer, file_job
 from mhfd.text import shown
 from mhfd.worker import device, limits
 from mhfd.worker.places import readable_path, writable_path
@@ -190,10 +191,11 @@ def _path_jobs(paths: list[Any]) -> Iterator[Job]:
             yield Job(partial(_page_job, path, collection, page), path)
 
 
-def _page_job(path: str, collection: str | None, page: int) -> list[Job]:
+def _page_job(path: str, collection: str | None, page: int) -> Tile | Pages:
     where = readable_path(path, collection)
-    name = path if count_tiles(where) == 1 else page_path(path, page)
-    return [Job(partial(read_tile, where, page), name)]
+    if count_tiles(where) == 1:
+        return read_tile(where, page)
+    return Pages(path, partial(read_tile, where), [page])
 
 
 def read_page(path: str, collection: str | None, page: int) -> Tile:
@@ -203,7 +205,7 @@ def read_page(path: str, collection: str | None, page: int) -> Tile:
 def read_tile(path: str, page: int) -> Tile:
     """One tile of a file, if it is no larger than this worker scores."""
     with _limit_told():
-        return images.read_tile(path, page, max_pixels=limits.max_pixels())
+        return reading.read_tile(path, page, max_pixels=limits.max_pixels())
 
 
 def read_only(path: str, collection: str | None) -> Tile | int:
