@@ -12,7 +12,7 @@ from mhfd_client.compute.local import LocalCompute, count_gpus
 from mhfd_client.compute.opening import open_compute
 from mhfd_client.compute.protocol import Compute
 from mhfd_client.config import Config, ConfigError, GlobusEndpoint, LocalEndpoint
-from mhfd_client.rescore.share import Priority, Workers, room
+from mhfd_client.rescore.share import Capacity, Priority, room
 from mhfd_client.rescore.site import Site, place_of
 
 
@@ -58,7 +58,7 @@ def workers_of(config: Config, names: Sequence[str], priority: Priority) -> dict
         compute = _opened(name, entry)
         try:
             compute.connect()
-            workers = Workers.of(compute.status().result(entry.limits.status_every_s).details)
+            workers = Capacity.of(compute.status().result(entry.limits.status_every_s).details)
         finally:
             compute.close()
         idle = replace(workers, idle=workers.total or 0, more=0)
