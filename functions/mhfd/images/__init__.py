@@ -11,11 +11,13 @@ from mhfd.images.files import (
     read_tile,
 )
 from mhfd.images.grey import grey_tile
+from mhfd.images.member import Member
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "DEFAULT_MAX_RESIDENT_BYTES",
     "IMAGE_SUFFIXES",
+    "Member",
     "Tile",
     "TileRows",
     "count_tiles",
