@@ -152,11 +152,23 @@ def submit(service: Service, call: Call) -> Json:
     document = call.json()
     for collection in (document["source_endpoint"], document["destination_endpoint"]):
         service.check_collection(collection, call)
-    items = [Item(each["source_path"], each["destination_path"]) for each in document.pop("DATA", [])]
+    items = [
+        Item(each["source_path"], each["destination_path"], expected=_expected(each))
+        for each in document.pop("DATA", [])
+    ]
     for item in items:
         service.collections.path(document["source_endpoint"], item.source)
         service.collections.path(document["destination_endpoint"], item.destination)
     return _accept(service, "TRANSFER", document, items)
+
+
+def _expected(item: Json) -> tuple[str, str] | None:
+    if "external_checksum" not in item:
+        return None
+    algorithm = item.get("checksum_algorithm", "MD5")
+    if algorithm not in ("MD5", "SHA1", "SHA256", "SHA512"):
+        raise RefusedError(400, "ClientError.BadRequest", f"Checksum algorithm '{algorithm}' is not supported")
+    return algorithm.lower(), item["external_checksum"]
 
 
 @route("submit_delete", "POST", f"{V}/delete")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from globus_sdk import (
+    MISSING,
     AuthAPIError,
     DeleteData,
     GlobusAPIError,
@@ -56,6 +57,20 @@ class Submission:
     destination: str
     label: str
     deadline_s: float
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file to copy.
+
+    Attributes
+    ----------
+    sha256 : of the file, which must not change: one that differs fails the whole task
+    """
+
+    source: str
+    destination: str
+    sha256: str | None = None
 
 
 class NotFoundError(TransferRefusedError):
@@ -123,13 +138,21 @@ class Service:
         self.log_in(interactive=interactive, anew=True)
         return self.ask(lambda: self._client.operation_ls(collection, path=path, limit=1))
 
+    def names(self, collection: str, path: str) -> list[str]:
+        """The names in a folder; none if there is no such folder."""
+        try:
+            found = self.ask(lambda: self._client.operation_ls(collection, path=path))
+        except NotFoundError:
+            return []
+        return [str(each["name"]) for each in found["DATA"]]
+
     # --- Requests -------------------------------------------------------------------------------------------------
 
     def submission_id(self) -> str:
         return str(self.ask(self._client.get_submission_id)["value"])
 
-    def submit(self, submission: str, pairs: Iterable[tuple[str, str]], about: Submission) -> tuple[str, bool]:
-        """Copy files, (source, destination) each; the task's id, and True if it is a new one.
+    def submit(self, submission: str, items: Iterable[Item], about: Submission) -> tuple[str, bool]:
+        """Copy files; the task's id, and True if it is a new one.
 
         Raises
         ------
@@ -148,8 +171,9 @@ class Service:
             fail_on_quota_errors=True,  # known at once, not at the deadline
             **self._options(about),
         )
-        for source, destination in pairs:
-            document.add_item(source, destination)
+        for each in items:
+            digest = (each.sha256, "SHA256") if each.sha256 else (MISSING, MISSING)
+            document.add_item(each.source, each.destination, external_checksum=digest[0], checksum_algorithm=digest[1])
         answer = self.ask(lambda: self._client.submit_transfer(document))
         return str(answer["task_id"]), answer["code"] != "Duplicate"
 
