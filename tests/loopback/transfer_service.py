@@ -29,6 +29,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loopback.faults import Stats, TransferFaults
+from loopback.identity import consents, id_token, public_key
 from loopback.transfer_state import Item, Json, Kind, Records, Task, iso
 from loopback.transfer_work import Collections, Crew, RefusedPathError
 
@@ -60,6 +61,7 @@ class Service:
         self.collections = Collections(json.loads((folder / "collections.json").read_text(encoding="utf-8")))
         self.faults = TransferFaults()
         self.stats = Stats()
+        self.consents: set[str] = set()
         self.tokens_seen: set[str] = set()
         self.tokens_expired: set[str] = set()
         self.crew = Crew(self.records, self.collections, self.faults)
@@ -71,8 +73,13 @@ class Service:
         return self.records.tasks[name]
 
     def check_collection(self, collection: str, call: Call) -> None:
-        """Refuse a collection that does not exist, or that lacks a consent it needs."""
+        """Refuse a collection that does not exist, or that wants a consent or another sign-in."""
         self.collections.folder(collection)
+        session = self.collections.about[collection].get("session") or {}
+        if unmet := _unmet(session, call.token):
+            message = "The session of your sign-in does not meet the requirements of the collection"
+            parameters = {"session_message": "Sign in as the collection asks", **unmet}
+            raise RefusedError(403, "AuthorizationRequired", message, authorization_parameters=parameters)
         if self.collections.about[collection].get("consent") and not _has_consent(call.token, collection):
             needed = f"{TRANSFER_SCOPE}[*{CONSENT.format(collection)}]"
             raise RefusedError(403, "ConsentRequired", "Missing required data_access consent", required_scopes=[needed])
@@ -109,32 +116,82 @@ def route(kind: str, method: str, path: str, *, signed_in: bool = True) -> Calla
 # --------------------------------------------------------------------------------------------------------- signing in
 
 
+@route("authorize", "GET", "/v2/oauth2/authorize", signed_in=False)
+def authorize(service: Service, call: Call) -> Json:
+    """The page that a person opens to sign in, who does whatever it asks; its code carries scopes and session."""
+    session = {key: value for key, value in call.query.items() if key.startswith("session_required_")}
+    asked = {"scope": call.query["scope"], "client_id": call.query["client_id"], "session": session}
+    service.consents |= set(WITH_DEPENDENCIES.findall(call.query["scope"]))
+    return {"code": base64.urlsafe_b64encode(json.dumps(asked).encode()).decode(), "asked": dict(call.query)}
+
+
+@route("keys", "GET", "/.well-known/openid-configuration", signed_in=False)
+def openid_configuration(_service: Service, _call: Call) -> Json:
+    return {"id_token_signing_alg_values_supported": ["RS256"], "jwks_uri": "/jwk.json"}
+
+
+@route("consents", "GET", "/v2/api/identities/{identity}/consents", signed_in=False)
+def consents_of(service: Service, _call: Call) -> Json:
+    return {"consents": list(consents(service.consents))}
+
+
+@route("keys", "GET", "/jwk.json", signed_in=False)
+def keys(_service: Service, _call: Call) -> Json:
+    return {"keys": [public_key()]}
+
+
 @route("token", "POST", "/v2/oauth2/token", signed_in=False)
 def token(_service: Service, call: Call) -> Json:
-    """Tokens for a client with a secret; each carries the scope that was asked for."""
-    scopes: list[str] = WITH_DEPENDENCIES.findall(parse_qs(call.body.decode()).get("scope", ["openid"])[0])
+    """Tokens for a client with a secret, or for a code; each carries the scope that was asked for, and the session."""
+    form = {key: values[0] for key, values in parse_qs(call.body.decode()).items()}
+    if "code" in form:
+        asked = json.loads(base64.urlsafe_b64decode(form["code"]))
+        who = id_token(asked["client_id"])
+        session = json.dumps(asked["session"], separators=(",", ":"))
+        return {**_tokens(asked["scope"], session, refresh_token="refresh"), "id_token": who}
+    return _tokens(form.get("scope", "openid"), "{}")
+
+
+def _tokens(scope: str, session: str, **more: str) -> Json:
+    scopes: list[str] = WITH_DEPENDENCIES.findall(scope)
     by_server: dict[str, list[str]] = {}
     for scope in scopes:
         server = next((name for part, name in RESOURCE_SERVERS.items() if part in scope), "auth.globus.org")
         by_server.setdefault(server, []).append(scope)
     first, *others = (
         {
-            "access_token": TOKEN + base64.urlsafe_b64encode(f"{' '.join(asked)} {uuid.uuid4()}".encode()).decode(),
+            "access_token": TOKEN + _encoded([*asked, str(uuid.uuid4()), session]),
             "scope": " ".join(scope.partition("[")[0] for scope in asked),
             "expires_in": 48 * 3600,
             "token_type": "Bearer",
             "resource_server": server,
+            **more,
         }
         for server, asked in by_server.items()
     )
     return {**first, "other_tokens": others}
 
 
+def _encoded(words: list[str]) -> str:
+    return base64.urlsafe_b64encode(" ".join(words).encode()).decode()
+
+
+def _words(access_token: str) -> list[str]:
+    return base64.urlsafe_b64decode(access_token.removeprefix(TOKEN)).decode().split(" ")
+
+
 def _has_consent(access_token: str, collection: str) -> bool:
     """A token of another service (the loopback's for Compute) is good for everything."""
+    return not access_token.startswith(TOKEN) or CONSENT.format(collection) in " ".join(_words(access_token))
+
+
+def _unmet(wanted: Json, access_token: str) -> Json:
+    """What the session of a token lacks of what a collection wants."""
     if not access_token.startswith(TOKEN):
-        return True
-    return CONSENT.format(collection) in base64.urlsafe_b64decode(access_token.removeprefix(TOKEN)).decode()
+        return {}
+    session = json.loads(_words(access_token)[-1])
+    text = {key: ",".join(value) if isinstance(value, list) else str(value) for key, value in wanted.items()}
+    return {key: value for key, value in wanted.items() if session.get(key, "").lower() != text[key].lower()}
 
 
 # -------------------------------------------------------------------------------------------------------- submissions

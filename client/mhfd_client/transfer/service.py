@@ -16,6 +16,7 @@ from uuid import UUID
 from globus_sdk import (
     MISSING,
     AuthAPIError,
+    ClientApp,
     DeleteData,
     GlobusAPIError,
     GlobusError,
@@ -23,6 +24,8 @@ from globus_sdk import (
     TransferClient,
     TransferData,
 )
+from globus_sdk.exc import AuthorizationParameterInfo
+from globus_sdk.gare import to_gare
 from globus_sdk.token_storage import TokenValidationError
 
 from mhfd_client.service import signin
@@ -37,6 +40,7 @@ from mhfd_client.transfer.protocol import (
 )
 
 TIMEOUT_S = 30.0
+SIGN_INS = 3  # one after another: a consent, an account of the facility, a second factor
 CLOCK_S = 1.0  # precision of the service's clock: its answers have whole seconds
 
 Listing = Literal["successful_transfers", "skipped_errors"]
@@ -98,7 +102,9 @@ class Service:
         self.bucket = bucket
         self._command = f"python -m mhfd_client.transfer {endpoint}"
         self._ahead_s = 0.0  # of the service's clock before ours
+        self._is_program = False  # an identity of its own, which nobody can ask to sign in
         self._app = self._guarded(lambda: signin.sign_in(interactive=interactive))
+        self._is_program = isinstance(self._app, ClientApp)
         self._client = TransferClient(app=self._app)
         make_once(self._client)
         self._client.transport.http_timeout = TIMEOUT_S
@@ -120,7 +126,7 @@ class Service:
             self._guarded(lambda: self._app.login(force=anew))  # does nothing while the stored tokens are valid
 
     def look(self, collection: str, path: str, *, interactive: bool) -> Json:
-        """List one entry of a folder; ask for consent to the collection where that is needed.
+        """List one entry of a folder; ask for consent to the collection, or for another sign-in, where that is needed.
 
         Raises
         ------
@@ -129,14 +135,33 @@ class Service:
         TransferError
             The collection cannot be used.
         """
+        return self._look(collection, path, interactive, SIGN_INS)
+
+    def _look(self, collection: str, path: str, interactive: bool, sign_ins: int) -> Json:
         try:
             return self.ask(lambda: self._client.operation_ls(collection, path=path, limit=1))
         except TransferSignInError as error:
-            if not _wants_consent(error.__cause__):
+            if not sign_ins:
                 raise
-        self._client.add_app_data_access_scope(collection)
-        self.log_in(interactive=interactive, anew=True)
-        return self.ask(lambda: self._client.operation_ls(collection, path=path, limit=1))
+            self._satisfy(error, collection, interactive=interactive)
+        return self._look(collection, path, interactive, sign_ins - 1)
+
+    def _satisfy(self, error: TransferSignInError, collection: str, *, interactive: bool) -> None:
+        """Ask for what a refused request lacks; raise its error where nobody may be asked.
+
+        A collection may want a consent, which a program can give itself, or a sign-in of a certain kind: with an
+        identity of the facility, or a second factor. Globus says which, and that goes into the new sign-in unchanged.
+        """
+        cause = error.__cause__
+        if _wants_consent(cause):
+            self._client.add_app_data_access_scope(collection)
+            self.log_in(interactive=interactive, anew=True)
+            return
+        if not interactive or self._is_program:
+            raise error
+        gare = to_gare(cause) if isinstance(cause, GlobusAPIError) else None
+        with signin.asking(interactive):
+            self._guarded(lambda: self._app.login(auth_params=gare and gare.authorization_parameters, force=True))
 
     def names(self, collection: str, path: str) -> list[str]:
         """The names in a folder; none if there is no such folder."""
@@ -268,7 +293,7 @@ class Service:
                 f"Globus Transfer is not available ({reason})", after_s=retry_after_s(error)
             )
         if status == 401 or _wants_consent(error) or error.info.authorization_parameters:
-            return self._sign_in(reason)
+            return self._sign_in(reason, wanted(error.info.authorization_parameters))
         if isinstance(error, AuthAPIError):
             return self._sign_in(reason)
         if status == 409:
@@ -288,7 +313,18 @@ class Service:
             return TicketError(reason)
         return TransferRefusedError(f"Globus Transfer refuses the request ({reason})")
 
-    def _sign_in(self, reason: str) -> TransferSignInError:
+    def _sign_in(self, reason: str, how: str = "") -> TransferSignInError:
+        if how and self._is_program:
+            return TransferSignInError(
+                f"a collection wants somebody to sign in {how}, which a program's own identity cannot: unset "
+                f"GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET and run `{self._command}` in a terminal, "
+                f"or have the collection's administrator admit the program ({reason})"
+            )
+        if how:
+            return TransferSignInError(
+                f"a collection wants you to sign in {how}: run `{self._command}` in a terminal, it asks for that "
+                f"({reason})"
+            )
         return TransferSignInError(
             f"Globus wants you to sign in, or to consent to mhfd's using a collection: run `{self._command}` in a "
             "terminal, or set GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET for an unattended "
@@ -297,6 +333,21 @@ class Service:
 
 
 SIDES = ("source", "destination")
+
+
+def wanted(info: AuthorizationParameterInfo) -> str:
+    """How to sign in, in words; "" if nothing special is wanted."""
+    ways = [
+        (info.session_required_identities, "as {}"),
+        (info.session_required_single_domain, "with an account of {}"),
+        (info.session_required_policies, "as its policy {} asks"),
+    ]
+    told = [words.format(" or ".join(given)) for given, words in ways if given]
+    if info.session_required_mfa:
+        told.append("with a second factor")
+    if told and info.session_message:
+        told.append(f'("{_short(info.session_message)}")')
+    return " ".join(told)
 
 
 def _wants_consent(error: BaseException | None) -> bool:
