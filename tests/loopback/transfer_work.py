@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -235,7 +236,10 @@ class Crew:
             raise TryAgainError("PERMISSION_DENIED", f"Path: {item.source}; Permission denied")
         if not path.exists() and not task.document.get("ignore_missing"):
             raise TryAgainError("FILE_NOT_FOUND", item.source)
-        path.unlink(missing_ok=True)
+        if path.is_dir() and task.document.get("recursive"):
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         self._records.settle(task, number, outcome="done")
 
 

@@ -40,12 +40,12 @@ class Removal:
     def under_way(self) -> bool:
         return bool(self._tasks)
 
-    def remove(self, service: Service, copies: Sequence[str], about: Submission) -> None:
-        """Have the service remove copies; those that are gone already are no error."""
+    def remove(self, service: Service, copies: Sequence[str], about: Submission, *, recursive: bool = False) -> None:
+        """Have the service remove copies, or folders with all in them; those that are gone already are no error."""
         for first in range(0, len(copies), FILES):
             some = copies[first : first + FILES]
             self._look_s = self._look_s if self._tasks else time.monotonic() + LOOK_S
-            self._tasks.append((service.delete(some, about), len(some)))
+            self._tasks.append((service.delete(some, about, recursive=recursive), len(some)))
 
     def refused(self, error: TransferError) -> None:
         """The service takes no deletion."""

@@ -202,10 +202,16 @@ class Service:
         answer = self.ask(lambda: self._client.submit_transfer(document))
         return str(answer["task_id"]), answer["code"] != "Duplicate"
 
-    def delete(self, files: Iterable[str], about: Submission) -> str:
-        """Remove files that are still at the destination; the task's id."""
+    def delete(self, files: Iterable[str], about: Submission, *, recursive: bool = False) -> str:
+        """Remove files, or folders, that are still at the destination; the task's id."""
         submission = self.submission_id()
-        document = DeleteData(about.destination, submission_id=submission, ignore_missing=True, **self._options(about))
+        document = DeleteData(
+            about.destination,
+            submission_id=submission,
+            ignore_missing=True,
+            recursive=recursive,
+            **self._options(about),
+        )
         for file in files:
             document.add_item(file)
         return str(self.ask(lambda: self._client.submit_delete(document))["task_id"])
