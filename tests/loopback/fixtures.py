@@ -8,6 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PACKAGES = ("globus_compute_sdk", "globus_compute_endpoint", "starlette", "uvicorn", "orjson")
 TRANSFER_PACKAGES = ("globus_compute_sdk", "psutil", "starlette", "uvicorn")
+FUNCTIONS = str(Path(__file__).parents[2] / "functions")  # workers run what is tested, whatever is installed
 SDK_LEAVES = "unclosed (<socket|database)"  # it closes neither its clients' connections nor its store of tokens
 
 
@@ -44,7 +46,7 @@ def loopback_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopb
         give_up(lack)
     from loopback.stack import Loopback
 
-    everything = Loopback(tmp_path_factory.mktemp("loopback"))
+    everything = Loopback(tmp_path_factory.mktemp("loopback"), worker_environment={"PYTHONPATH": FUNCTIONS})
     yield everything
     everything.stop()
     _collect()

@@ -102,6 +102,7 @@ class TransferStep:
                 path=path,
                 size=pages[0].size,
                 generation=generation,
+                returned=any(row.attempts for row in pages),
             )
             for (path, generation), pages in files.items()
         ]

@@ -36,6 +36,7 @@ class Bundling:
         self._off = "" if entry.bundle_below_bytes else "bundle_below_bytes is 0"
         self._reachable = False  # the source collection has the folder
         self._failures = 0
+        self._returned = 0  # files that the endpoint could not read
         self._there: set[str] | None = None  # bundles that may be at the destination; None: not looked yet
         self._at_most = entry.bundle_disk_bytes // (entry.active_tasks + 1)  # one more has ended and is not stored yet
         self._ended: list[str] = []
@@ -48,6 +49,9 @@ class Bundling:
         TransferUnreachableError
             The source collection does not answer.
         """
+        self._returned += sum(each.returned for each in task.files.values())
+        if self._returned >= self._entry.bundle_from and not self._off:
+            self._turn_off("the endpoint does not read bundles: it needs mhfd 0.4 or newer, and a sound file system")
         if self._shelf is not None:
             begun = self._shelf.has(task.ticket)
             found = self._shelf.load(task.ticket) if begun else None
@@ -61,7 +65,7 @@ class Bundling:
         small: dict[str, Outgoing] = {}
         left = self._at_most
         for tail, each in task.files.items():
-            if each.size <= min(left, self._entry.bundle_below_bytes):
+            if not each.returned and each.size <= min(left, self._entry.bundle_below_bytes):
                 small[tail] = each
                 left -= each.size
         return small if not self._off and len(small) >= self._entry.bundle_from else {}

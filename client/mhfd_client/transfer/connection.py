@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mhfd.extras import install_hint
+from mhfd_client.config.writing import command_line
 from mhfd_client.service.attended import somebody_is_there
 from mhfd_client.service.pacing import TokenBucket
 from mhfd_client.transfer.protocol import TransferRefusedError
@@ -69,7 +70,9 @@ class Connection:
             raise TransferRefusedError(
                 f"Globus Transfer needs the Globus SDKs, which are missing ({error}): {install_hint('globus')}"
             ) from error
-        return Service(self._endpoint, self.bucket, interactive=interactive)
+        root = str(self._staging.local_root)
+        command = command_line("python", "-m", "mhfd_client.transfer", str(self._endpoint), root)
+        return Service(command, self.bucket, interactive=interactive)
 
     def close(self) -> None:
         service, self._service = self._service, None

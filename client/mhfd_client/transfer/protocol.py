@@ -67,6 +67,7 @@ class Outgoing:
     tile_ids : ids in the ledger, one per page
     path : relative to the run's root, with slashes
     size : in bytes
+    returned : the endpoint could not read it where it arrived before
     """
 
     tile_ids: tuple[int, ...]
@@ -74,6 +75,7 @@ class Outgoing:
     path: str
     size: int
     generation: int
+    returned: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
-from uuid import UUID
 
 from globus_sdk import (
     MISSING,
@@ -90,17 +89,17 @@ class BusyError(TransferUnreachableError):
 
 
 class Service:
-    """The signed-in service, for one endpoint of the configuration.
+    """The signed-in service.
 
     Parameters
     ----------
-    endpoint : its UUID, for the command that signs in
+    command : the command that signs in, for messages
     bucket : limits the rate of requests
     """
 
-    def __init__(self, endpoint: UUID, bucket: TokenBucket, *, interactive: bool) -> None:
+    def __init__(self, command: str, bucket: TokenBucket, *, interactive: bool) -> None:
         self.bucket = bucket
-        self._command = f"python -m mhfd_client.transfer {endpoint}"
+        self._command = command
         self._ahead_s = 0.0  # of the service's clock before ours
         self._is_program = False  # an identity of its own, which nobody can ask to sign in
         self._app = self._guarded(lambda: signin.sign_in(interactive=interactive))

@@ -30,6 +30,7 @@ class Staging:
     Attributes
     ----------
     tail : of a copy, ``<generation>/<path>``: the same in all places
+    local_root : the folder on this machine that the source collection has
     bundle_folder : on this machine, for the run's bundles; None: the source collection has none outside the run
     """
 
@@ -42,7 +43,7 @@ class Staging:
         self.source_collection = str(entry.source_collection)
         self.destination_collection = str(entry.destination_collection)
         self._source_root = entry.source_root
-        self._local_root = _absolute(entry.local_root or root)
+        self.local_root = _absolute(entry.local_root or root)
         self._destination_root = entry.destination_root
         self._endpoint_root = entry.endpoint_root
         origin = hashlib.sha256("\n".join([self.source_collection, str(root), run]).encode()).hexdigest()
@@ -57,7 +58,7 @@ class Staging:
     @property
     def source_folder(self) -> str:
         """The folder with the files, in the source collection."""
-        return self._source_root if self._source_root is not None else gcp_path(self._local_root)
+        return self._source_root if self._source_root is not None else gcp_path(self.local_root)
 
     @property
     def destination_folder(self) -> str:
@@ -83,7 +84,7 @@ class Staging:
 
     def _at_source(self, file: Path) -> str | None:
         try:
-            inside = _absolute(file).relative_to(self._local_root)
+            inside = _absolute(file).relative_to(self.local_root)
         except ValueError:
             return None
         return _join(self.source_folder, inside.as_posix())
@@ -122,8 +123,8 @@ class Staging:
         """As configured, else beside the run: the microscope's folder is left as it is."""
         if entry.bundle_folder is not None:
             return _absolute(entry.bundle_folder) / self._run
-        above = self._local_root if root != self._local_root else root.parent
-        if above == root or (self._source_root is not None and not above.is_relative_to(self._local_root)):
+        above = self.local_root if root != self.local_root else root.parent
+        if above == root or (self._source_root is not None and not above.is_relative_to(self.local_root)):
             return None
         return above / FOLDER / self._run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +300,22 @@ def test_deletion_is_asked_for_again_until_the_service_has_it(small: Move) -> No
     assert transfer.clean([place(arrived)]) is False
     until(lambda: transfer.clean([place(arrived)]), transfer)
     until(lambda: not small.copies(), transfer)
+
+
+def test_what_the_endpoint_could_not_read_goes_alone(small: Move) -> None:
+    transfer, sent = small.transfer(bundle_from=4), files(small, 6)
+    sent[:1] = [replace(sent[0], returned=True)]
+    small.send(transfer, sent)
+    assert ["offset" in place(each) for each in settle(transfer, 6)] == [False] + 5 * [True]
+
+
+def test_endpoint_that_does_not_read_bundles_gets_the_files_one_by_one(small: Move) -> None:
+    """That of an older mhfd: each file comes back from it once."""
+    transfer, sent = small.transfer(), files(small, 6)
+    small.send(transfer, [replace(each, returned=True) for each in sent[:3]])
+    settle(transfer, 3)
+    small.send(transfer, sent[3:])
+    assert all("offset" not in place(each) for each in settle(transfer, 3))
 
 
 # ------------------------------------------------------------------------------------------------------------ the shelf

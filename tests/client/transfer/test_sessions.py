@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -106,7 +107,9 @@ def test_background_is_told_what_is_wanted_and_the_command_that_asks(
     with pytest.raises(TransferSignInError, match=words) as refused:
         opened(move, destination_collection=wanting(move, session)).connect(interactive=False)
     assert refused.value.exit_code == 77
-    assert "python -m mhfd_client.transfer " in str(refused.value)
+    assert re.search(
+        rf"`python -m mhfd_client\.transfer [0-9a-f-]{{36}} {re.escape(str(move.root))}`", str(refused.value)
+    )
     assert len(person) == asked
 
 
@@ -152,3 +155,19 @@ def test_watch_that_starts_ends_with_77(move: Move, person: Pages) -> None:
     with pytest.raises(TransferSignInError) as refused:
         _sign_in(connect, "transfer", Board(lambda _: None))
     assert refused.value.exit_code == 77
+
+
+def test_init_asks_for_consents_while_somebody_is_there(
+    move: Move, person: Pages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mhfd_client.cli.setup import _sign_in_for_transfer
+
+    config = tmp_path / "config.toml"
+    config.write_text("\n".join([
+        "[endpoints.here]", f'uuid = "{uuid4()}"', "[endpoints.here.transfer]",
+        f'source_collection = "{move.options["source_collection"]}"', 'source_root = "/"',
+        f'destination_collection = "{wanting(move, DOMAIN, consent=True)}"',
+    ]))  # fmt: skip
+    _sign_in_for_transfer("here", move.root, config)
+    assert "both can be used" in capsys.readouterr().out
+    assert session_of(person[-1])
