@@ -112,7 +112,7 @@ class Bundling:
         return self._staging.place(tail)
 
     def ended(self, task: TransferTask) -> None:
-        """Transfer needs these bundles no longer; what arrived is removed by `sweep` once no tile needs it."""
+        """Transfer needs these bundles no longer; what arrived is removed once no tile needs it."""
         self._ended.append(task.ticket)
         if task.bundles and self._there is not None:
             self._there |= task.bundles.keys()
@@ -127,22 +127,23 @@ class Bundling:
         while self._ended and self._shelf is not None:
             self._shelf.remove(self._ended.pop())
 
-    def sweep(
-        self, service: Service, tickets: Collection[str], busy: Iterable[str], used: Callable[[], Iterable[Json]]
-    ) -> list[str]:
-        """Remove bundles here that no ticket needs; the tails of those at the destination that no tile needs.
+    def tidy(self, tickets: Collection[str]) -> None:
+        """Remove bundles here that no task under way needs, by their tickets."""
+        if self._shelf is not None:
+            for ticket in self._shelf.tickets():
+                if ticket not in tickets:
+                    self._shelf.remove(ticket)
+
+    def idle(self, service: Service, busy: Iterable[str], used: Callable[[], Iterable[Json]]) -> list[str]:
+        """The tails of bundles at the destination that no tile needs.
 
         Parameters
         ----------
-        tickets : of tasks under way
         busy : tails of bundles that are on their way, or of which a file is not in the ledger yet
         used : the places that the ledger has
         """
         if self._shelf is None:
             return []
-        for ticket in self._shelf.tickets():
-            if ticket not in tickets:
-                self._shelf.remove(ticket)
         if self._there is None:
             folder = self._staging.destination(BUNDLES)
             names = service.names(self._staging.destination_collection, folder)

@@ -339,6 +339,7 @@ class GlobusTransfer:
         return self._entry.keep or self._asked(partial(self._delete, copies))
 
     def sweep(self, used: Callable[[], Iterable[Json]]) -> None:
+        self._bundling.tidy(self._tasks.keys())
         if not self._entry.keep:
             self._asked(partial(self._sweep, used))
 
@@ -346,7 +347,7 @@ class GlobusTransfer:
         arrived = [each.place for each in self._decided if isinstance(each, Arrived) and each.place]
         busy = {tail for task in self._tasks.values() for tail in task.bundles}
         busy |= {tail for place in arrived if (tail := self._staging.tail_at(place))}
-        idle = self._bundling.sweep(self._connection.service, self._tasks.keys(), busy, used)
+        idle = self._bundling.idle(self._connection.service, busy, used)
         self._delete([self._staging.destination(tail) for tail in idle])
         self._bundling.removed(idle)
 

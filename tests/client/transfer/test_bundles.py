@@ -221,6 +221,16 @@ def test_what_a_killed_process_left_is_swept(small: Move) -> None:
     until(lambda: not small.copies(), second)
 
 
+def test_what_a_killed_process_left_here_is_removed_where_copies_are_kept(small: Move) -> None:
+    first = small.transfer(keep=True)
+    small.send(first, files(small, 5))
+    settle(first, 5)
+    second = small.transfer()
+    swept(second)
+    assert not here(small)
+    assert small.copies()
+
+
 def test_files_of_others_beside_bundles_are_left_alone(small: Move) -> None:
     first = small.transfer()
     small.send(first, files(small, 5))
