@@ -251,6 +251,7 @@ def test_damaged_index_is_as_none(small: Move) -> None:
     next(each for each in here(small) if each.name == "index.json").write_text('{"a": 5}')
     second = small.transfer()
     second.send(ticket, sent)
+    assert second.poll() == []  # it packs again, before Transfer goes on
     small.service.set(hanging=False)
     assert [bytes_at(small, each) for each in settle(second, 5)] == [each.file.read_bytes() for each in sent]
 
