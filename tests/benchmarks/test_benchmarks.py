@@ -288,6 +288,19 @@ def test_each_step_of_the_carriage_is_timed_both_ways(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].endswith(" x")
 
 
+@posix
+def test_small_tiles_go_one_by_one_and_in_bundles(tmp_path: Path) -> None:
+    pytest.importorskip("globus_compute_sdk")
+    done = run(
+        "bundles.py", "--tiles", 60, "--pixels", 16, "--file-ms", 5, "--repeats", 1, "--out", tmp_path / "raw.csv"
+    )
+    assert done.returncode == 0, done.stderr
+    assert [(row["way"], row["tiles"]) for row in read_csv(tmp_path / "raw.csv")] == [
+        ("one by one", "60"), ("bundles", "60"),
+    ]  # fmt: skip
+    assert done.stdout.splitlines()[-1].startswith("| 5 |")
+
+
 # --- One client, many GPUs ------------------------------------------------------------------------------------------
 
 

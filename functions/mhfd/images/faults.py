@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,8 +11,8 @@ from mhfd.images.grey import corrupt, missing_codec, truncated
 
 
 @contextmanager
-def as_tile_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Inside the block every error becomes a `TileError` about this file."""
+def as_tile_errors(path: object) -> Iterator[None]:
+    """Inside the block every error becomes a `TileError` about this file: a path, or what stands for one."""
     try:
         yield
     except TileError:
@@ -42,5 +41,5 @@ def as_tile_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         raise corrupt(str(path), reason) from exc
 
 
-def _no_memory(path: str | os.PathLike[str]) -> TileError:
+def _no_memory(path: object) -> TileError:
     return TileError("out_of_memory", f"{path} needs more memory than is free; score fewer at once, or crop it")

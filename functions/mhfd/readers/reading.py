@@ -11,7 +11,7 @@ from pathlib import Path
 from mhfd import images
 from mhfd.contract import Acquisition, TileError, page_path
 from mhfd.extras import MissingExtraError
-from mhfd.images import DEFAULT_MAX_PIXELS, DEFAULT_MAX_RESIDENT_BYTES, Tile, grey_tile
+from mhfd.images import DEFAULT_MAX_PIXELS, DEFAULT_MAX_RESIDENT_BYTES, Member, Source, Tile, grey_tile
 from mhfd.images.faults import as_tile_errors
 from mhfd.images.grey import check_size, corrupt
 from mhfd.plugins import PluginError
@@ -25,7 +25,7 @@ MOST_TILES = 2**31
 """As many pages as a task can name; a header that declares more is damaged."""
 
 
-def count_tiles(path: str | os.PathLike[str]) -> int:
+def count_tiles(path: Source) -> int:
     """Number of tiles in a file, from its headers; of the formats of `mhfd.images` as told there.
 
     Raises
@@ -33,14 +33,14 @@ def count_tiles(path: str | os.PathLike[str]) -> int:
     TileError
         The file cannot be read, or no reader knows it.
     """
-    if (reader := _reader_of(path)) is None:
+    if isinstance(path, Member) or (reader := _reader_of(path)) is None:
         return images.count_tiles(path)
     with _opened(reader, path) as file:
         return _count(file, path)
 
 
 def read_tile(
-    path: str | os.PathLike[str],
+    path: Source,
     index: int = 0,
     *,
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -57,13 +57,13 @@ def read_tile(
     TileError
         The file or tile is bad; code and message say how.
     """
-    if (reader := _reader_of(path)) is None:
+    if isinstance(path, Member) or (reader := _reader_of(path)) is None:
         return images.read_tile(path, index, max_pixels=max_pixels, max_resident_bytes=max_resident_bytes)
     with _opened(reader, path) as file:
         return _tile(reader, file, path, index, _count(file, path), max_pixels)
 
 
-def read_only_tile(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Tile | int:
+def read_only_tile(path: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Tile | int:
     """The tile of a file that holds one; of another, how many it holds. The file is opened once for both.
 
     Raises
@@ -71,7 +71,7 @@ def read_only_tile(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MA
     TileError
         As `count_tiles` and `read_tile`.
     """
-    if (reader := _reader_of(path)) is None:
+    if isinstance(path, Member) or (reader := _reader_of(path)) is None:
         return images.read_only_tile(path, max_pixels=max_pixels)
     with _opened(reader, path) as file:
         count = _count(file, path)

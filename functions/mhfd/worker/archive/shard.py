@@ -23,7 +23,7 @@ from mhfd.worker.archive.manifest import Manifest, Tile
 from mhfd.worker.archive.options import FOREVER_S, number, options_of
 from mhfd.worker.archive.parts import PartWriter, Tally
 from mhfd.worker.places import writable_path
-from mhfd.worker.tasks import SCHEMA, Answer, answered, read_only, read_page, results
+from mhfd.worker.tasks import SCHEMA, Answer, Asked, answered, read_only, read_page, results
 
 KEEP_S = 60.0
 """Work is kept as a piece this often: so much is lost when a process is killed."""
@@ -234,13 +234,13 @@ class _Work:
 
     def _score_job(self, handed: _Handed) -> Task:
         tile = handed.tile
-        path, collection = f"{self._plan.folder}/{tile.name}", self._plan.collection
-        read = partial(read_page, path, collection)
+        asked = Asked(f"{self._plan.folder}/{tile.name}", self._plan.collection)
+        read = partial(read_page, asked)
         if tile.page >= 0:
             return Task(partial(read, tile.page), page_path(tile.name, tile.page))
 
         def read_it() -> Image | int:
-            if isinstance(found := read_only(path, collection), int):
+            if isinstance(found := read_only(asked), int):
                 handed.number = found
             return found
 
