@@ -260,16 +260,12 @@ class Work:
             if wanted and not self._has_room(window, waiting, wanted[0].level, len(wanted)):
                 fresh = self._merge(window, waiting, fresh)
             responses = [None if step.scale_index is None else self._wait(window, waiting, step) for step in steps]
-            planes: tuple[Any, ...] = (
-                source,
-                None if kept is None else target,
-                *self._kept(window, steps[-1].level, kept),
-            )
+            into, place = None if kept is None else target, self._kept(window, steps[-1].level, kept)
             match steps:
                 case [step]:
-                    self._smooth(window, numbers[0], step, responses[0], *planes)
+                    self._smooth(window, numbers[0], step, responses[0], source, into, *place)
                 case [first, second]:
-                    self._pair(window, numbers, (first, second), responses, *planes)
+                    self._pair(window, numbers, (first, second), responses, source, into, *place)
             source, target = target, source
         self._merge(window, waiting, fresh)
 
