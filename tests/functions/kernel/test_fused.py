@@ -15,6 +15,8 @@ from host_device import HostDevice, HostStream
 from mhfd.contract import BackendError, FocusParams, TileError
 from mhfd.kernel import fourier
 from mhfd.kernel.fused import Fused, measure_on, pairs
+from mhfd.kernel.fused.cascade import Cascade
+from mhfd.kernel.fused.launcher import Launcher
 from mhfd.kernel.fused.layout import GROUP, Extent, fit, fits_shared, layout, smooths
 from mhfd.kernel.fused.single import PROGRAMS_KEPT
 from mhfd.kernel.fused.source import STATE, source
@@ -252,8 +254,8 @@ def test_strips_two_steps_a_launch_give_the_whole(monkeypatch: pytest.MonkeyPatc
 
 def test_a_plane_that_nothing_reads_is_not_written() -> None:
     extent = Extent.of((131, 173), np.dtype(np.uint8), COARSE)
-    work = Work(HostDevice(), extent, fit(extent, 2**30, False), features=False)
-    (*_, (before, kept), (last, nowhere)) = work._launches(work.layout.windows[0])
+    launcher = Launcher(HostDevice(), extent, fit(extent, 2**30, False))
+    (*_, (before, kept), (last, nowhere)) = Cascade(launcher).launches(launcher.layout.windows[0])
     assert last == [len(extent.plan.steps) - 1] and nowhere is None
     assert before == [last[0] - 1] and kept == 1
 
