@@ -36,7 +36,7 @@ from mhfd_client.transfer.trial import Trial
 
 Level = Literal["PASS", "WARN", "FAIL"]
 
-PYTHONS = ((3, 10), (3, 13))
+PYTHONS = ((3, 10), (3, 14))
 """First and last minor version of Python that mhfd and Globus Compute's endpoint run on."""
 
 SERVICE = "https://compute.api.globus.org"
