@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
 from mhfd.kernel.fused.layout import Extent
+from mhfd.kernel.fused.numbers import Numbers, all_measures, feature_list
 from mhfd.kernel.fused.source import FEATURE, PEAK_ROWS, STATE, WIDTH
-from mhfd.kernel.fused.work import Numbers, all_measures, feature_list
 from mhfd.kernel.power import KEPT
 from mhfd.spectrum import CELLS
 

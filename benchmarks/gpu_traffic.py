@@ -78,6 +78,9 @@ class Recorder:
     def pinned(self, nbytes: int) -> NDArray[np.uint8]:
         return np.empty(nbytes, np.uint8)
 
+    def is_pinned(self, data: NDArray[Any]) -> bool:
+        return False
+
     def stream(self) -> Recorder:
         return self
 
@@ -171,12 +174,12 @@ def _smooth_again(args: Args, grid: Grid, taps: list[int]) -> float:
     """What blocks of `smooth` read of their neighbours' source, in columns and in rows."""
     rows = SMOOTH_ROWS * SMOOTH_GROUPS + 2 * taps[0] * min(args["step"], SMOOTH_GROUPS)
     read = grid[0] * grid[1] * (SMOOTH_COLS + 2 * taps[0] * args["step"]) * rows
-    return 4.0 * max(0, read - _plane(args))
+    return float(4 * max(0, read - _plane(args)))
 
 
 def _pair_again(args: Args, grid: Grid, taps: list[int]) -> float:
     halo = 2 * sum(count * args[step] for count, step in zip(taps, ("step", "next_step"), strict=True))
-    return 4.0 * max(0, grid[0] * (PAIR_COLS + halo) * (args["rows"] + grid[1] * halo) - _plane(args))
+    return float(4 * max(0, grid[0] * (PAIR_COLS + halo) * (args["rows"] + grid[1] * halo) - _plane(args)))
 
 
 def _merge_again(args: Args, grid: Grid, level: list[int]) -> float:

@@ -8,10 +8,12 @@ import platform
 import re
 import socket
 import sys
+import time
 import urllib.request
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures import wait
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,15 +24,19 @@ from mhfd._version import __version__
 from mhfd.contract import MhfdError
 from mhfd.extras import install_hint
 from mhfd.text import counted
+from mhfd_client import formats
 from mhfd_client.compute.first_answer import LOOK_S, NoWorkersError, first_answer
 from mhfd_client.compute.opening import open_compute
 from mhfd_client.compute.protocol import Compute, Json
 from mhfd_client.config import Config, ConfigError, GlobusEndpoint
 from mhfd_client.service.attended import SignInNeededError
+from mhfd_client.transfer.opening import open_transfer
+from mhfd_client.transfer.protocol import TransferError
+from mhfd_client.transfer.trial import Trial
 
 Level = Literal["PASS", "WARN", "FAIL"]
 
-PYTHONS = ((3, 10), (3, 13))
+PYTHONS = ((3, 10), (3, 14))
 """First and last minor version of Python that mhfd and Globus Compute's endpoint run on."""
 
 SERVICE = "https://compute.api.globus.org"
@@ -95,6 +101,9 @@ def _here(*, probe: bool) -> Iterator[Check]:
     else:
         yield Check("Python", "WARN", found, f"use Python {first[0]}.{first[1]} to {last[0]}.{last[1]}")
     yield Check("mhfd", "PASS", __version__)
+    for what, (told, problems) in (("readers", formats.readers()), ("layouts", formats.layouts())):
+        yield from (Check(what, "WARN", found, remedy) for found, remedy in problems)
+        yield Check(what, "PASS", told)
     if not probe:
         return
     from mhfd import worker
@@ -166,7 +175,8 @@ def _there(config: Config, name: str, deadline_s: float) -> Iterator[Check]:
     limits = entry.limits.model_copy(update={"status_every_s": LOOK_S})
     compute = open_compute(name, entry.model_copy(update={"limits": limits}))
     try:
-        yield from _answers(compute, sign_in, deadline_s)
+        works = yield from _answers(compute, sign_in, deadline_s)
+        yield from _transfer(config, name, entry, compute if works else None, deadline_s)
     finally:
         compute.close()
 
@@ -234,34 +244,35 @@ def _sign_in(name: str) -> Check:
     return Check("sign-in", "PASS", "signed in")
 
 
-def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Check]:
+def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Generator[Check, None, bool]:
+    """Check what the service and a worker say; True if a worker answers."""
     try:
         compute.connect()
         yield sign_in
         status = compute.status().result(deadline_s)
     except SignInNeededError as error:
         yield Check("sign-in", "FAIL", str(error), f"run `mhfd warmup --endpoint {compute.name}` to sign in")
-        return
+        return False
     except (MhfdError, FutureTimeoutError) as error:
         remedy = "check the network, https_proxy and the endpoint's uuid in the configuration, then try again"
         yield Check("service", "FAIL", _sentence(error), remedy)
-        return
+        return False
     if not status.online:
         remedy = "ask its administrator to start it; tasks sent meanwhile wait for it"
         yield Check("endpoint", "FAIL", str(status), remedy)
-        return
+        return False
     yield Check("endpoint", "PASS", str(status))
     try:
         about = first_answer(compute, "describe", deadline_s)
     except NoWorkersError as error:
         yield Check("workers", "WARN" if error.queued else "FAIL", str(error), error.remedy)
-        return
+        return False
     except (MhfdError, FutureTimeoutError) as error:
         yield Check("worker", "FAIL", _sentence(error), "look at the endpoint's logs; see also deploy/README.md")
-        return
+        return False
     if refused := about.get("error"):
         yield Check("worker", "FAIL", refused["message"], f"on the endpoint: {REMEDIES.get(refused['code'], REPORT)}")
-        return
+        return False
     yield from _versions(about)
     yield from _roots(about)
     yield from _gpus(compute, about, deadline_s)
@@ -269,6 +280,51 @@ def _answers(compute: Compute, sign_in: Check, deadline_s: float) -> Iterator[Ch
         yield _probe(compute.submit("warmup", {}).result(deadline_s))
     except (MhfdError, FutureTimeoutError) as error:
         yield Check("probe tile", "FAIL", _sentence(error), "look at the endpoint's logs")
+    return True
+
+
+def _transfer(
+    config: Config, name: str, entry: GlobusEndpoint, compute: Compute | None, deadline_s: float
+) -> Iterator[Check]:
+    """Send a byte the way of the tiles, if that is Globus Transfer, have a worker look at it, and remove it."""
+    folders = (each.folder for each in config.profiles.values() if each.endpoint == name and each.folder)
+    folder = next(folders, None) or Path.home()
+    try:
+        if open_transfer(entry, root=folder, run="doctor").name != "globus":
+            return
+        with closing(Trial(entry, folder, deadline_s)) as trial:
+            trial.connect()
+            yield Check("collections", "PASS", "both can be used")
+            begun_s = time.monotonic()
+            place = trial.there()
+            yield Check("transfer", "PASS", f"one byte arrived after {time.monotonic() - begun_s:.1f} s")
+            if compute is not None:
+                yield _seen(compute, place, deadline_s)
+            trial.remove()
+            yield Check("removal of copies", "PASS", "it was removed there")
+    except TransferError as error:
+        sign_in = isinstance(error, SignInNeededError)
+        remedy = (
+            "run the command named here" if sign_in else "correct the endpoint's transfer table; see docs/transfer.md"
+        )
+        yield Check("transfer", "FAIL", _sentence(error), remedy)
+    except OSError as error:
+        remedy = "set bundle_folder in the endpoint's transfer table to a folder that you may write to"
+        yield Check("transfer", "FAIL", f"no file to send can be written ({error})", remedy)
+
+
+def _seen(compute: Compute, place: Json, deadline_s: float) -> Check:
+    """Whether a worker finds what was transferred: a byte is no image, but it is not a file that cannot be read."""
+    try:
+        answer = compute.submit("score_paths", {"paths": [place], "params": None}).result(deadline_s)
+        (row,) = answer["rows"]
+    except (MhfdError, TimeoutError, KeyError, ValueError) as error:
+        return Check("worker reads copies", "WARN", _sentence(error), "look at the endpoint's logs")
+    code, message = row["error"]["code"], row["error"]["message"]
+    if code == "not_an_image":
+        return Check("worker reads copies", "PASS", "it found the byte")
+    remedy = "have its administrator add the collection to GCS_LOCAL_MAPS, or set endpoint_root; see docs/transfer.md"
+    return Check("worker reads copies", "FAIL", f"{code}: {message}", remedy)
 
 
 def _versions(about: Json) -> Iterator[Check]:

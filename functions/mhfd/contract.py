@@ -48,7 +48,7 @@ ErrorCode = Literal[
     "not_an_image",  # not a known format
     "truncated",  # the file ends before its pixels do
     "corrupt",  # the header or the pixels do not decode
-    "missing_codec",  # the compression needs an extra that is not installed
+    "missing_codec",  # the compression or the format needs a package that is not installed, or is broken
     "too_large",  # more pixels than max_pixels
     "zero_size",  # a dimension is zero
     "not_finite",  # NaN or infinite pixels
@@ -300,7 +300,7 @@ class Acquisition:
 
     Attributes
     ----------
-    format : container, "tiff", "png", "bmp" or "jpeg"; None for an array
+    format : container, "tiff", "png", "bmp", "jpeg", "zarr", "mrc", or what a reader calls its own; None for an array
     lossy : True when the pixels went through JPEG, by the file or by their looks: block edges count as structure
     vendor : "zeiss", "fei", "ome", "imagej", ... : whose header the numbers come from
     working_distance_mm, dwell_us, stage_um : millimetres, microseconds, (x, y, z) micrometres

@@ -288,6 +288,19 @@ def test_each_step_of_the_carriage_is_timed_both_ways(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].endswith(" x")
 
 
+@posix
+def test_small_tiles_go_one_by_one_and_in_bundles(tmp_path: Path) -> None:
+    pytest.importorskip("globus_compute_sdk")
+    done = run(
+        "bundles.py", "--tiles", 60, "--pixels", 16, "--file-ms", 5, "--repeats", 1, "--out", tmp_path / "raw.csv"
+    )
+    assert done.returncode == 0, done.stderr
+    assert [(row["way"], row["tiles"]) for row in read_csv(tmp_path / "raw.csv")] == [
+        ("one by one", "60"), ("bundles", "60"),
+    ]  # fmt: skip
+    assert done.stdout.splitlines()[-1].startswith("| 5 |")
+
+
 # --- One client, many GPUs ------------------------------------------------------------------------------------------
 
 
@@ -387,3 +400,31 @@ def test_a_plan_of_a_hundred_million_tiles_needs_few_requests_and_two_endpoints_
     assert float(plan["busy"]) > 0.9
     (pair,) = read_csv(tmp_path / "plan-two.csv")
     assert float(pair["ratio"]) >= 1.8
+
+
+# --- Archives -------------------------------------------------------------------------------------------------------
+
+
+@posix
+def test_rescoring_is_timed_beside_reading_and_the_kernel(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    size = ("--tiles", 8, "--distinct", 3, "--shard-tiles", 4)
+    done = run("rescore.py", *size, "--out", tmp_path / "r.csv", "--on", tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = read_csv(tmp_path / "r.csv")
+    assert [(row["shard"], row["tiles"]) for row in rows] == [("0", "4"), ("1", "4")]
+    assert all(float(row["alone_s"]) > 0 and float(row["shard_s"]) > 0 for row in rows)
+    assert "(median of 2 shards)" in done.stdout
+    assert list(tmp_path.iterdir()) == [tmp_path / "r.csv"]
+
+
+@posix
+def test_the_size_of_an_archives_files_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    done = run("archive_size.py", "--tiles", 4, "--planned", 5000, "--out", tmp_path / "raw.csv")
+    assert done.returncode == 0, done.stderr
+    rows = {row["what"]: row for row in read_csv(tmp_path / "raw.csv")}
+    assert list(rows) == ["manifest", "part", "spectra", "verdicts", "JSON lines without spectra", "JSON lines"]
+    assert float(rows["manifest"]["bytes_a_row"]) < 12
+    spectrum = float(rows["JSON lines"]["bytes_a_row"]) - float(rows["JSON lines without spectra"]["bytes_a_row"])
+    assert 980 < spectrum < 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -258,3 +259,7 @@ def test_the_array_code_takes_any_size(shape: tuple[int, int]) -> None:
 def test_a_gpu_that_does_not_exist_is_named() -> None:
     with pytest.raises(BackendError, match="there is no GPU 99"):
         select_backend("cupy", devices=[99])
+
+
+def test_a_gpu_tells_its_place_on_the_bus_as_linux_writes_it() -> None:
+    assert re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", str(cuda.pci_bus_id(0)).lower())

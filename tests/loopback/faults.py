@@ -92,6 +92,7 @@ class TransferFaults(Refusals):
     corrupt : files of which every copy has one
     quota_bytes : the most that a destination holds
     bytes_per_s : how fast each file is copied; None: as fast as it goes
+    file_s : what each file takes beside its bytes
     paused : the message with which the destination's administrator paused all tasks
     disconnected : the source's Globus Connect Personal is not running
     suspended : credentials expired; tasks are INACTIVE
@@ -105,6 +106,7 @@ class TransferFaults(Refusals):
     corrupt: list[str] = field(default_factory=list)
     quota_bytes: int | None = None
     bytes_per_s: float | None = None
+    file_s: float = 0.0
     paused: str | None = None
     disconnected: bool = False
     suspended: bool = False

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import mhfd
 from mhfd.extras import install_hint
 from needs import give_up
 
@@ -26,6 +25,7 @@ PACKAGES = (
     "uvicorn",
 )  # fmt: skip
 TRANSFER_PACKAGES = ("globus_compute_sdk", "psutil", "starlette", "uvicorn")
+FUNCTIONS = str(Path(__file__).parents[2] / "functions")  # workers run what is tested, whatever is installed
 SDK_LEAVES = "unclosed (<socket|database)"  # it closes neither its clients' connections nor its store of tokens
 
 
@@ -49,8 +49,7 @@ def loopback_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopb
         give_up(lack)
     from loopback.stack import Loopback
 
-    these = {"PYTHONPATH": str(Path(mhfd.__file__).parents[1])}  # the functions under test, whatever is installed
-    everything = Loopback(tmp_path_factory.mktemp("loopback"), worker_environment=these)
+    everything = Loopback(tmp_path_factory.mktemp("loopback"), worker_environment={"PYTHONPATH": FUNCTIONS})
     yield everything
     everything.stop()
     _collect()

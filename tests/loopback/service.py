@@ -19,7 +19,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import uvicorn
@@ -360,7 +360,8 @@ async def body_of(request: Request) -> Json:
 
 @route("token", "POST", "/v2/oauth2/token", signed_in=False)
 async def token(_service: Service, request: Request) -> Json:
-    return issue(await request.body(), TOKEN)
+    form = parse_qs((await request.body()).decode())
+    return issue(form.get("scope", ["openid"])[0], TOKEN)
 
 
 @route("userinfo", "GET", "/v2/oauth2/userinfo")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from loopback.stack import Loopback
 
 TILES, SHARD = 24, 4
-END_S = 120.0
+END_S = 400.0
 
 
 @pytest.fixture

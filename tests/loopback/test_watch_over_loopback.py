@@ -137,6 +137,30 @@ def test_globus_transfer_brings_them_and_takes_the_copies_away(run: Path, loopba
     wait_until(lambda: not [path for path in scratch.rglob("*") if path.is_file()])
 
 
+def test_small_tiles_travel_in_a_bundle_and_are_scored_where_they_lie(
+    run: Path, loopback: Loopback, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    transfer = {
+        "method": "globus",
+        "source_collection": loopback.transfer.collection(tmp_path),
+        "destination_collection": loopback.transfer.collection(scratch),
+        "local_root": str(tmp_path),
+        "source_root": "/",
+        "destination_root": "/tiles/",
+        "endpoint_root": str(scratch / "tiles"),
+        "bundle_from": 1,
+    }
+    before = len(loopback.transfer.requests("submit"))
+    watch_once(run, configured(loopback, transfer=transfer))
+    assert {row.error_message for row in rows(run)} == {None}
+    assert numbers(run) == truth(run)
+    assert len(loopback.transfer.requests("submit")) > before
+    assert not [path for path in scratch.rglob("*") if path.is_dir() and path.name == "1"]  # no file went alone
+    wait_until(lambda: not [path for path in scratch.rglob("*") if path.is_file()])
+    assert not list(tmp_path.glob(".mhfd*"))
+
+
 # --------------------------------------------------------------------------------------------------------- out of reach
 
 

@@ -75,18 +75,25 @@ class Transfer:
         if self.running():
             self.set(clear=True, forget_tasks=True)
 
-    def collection(self, folder: Path, *, consent: bool = False, home: str = "/") -> str:
+    def collection(self, folder: Path, *, consent: bool = False, home: str = "/", session: Json | None = None) -> str:
         """The UUID of a new collection that shows `folder`; with `consent`, one that needs the data_access scope.
 
-        `home` is the folder in it that paths call ``/~/``.
+        `home` is the folder in it that paths call ``/~/``; `session` what it wants of a sign-in, as Globus calls it:
+        {"session_required_single_domain": ["example.org"], "session_required_mfa": True}.
         """
         folder.mkdir(parents=True, exist_ok=True)
         name = str(uuid.uuid4())
-        self.collections[name] = {"folder": str(folder), "consent": consent, "home": home}
+        self.collections[name] = {"folder": str(folder), "consent": consent, "home": home, "session": session}
         if self.running():
             self._write_collections()
             self._ask("POST", "/collections", self.collections)
         return name
+
+    def change(self, collection: str, **about: Any) -> None:
+        """Change what a collection wants; see `collection`."""
+        self.collections[collection] |= about
+        self._write_collections()
+        self._ask("POST", "/collections", self.collections)
 
     def set(self, **faults: Any) -> None:
         """See `TransferFaults`; also `refuse` ({"status", "times", "kind", "retry_after_s"}), `expire_tokens`,

@@ -9,7 +9,9 @@ permissions but those of the faults. It gives out tokens, too, so that a test of
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import sys
 import time
 import uuid
@@ -17,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import parse_qs
 
 import uvicorn
 from starlette.applications import Starlette
@@ -26,7 +29,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from loopback.faults import Stats, TransferFaults
-from loopback.tokens import issue, scopes_of
+from loopback.identity import consents, id_token, public_key
+from loopback.tokens import issue, scopes_of, session_of
 from loopback.transfer_state import Item, Json, Kind, Records, Task, iso
 from loopback.transfer_work import Collections, Crew, RefusedPathError
 
@@ -34,6 +38,7 @@ V = "/v0.10"
 PAGE = 100
 CONSENT = "https://auth.globus.org/scopes/{}/data_access"
 TRANSFER_SCOPE = "urn:globus:auth:scope:transfer.api.globus.org:all"
+WITH_DEPENDENCIES = re.compile(r"[^\s\[\]]+(?:\[[^\]]*\])?")
 TOKEN = "transfer-"
 CODES = {401: "AuthenticationFailed", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
 
@@ -56,6 +61,7 @@ class Service:
         self.collections = Collections(json.loads((folder / "collections.json").read_text(encoding="utf-8")))
         self.faults = TransferFaults()
         self.stats = Stats()
+        self.consents: set[str] = set()
         self.tokens_seen: set[str] = set()
         self.tokens_expired: set[str] = set()
         self.crew = Crew(self.records, self.collections, self.faults)
@@ -67,8 +73,13 @@ class Service:
         return self.records.tasks[name]
 
     def check_collection(self, collection: str, call: Call) -> None:
-        """Refuse a collection that does not exist, or that lacks a consent it needs."""
+        """Refuse a collection that does not exist, or that wants a consent or another sign-in."""
         self.collections.folder(collection)
+        session = self.collections.about[collection].get("session") or {}
+        if unmet := _unmet(session, call.token):
+            message = "The session of your sign-in does not meet the requirements of the collection"
+            parameters = {"session_message": "Sign in as the collection asks", **unmet}
+            raise RefusedError(403, "AuthorizationRequired", message, authorization_parameters=parameters)
         if self.collections.about[collection].get("consent") and not _has_consent(call.token, collection):
             needed = f"{TRANSFER_SCOPE}[*{CONSENT.format(collection)}]"
             raise RefusedError(403, "ConsentRequired", "Missing required data_access consent", required_scopes=[needed])
@@ -105,16 +116,53 @@ def route(kind: str, method: str, path: str, *, signed_in: bool = True) -> Calla
 # --------------------------------------------------------------------------------------------------------- signing in
 
 
+@route("authorize", "GET", "/v2/oauth2/authorize", signed_in=False)
+def authorize(service: Service, call: Call) -> Json:
+    """The page that a person opens to sign in, who does whatever it asks; its code carries scopes and session."""
+    session = {key: value for key, value in call.query.items() if key.startswith("session_required_")}
+    asked = {"scope": call.query["scope"], "client_id": call.query["client_id"], "session": session}
+    service.consents |= set(WITH_DEPENDENCIES.findall(call.query["scope"]))
+    return {"code": base64.urlsafe_b64encode(json.dumps(asked).encode()).decode(), "asked": dict(call.query)}
+
+
+@route("keys", "GET", "/.well-known/openid-configuration", signed_in=False)
+def openid_configuration(_service: Service, _call: Call) -> Json:
+    return {"id_token_signing_alg_values_supported": ["RS256"], "jwks_uri": "/jwk.json"}
+
+
+@route("consents", "GET", "/v2/api/identities/{identity}/consents", signed_in=False)
+def consents_of(service: Service, _call: Call) -> Json:
+    return {"consents": list(consents(service.consents))}
+
+
+@route("keys", "GET", "/jwk.json", signed_in=False)
+def keys(_service: Service, _call: Call) -> Json:
+    return {"keys": [public_key()]}
+
+
 @route("token", "POST", "/v2/oauth2/token", signed_in=False)
 def token(_service: Service, call: Call) -> Json:
-    """Tokens for a client with a secret; each carries the scope that was asked for."""
-    return issue(call.body, TOKEN)
+    """Tokens for a client with a secret, or for a code; each carries the scope that was asked for, and the session."""
+    form = {key: values[0] for key, values in parse_qs(call.body.decode()).items()}
+    if "code" not in form:
+        return issue(form.get("scope", "openid"), TOKEN)
+    asked = json.loads(base64.urlsafe_b64decode(form["code"]))
+    answer = issue(asked["scope"], TOKEN, asked["session"], refresh_token="refresh")
+    return {**answer, "id_token": id_token(asked["client_id"])}
 
 
 def _has_consent(access_token: str, collection: str) -> bool:
     """A token of another service (the loopback's for Compute) is good for everything."""
     scopes = scopes_of(access_token, TOKEN)
     return scopes is None or CONSENT.format(collection) in scopes
+
+
+def _unmet(wanted: Json, access_token: str) -> Json:
+    """What the session of a token lacks of what a collection wants."""
+    if (session := session_of(access_token, TOKEN)) is None:
+        return {}
+    text = {key: ",".join(value) if isinstance(value, list) else str(value) for key, value in wanted.items()}
+    return {key: value for key, value in wanted.items() if session.get(key, "").lower() != text[key].lower()}
 
 
 # -------------------------------------------------------------------------------------------------------- submissions
@@ -132,11 +180,23 @@ def submit(service: Service, call: Call) -> Json:
     document = call.json()
     for collection in (document["source_endpoint"], document["destination_endpoint"]):
         service.check_collection(collection, call)
-    items = [Item(each["source_path"], each["destination_path"]) for each in document.pop("DATA", [])]
+    items = [
+        Item(each["source_path"], each["destination_path"], expected=_expected(each))
+        for each in document.pop("DATA", [])
+    ]
     for item in items:
         service.collections.path(document["source_endpoint"], item.source)
         service.collections.path(document["destination_endpoint"], item.destination)
     return _accept(service, "TRANSFER", document, items)
+
+
+def _expected(item: Json) -> tuple[str, str] | None:
+    if "external_checksum" not in item:
+        return None
+    algorithm = item.get("checksum_algorithm", "MD5")
+    if algorithm not in ("MD5", "SHA1", "SHA256", "SHA512"):
+        raise RefusedError(400, "ClientError.BadRequest", f"Checksum algorithm '{algorithm}' is not supported")
+    return algorithm.lower(), item["external_checksum"]
 
 
 @route("submit_delete", "POST", f"{V}/delete")

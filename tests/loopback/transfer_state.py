@@ -34,6 +34,7 @@ class Item:
     checksum: str | None = None
     error: str | None = None
     details: str = ""
+    expected: tuple[str, str] | None = None  # algorithm and digest, as the client knows it
 
 
 @dataclass

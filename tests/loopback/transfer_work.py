@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -172,12 +173,17 @@ class Crew:
             raise TryAgainError("PERMISSION_DENIED", f"Path: {item.destination}; Permission denied")
         self._check_quota(task, source.stat().st_size)
         destination.parent.mkdir(parents=True, exist_ok=True)
+        self._dawdle(task)
         self._copy(task, source, destination)
         self._corrupt(task, number, item, destination)
         checksum = _checksum(source) if checked else None
         if checked and checksum != _checksum(destination):
             details = f"File: {item.source}; checksum of the copy differs"
             raise TryAgainError("VERIFY_CHECKSUM", details)
+        if item.expected is not None and _checksum(destination, item.expected[0]) != item.expected[1]:
+            details = f"File: {item.source}; checksum differs from the external one"
+            self._records.end(task, "FAILED", "VERIFY_CHECKSUM", details)
+            raise EndedError
         self._records.settle(task, number, outcome="done", size=destination.stat().st_size, checksum=checksum)
 
     def _readable(self, task: Task, item: Item) -> Path:
@@ -194,6 +200,13 @@ class Crew:
         quota = self._faults.quota_bytes
         if quota is not None and self._collections.used_bytes(str(task.destination)) + size > quota:
             raise QuotaError("QUOTA_EXCEEDED", f"The destination holds {quota} bytes at most")
+
+    def _dawdle(self, task: Task) -> None:
+        """Take the time that a file costs beside its bytes."""
+        begun_s = time.monotonic()
+        while time.monotonic() < begun_s + self._faults.file_s:
+            self._wait_for_leave(task)
+            time.sleep(min(LOOK_S, self._faults.file_s))
 
     def _copy(self, task: Task, source: Path, destination: Path) -> None:
         begun_s, copied = time.monotonic(), 0
@@ -223,7 +236,10 @@ class Crew:
             raise TryAgainError("PERMISSION_DENIED", f"Path: {item.source}; Permission denied")
         if not path.exists() and not task.document.get("ignore_missing"):
             raise TryAgainError("FILE_NOT_FOUND", item.source)
-        path.unlink(missing_ok=True)
+        if path.is_dir() and task.document.get("recursive"):
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         self._records.settle(task, number, outcome="done")
 
 
@@ -243,8 +259,8 @@ def _same(source: Path, copy: Path, sync_level: int) -> bool:
     )
 
 
-def _checksum(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
+def _checksum(path: Path, algorithm: str = "md5") -> str:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from mhfd import iter_scores
 from mhfd.backends import Backend, Lane, Pending, available_cores, select_backend
 from mhfd.contract import BackendName, FocusParams, FocusResult, TileError
-from mhfd.images import read_only_tile, read_tile
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
+from mhfd.readers.reading import read_only_tile, read_tile
 from mhfd.scoring.stream import BATCHES_PER_LANE, in_batches, in_threads
 from mhfd.scoring.tile import Scorer, file_job
 from mhfd_client.bench.contestants import Contestant, Field, Trial, working_backend

@@ -16,6 +16,7 @@ import click
 
 from mhfd.contract import BackendName, ExitCode, FocusParams, FocusResult
 from mhfd.text import counted
+from mhfd_client.cli.layouts import layout_option
 from mhfd_client.cli.names import OneOf
 from mhfd_client.cli.options import (
     OUT_FILE,
@@ -35,6 +36,7 @@ from mhfd_client.cli.options import (
 if TYPE_CHECKING:
     from mhfd.judge import VerdictRule
     from mhfd_client.judge.run import Standard
+    from mhfd_client.naming import Layout
     from mhfd_client.views.listing import Form
 
 
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
 @click.option("--all", "show_all", is_flag=True, help="List every tile on a terminal, not only those to look at.")
 @click.option("--fail-on-oof", is_flag=True, help="Exit with 1 when a tile is out of focus or astigmatic.")
 @max_blur_option
+@layout_option
+@click.option("--pattern", help="With --layout regex: pattern of the file names.")
 @click.option("--instrument", metavar="NAME", help="Judge also by what `mhfd reference` has of it.  [default: nothing]")
 @click.option("--ledger", "where", help="With --instrument: file or postgresql:// URL.  [default: the configuration's]")
 @click.option("--pixel-size-nm", type=click.FloatRange(min=0, min_open=True), help="Instead of the files' values.")
@@ -67,6 +71,8 @@ def score(
     show_all: bool,
     fail_on_oof: bool,
     max_blur_px: float | None,
+    layout: str | None,
+    pattern: str | None,
     instrument: str | None,
     where: str | None,
     pixel_size_nm: float | None,
@@ -91,11 +97,16 @@ def score(
     from mhfd_client.files.find import Search
     from mhfd_client.files.whole import check_writable
     from mhfd_client.judge.run import judge_results
+    from mhfd_client.naming import open_layout
     from mhfd_client.views import terminal
 
+    names = open_layout(layout or "auto", pattern=pattern)
     standard = _standard(instrument, where, config_file, max_blur_px)
     search = Search(paths)
-    files = search.tiles
+    root = paths[0] if len(paths) == 1 and Path(paths[0]).is_dir() else None
+    files = search.tiles if layout is None else _tiles(search.tiles, paths, root, names)
+    if left := len(search.tiles) - len(files):
+        say(f"{counted(left, 'image is no tile', 'images are no tiles')} of the layout '{layout}'", err=True)
     for sentence in search.left_out:
         say(sentence, err=True)
     if not files:
@@ -129,11 +140,19 @@ def score(
 
         with Client(endpoint, config=config_file, on_notice=partial(say, err=True)) as client:
             results, interrupted = terminal.collect(client.map(files, params), len(files))
-    root = paths[0] if len(paths) == 1 and Path(paths[0]).is_dir() else None
-    results = judge_results(_with_hints(results, missing), standard, root=root)
+    results = judge_results(_with_hints(results, missing), standard, root=root, layout=names)
     try:
         # Files first: a closed pipe ends the command when it prints.
-        _write_files(results, csv_file, html_file, title=" ".join(paths), root=root, params=params, rule=standard.rule)
+        _write_files(
+            results,
+            csv_file,
+            html_file,
+            title=" ".join(paths),
+            root=root,
+            layout=names,
+            params=params,
+            rule=standard.rule,
+        )
     finally:
         if form != "table":
             with out_file(STDOUT) as out:
@@ -171,6 +190,14 @@ def _standard(
         what = f"there is: {known}" if known else "there is none yet"
         raise LedgerError(f"nothing is kept of the instrument '{instrument}'; {what}")
     return standard
+
+
+def _tiles(files: Sequence[str], paths: Sequence[str], root: str | None, layout: Layout) -> list[str]:
+    """Those that the layout, which somebody chose, calls tiles, and those that were named outright."""
+    from mhfd_client.judge.sections import positions_of
+
+    positions = zip(files, positions_of(files, root, layout), strict=True)
+    return [file for file, position in positions if position is not None or file in paths]
 
 
 def _missing(paths: Sequence[str], files: Sequence[str]) -> dict[str, str]:
@@ -229,6 +256,7 @@ def _write_files(
     *,
     title: str,
     root: str | None,
+    layout: Layout,
     params: FocusParams,
     rule: VerdictRule,
 ) -> None:
@@ -244,7 +272,8 @@ def _write_files(
             from mhfd_client.views.report.gathering import of_results
             from mhfd_client.views.report.page import render_report
 
-            page = render_report(of_results(results, title, time.time(), root=root, params=params, rule=rule))
+            told = of_results(results, title, time.time(), root=root, layout=layout, params=params, rule=rule)
+            page = render_report(told)
             with out_file(html_file) as out:
                 out.write(page.encode())
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from mhfd.contract import ExitCode
+from mhfd.contract import ExitCode, MhfdError
 from mhfd.text import visible
 from mhfd_client.cli.names import Group, complete_profile
 from mhfd_client.cli.options import FILE, config_option, example, say
@@ -65,9 +65,31 @@ def init(
         say(f"The former file is kept as {backup}.", err=True)
     if not answers.folder.is_dir():
         say(f"There is no folder {answers.folder} yet.", err=True)
+    if attended and answers.uuid is not None and answers.way.method == "globus":
+        _sign_in_for_transfer(answers.endpoint, answers.folder, file)
     say(f"Written: {file}. Next:")
     for command in writing.next_commands(answers, file):
         say(f"  {command}")
+
+
+def _sign_in_for_transfer(endpoint: str, folder: Path, file: Path) -> None:
+    """Have consents asked for while somebody is here, not at night; what fails now is said again by `mhfd doctor`."""
+    from mhfd_client.config import load_config
+    from mhfd_client.transfer.opening import open_transfer
+
+    entry = load_config(file).entry(endpoint)
+    assert entry is not None  # it was written just now
+    say("Signing in to both collections:")
+    try:
+        transfer = open_transfer(entry, root=folder, run="sign-in")
+        try:
+            transfer.connect(interactive=True)
+        finally:
+            transfer.close()
+    except MhfdError as error:
+        say(f"  not yet: {error}", err=True)
+    else:
+        say("  both can be used.")
 
 
 def _refuse_silence(given: dict[str, str | None], *, yes: bool) -> None:

@@ -18,12 +18,12 @@ import click
 from mhfd.contract import ExitCode, MhfdError
 from mhfd.text import counted, is_unicode
 from mhfd_client.cli.dashboard import PORT, door_options, page_door, tell_page
+from mhfd_client.cli.layouts import layout_option
 from mhfd_client.cli.names import OneOf, complete_endpoint, complete_profile
 from mhfd_client.cli.options import FOLDER, config_option, example, max_blur_option, say
 from mhfd_client.cli.signals import on_signals
 from mhfd_client.files.near import did_you_mean
 from mhfd_client.files.order import Order
-from mhfd_client.naming.protocol import LayoutName
 
 if TYPE_CHECKING:
     from mhfd_client.config import Config, Settings
@@ -54,7 +54,7 @@ SWITCH_S = 0.0005
 @click.option("--wait-for-folder", is_flag=True, help="Wait until the folder exists.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--order", type=OneOf(get_args(Order)), help="Which tiles go first.  [default: fresh]")
-@click.option("--layout", type=OneOf(get_args(LayoutName)), help="Layout of the file names.  [default: auto]")
+@layout_option
 @click.option("--pattern", help="With --layout regex: pattern of the file names.")
 @click.option("--listen", metavar="HOST:PORT", help="Where the microscope reports finished tiles.")
 @click.option(

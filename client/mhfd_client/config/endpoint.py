@@ -112,6 +112,10 @@ class TransferEntry(Frozen):
     max_files : in one transfer
     max_bytes : in one transfer
     active_tasks : transfers at a time; Globus allows each user three
+    bundle_below_bytes : files up to this size go together in a tar; 0: each alone, as mhfd before 0.4 at the endpoint needs
+    bundle_from : only where at least so many such files wait
+    bundle_folder : folder for the tars, below `local_root`; by default .mhfd-bundles beside the folder of the run
+    bundle_disk_bytes : most that the tars take up there
     """  # noqa: E501
 
     method: METHODS = "auto"
@@ -126,6 +130,10 @@ class TransferEntry(Frozen):
     max_files: PositiveInt = 5000
     max_bytes: PositiveInt = 50_000_000_000
     active_tasks: int = Field(default=2, ge=1, le=3)
+    bundle_below_bytes: int = Field(default=4_000_000, ge=0)
+    bundle_from: PositiveInt = 50
+    bundle_folder: HerePath | None = Field(default=None, examples=["D:\\em\\.mhfd-bundles"])
+    bundle_disk_bytes: PositiveInt = 4_000_000_000
 
     @model_validator(mode="after")
     def _both_collections(self) -> TransferEntry:

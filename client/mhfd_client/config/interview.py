@@ -11,13 +11,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
-from mhfd.text import nearest
 from mhfd_client.config.base import checked_ledger, default_ledger
 from mhfd_client.config.endpoint import DataMapping, TransferEntry
 from mhfd_client.config.load import problems
 from mhfd_client.config.profile import Profile
 from mhfd_client.config.writing import Answers, Way
-from mhfd_client.naming import LayoutName, detect
+from mhfd_client.naming import LayoutError, LayoutName, check_layout, detect
 
 T = TypeVar("T")
 Table = TypeVar("Table", bound=BaseModel)
@@ -88,8 +87,10 @@ def understand_path(text: str) -> Path:
 def understand_layout(text: str) -> Profile:
     """Parse a layout's name, or "regex PATTERN" with or without quotes."""
     name, _, pattern = text.strip().partition(" ")
-    if name not in get_args(LayoutName):
-        raise ValueError(f"there is no layout '{name}'; {nearest(name, get_args(LayoutName))}")
+    try:
+        check_layout(name)
+    except LayoutError as error:
+        raise ValueError(str(error)) from error
     return _table(Profile, layout=name, pattern=_unquoted(pattern) or None)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, PositiveInt, ValidationInfo, WithJsonSchema, field_validator
 
 from mhfd.contract import DEFAULT_BLUR_PX, FocusParams, MhfdError
 from mhfd_client.config.address import parse_listen
@@ -13,8 +13,12 @@ from mhfd_client.config.alerts import AlertSettings
 from mhfd_client.config.base import Frozen, HerePath, Json, Seconds, SecondsOrZero
 from mhfd_client.files.markers import check_marker
 from mhfd_client.files.order import Order
+from mhfd_client.naming.added import check_layout
 from mhfd_client.naming.pattern import compile_pattern
 from mhfd_client.naming.protocol import LayoutName
+
+# Editors complete ours; other packages may add some.
+_LAYOUTS: Json = {"anyOf": [{"enum": list(get_args(LayoutName))}, {"type": "string"}]}
 
 EXAMPLE_PATTERN = r"s(?P<section>\d+)_r(?P<row>\d+)_c(?P<col>\d+)\.tif"
 
@@ -27,6 +31,11 @@ def _measure(given: Json) -> Json:
 def _pattern(pattern: str) -> str:
     _as_value_error(compile_pattern, pattern)
     return pattern
+
+
+def _layout(name: str) -> str:
+    _as_value_error(check_layout, name)
+    return name
 
 
 def _listen(address: str) -> str:
@@ -89,7 +98,7 @@ class Profile(Frozen):
     """
 
     endpoint: str = Field(default="local", min_length=1)
-    layout: LayoutName = "auto"
+    layout: Annotated[str, AfterValidator(_layout), WithJsonSchema(_LAYOUTS)] = "auto"
     pattern: Annotated[str, AfterValidator(_pattern)] | None = Field(
         default=None, validate_default=True, examples=[EXAMPLE_PATTERN]
     )

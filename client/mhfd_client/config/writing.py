@@ -18,7 +18,6 @@ from mhfd_client.config.describe import TABLES, keys
 from mhfd_client.config.endpoint import METHODS
 from mhfd_client.config.load import load_config
 from mhfd_client.config.toml import toml, toml_key
-from mhfd_client.naming import LayoutName
 
 HEADER = """\
 # How mhfd watches this microscope, and where its tiles are scored. A line like "# key = value" shows a default or an
@@ -59,7 +58,7 @@ class Answers:
     """
 
     folder: Path
-    layout: LayoutName = "auto"
+    layout: str = "auto"
     pattern: str | None = None
     endpoint: str = "local"
     uuid: UUID | None = None
@@ -155,12 +154,14 @@ def next_commands(answers: Answers, file: Path) -> Iterator[str]:
     """The commands to run next, ready to copy."""
     functions = file.parent / answers.functions_file
     if answers.uuid is not None and not functions.exists():
-        yield f"{_command('mhfd', 'register', '--file', str(functions))}  # or put the file that you were given there"
+        register = command_line("mhfd", "register", "--file", str(functions))
+        yield f"{register}  # or put the file that you were given there"
     where = [] if file == default_path() else ["--config", str(file)]
     at = [] if answers.uuid is None else ["--endpoint", answers.endpoint]
-    yield _command("mhfd", "doctor", *at, *where)
-    yield _command("mhfd", "watch", *where)
+    yield command_line("mhfd", "doctor", *at, *where)
+    yield command_line("mhfd", "watch", *where)
 
 
-def _command(*words: str) -> str:
+def command_line(*words: str) -> str:
+    """A command as it is typed in this system's terminal."""
     return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)

@@ -31,9 +31,9 @@ from mhfd.contract import (
     split_page,
 )
 from mhfd.images import Tile as TileRead
-from mhfd.images import count_tiles, read_tile
 from mhfd.images.grey import grey_tile
 from mhfd.images.inline import best_codec, encode_tile
+from mhfd.readers.reading import count_tiles, read_tile
 from mhfd_client.compute.protocol import Json
 from mhfd_client.config import DataMapping, GlobusEndpoint, Limits, LocalEndpoint
 

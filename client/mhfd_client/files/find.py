@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from mhfd.readers.opening import is_container, is_one_input
 from mhfd_client.files import foreign
 from mhfd_client.files.links import Folders
 from mhfd_client.files.names import is_image_name, natural_order
@@ -18,8 +19,9 @@ def find_tiles(names: Iterable[str]) -> list[str]:
     Names stay strings as they were given: 10^5 `Path` objects take seconds, and "./a" should come back as "./a".
 
     A file named outright is taken whatever its suffix; from folders and patterns with a wildcard only files with
-    an image suffix that are not hidden. Links to folders are followed; each folder is looked into once. A name that
-    matches nothing is passed on unchanged: scoring reports it as not found.
+    an image suffix that are not hidden. A folder that is one input, like a Zarr array, is taken as a file is. Links to
+    folders are followed; each folder is looked into once. A name that matches nothing is passed on unchanged: scoring
+    reports it as not found.
     """
     return Search(names).tiles
 
@@ -48,7 +50,7 @@ class Search:
 
     def _expand(self, name: str) -> Iterator[str]:
         if os.path.isdir(name):
-            yield from self._walk(name)
+            yield from [os.path.normpath(name)] if is_one_input(name) else self._walk(name)
         elif os.path.exists(name) or not glob.has_magic(name):  # a file may well be called "tile[1].tif"
             yield name
         else:
@@ -57,7 +59,7 @@ class Search:
                 yield name
             for match in matches:
                 if os.path.isdir(match):
-                    yield from self._walk(match)
+                    yield from [match] if is_container(match) else self._walk(match)
                 elif self._is_image(os.path.basename(match)):
                     yield match
 
@@ -79,6 +81,8 @@ class Search:
                 if not _is_folder(entry):
                     if self._is_image(entry.name):
                         yield os.path.join(at, entry.name)
+                elif is_container(entry.name) and not entry.name.startswith("."):
+                    yield os.path.join(at, entry.name)
                 elif not entry.name.startswith("."):
                     inner = f"{path}/{entry.name}" if path else entry.name
                     entered, why_not = folders.enter(entry, inner, real)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from mhfd.readers.opening import has_image_suffix
 from mhfd.text import counted
 
 FOREIGN_SUFFIXES = frozenset((
-    ".mrc", ".mrcs", ".st", ".rec", ".eer", ".tvips",  # cryo-EM, tomography
+    ".eer", ".tvips",  # cryo-EM
     ".dm3", ".dm4", ".ser", ".emi", ".emd", ".raw",  # Gatan, FEI/Thermo, cameras
     ".hdf5", ".h5", ".hspy", ".ims", ".jp2",
     ".czi", ".nd2", ".lif", ".oib", ".oif", ".vsi",  # light microscopes
@@ -18,7 +19,7 @@ FOREIGN_SUFFIXES = frozenset((
 def foreign_suffix(name: str) -> str | None:
     """The suffix, in lower case, of a file in a format that mhfd does not read; None for any other."""
     suffix = name[name.rfind(".") :].lower() if "." in name and not name.startswith(".") else ""
-    return suffix if suffix in FOREIGN_SUFFIXES else None
+    return suffix if suffix in FOREIGN_SUFFIXES and not has_image_suffix(suffix) else None
 
 
 def in_words(found: Mapping[str, int]) -> str:

@@ -11,7 +11,8 @@ import re
 from pathlib import PurePath, PureWindowsPath
 from typing import TypeVar
 
-from mhfd.contract import IMAGE_SUFFIXES, ExitCode, MhfdError
+from mhfd.contract import ExitCode, MhfdError
+from mhfd.readers.opening import has_image_suffix
 
 P = TypeVar("P", bound=PurePath)
 
@@ -85,7 +86,7 @@ def is_away(error: OSError) -> bool:
 
 def is_image_name(name: str) -> bool:
     """True if a file of this name may be a tile: "t.TIF", not ".t.tif", nor "t.tif.part", which is still copied."""
-    return not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
+    return not name.startswith(".") and has_image_suffix(name)
 
 
 def natural_order(name: str) -> list[tuple[bool, int, str]]:

@@ -11,8 +11,9 @@ import numpy as np
 import tifffile
 
 from mhfd.contract import ErrorCode, TileError
-from mhfd.images import Tile, count_tiles, read_only_tile, read_tile
+from mhfd.images import Tile
 from mhfd.kernel.pixels import Pixels, row_blocks
+from mhfd.readers.reading import count_tiles, read_only_tile, read_tile
 from mhfd.scoring.identity import tile_sha256
 
 BLANK_BYTES = 512  # zeros at the end by which a file that does not decode counts as not filled

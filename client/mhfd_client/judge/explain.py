@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, replace
 
 from mhfd import score
 from mhfd.contract import ErrorCode, FocusResult, TileError, page_path, split_page
-from mhfd.extras import install_hint
 from mhfd.judge import Reference, VerdictRule, references_of
 from mhfd_client.judge.run import JUDGED, Standard, Tile, judge_results, judge_run, judged_keys, standard_of, tile_of
 from mhfd_client.judge.usual import Alike
@@ -312,7 +311,7 @@ def remedy(code: str, again: str) -> str:
     if code in _PARAMETERS:
         return "use other parameters: they do not suit this tile"
     if code == "missing_codec":
-        return f"{install_hint('codecs')} where tiles are scored, then {again}"
+        return f"install what the reason names (pip install ...) where tiles are scored, then {again}"
     if code == "several_tiles":
         return "say which of its tiles"
     if code == "internal":

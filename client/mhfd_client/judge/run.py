@@ -18,6 +18,7 @@ from mhfd_client.judge.darker import with_darker_tiles
 from mhfd_client.judge.identical import identical_frame, with_identical_frames
 from mhfd_client.judge.sections import sections_of
 from mhfd_client.ledger import Json, KeptReference, Ledger, State, TileRow
+from mhfd_client.naming import Layout
 
 JUDGED = (
     "verdict", "confidence", "blur_px", "blur_nm", "blur_error_px", "blur_by_direction_px", "blur_map_px",
@@ -130,15 +131,20 @@ def judge_run(ledger: Ledger, run_id: int, standard: Standard | None = None) -> 
 
 
 def judge_results(
-    results: Sequence[FocusResult], standard: Standard | None = None, *, root: str | None = None
+    results: Sequence[FocusResult],
+    standard: Standard | None = None,
+    *,
+    root: str | None = None,
+    layout: Layout | None = None,
 ) -> list[FocusResult]:
     """Results that are in no ledger, judged as a run in one is; in the order given.
 
     Parameters
     ----------
     root : the folder that all are in, if it is one run's: names of folders above it tell no section
+    layout : how to read their names; None: each by itself
     """
-    tiles = tiles_of(results, root)
+    tiles = tiles_of(results, root, layout)
     remarked = with_identical_frames(tile.result for tile in tiles)
     judged = (standard or Standard(VerdictRule())).judge(
         replace(tile, result=row) for tile, row in zip(tiles, remarked, strict=True)
@@ -146,14 +152,14 @@ def judge_results(
     return [tile.result for tile in sorted(judged, key=lambda tile: tile.tile_id)]
 
 
-def tiles_of(results: Sequence[FocusResult], root: str | None = None) -> list[Tile]:
+def tiles_of(results: Sequence[FocusResult], root: str | None = None, layout: Layout | None = None) -> list[Tile]:
     """Results that are in no ledger as tiles, in the order in which they were taken, numbered by place in the list.
 
     Parameters
     ----------
-    root : the folder that all are in, if it is one run's
+    root, layout : as in `judge_results`
     """
-    sections = sections_of([row.path for row in results], root)
+    sections = sections_of([row.path for row in results], root, layout)
     tiles = [
         Tile(
             number, row.path, row.provenance.tile_sha256, 0.0,

@@ -1,29 +1,66 @@
-"""Where each tile is in its run as its name tells it, for tiles that no ledger has."""
+"""Where each tile is in its run, as its name and its file tell it, for tiles that no ledger has."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import PurePath
 
-from mhfd.contract import split_page
-from mhfd_client.naming import open_layout
-from mhfd_client.naming.position import Position
+from mhfd.contract import TileError, split_page
+from mhfd.readers.protocol import Place
+from mhfd_client.naming import Layout, Position, open_layout
 
 
-def sections_of(paths: Sequence[str], root: str | None = None) -> list[int | None]:
-    """Of each path its section; None where the name tells none.
+def sections_of(paths: Sequence[str], root: str | None = None, layout: Layout | None = None) -> list[int | None]:
+    """Of each path its section; None where neither the name nor the file tells one.
 
     Parameters
     ----------
     root : the folder of the run that all paths are in: what it is itself called tells nothing
+    layout : how to read the names; None: each by itself
     """
-    return [position.section if position else None for position in positions_of(paths, root)]
+    return [position.section if position else None for position in positions_of(paths, root, layout)]
 
 
-def positions_of(paths: Sequence[str], root: str | None = None) -> list[Position | None]:
-    """Of each path its place; None where the name tells none. See `sections_of`."""
-    layout = open_layout("auto")
-    return [layout.position(_below(split_page(path)[0], root)) for path in paths]
+def positions_of(paths: Sequence[str], root: str | None = None, layout: Layout | None = None) -> list[Position | None]:
+    """Of each path its place; None where the name is that of no tile. See `sections_of`.
+
+    A file of several tiles that knows where each lies, like a Zarr array, adds what the name does not tell.
+    """
+    layout = layout or open_layout("auto")
+    found: list[Position | None] = []
+    for file, pages in groupby(map(split_page, paths), key=lambda each: each[0]):
+        position = layout.position(_below(file, root))
+        numbers = [page for _, page in pages]
+        found += [_with(position, place) for place in _places(file, numbers)]
+    return found
+
+
+def _with(position: Position | None, place: Place | None) -> Position | None:
+    if position is None or place is None:
+        return position
+    return Position(
+        section=position.section if place.section is None else place.section,
+        grid=position.grid if place.grid is None else place.grid,
+        row=position.row if place.row is None else place.row,
+        col=position.col if place.col is None else place.col,
+        tile=position.tile,
+    )
+
+
+def _places(file: str, pages: Sequence[int]) -> Iterator[Place | None]:
+    """Where the pages lie, as their file tells it; None for each where it does not, or is not here."""
+    if (len(pages) == 1 and pages[0] == 0) or not file:
+        return iter([None] * len(pages))
+    from mhfd.readers.reading import opened  # NumPy
+
+    try:
+        with opened(file) as found:
+            if found is not None:
+                return iter([found.frame(page).place for page in pages])
+    except TileError:
+        pass
+    return iter([None] * len(pages))
 
 
 def _below(path: str, root: str | None) -> str:

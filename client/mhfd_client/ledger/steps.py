@@ -249,6 +249,11 @@ class Steps(Core):
         )  # fmt: skip
         return [(tile_id, json.loads(place)) for tile_id, place in found]
 
+    def copies(self, run_id: int) -> list[Json]:
+        """The places of all copies that the ledger names, needed or listed by `to_clean`."""
+        found = self._ask("SELECT DISTINCT place FROM tile WHERE run_id = ? AND place IS NOT NULL", run_id)
+        return [json.loads(place) for (place,) in found]
+
     def cleaned(self, tile_ids: Collection[int]) -> None:
         """Record that these files' copies, listed by `to_clean`, are removed."""
         self._do(

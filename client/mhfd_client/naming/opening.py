@@ -6,14 +6,13 @@ import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import get_args
 
-from mhfd.text import nearest
 from mhfd_client.files.names import is_image_name
+from mhfd_client.naming.added import AddedLayout, check_layout
 from mhfd_client.naming.auto import MICROSCOPES, AutoLayout
 from mhfd_client.naming.pattern import EXAMPLE, RegexLayout
 from mhfd_client.naming.plain import PlainLayout
-from mhfd_client.naming.protocol import Layout, LayoutError, LayoutName
+from mhfd_client.naming.protocol import Layout, LayoutError
 
 NAMES: dict[str, Callable[[], Layout]] = {"plain": PlainLayout, **{each.name: each for each in MICROSCOPES}}
 _LOOK_AT_IMAGES, _LOOK_AT_ENTRIES = 200, 5000
@@ -24,7 +23,7 @@ def open_layout(name: str, *, root: Path | None = None, pattern: str | None = No
 
     Parameters
     ----------
-    name : "auto", "plain", "regex", "sbemimage", "atlas" or "multisem"
+    name : "auto", "plain", "regex", "sbemimage", "atlas", "multisem", or one that another package adds
     root : the run's folder; "auto" looks at its first files. Where they tell nothing, as in a folder that is still
         empty, each file is taken by its own name.
     pattern : the regular expression of "regex"
@@ -32,7 +31,7 @@ def open_layout(name: str, *, root: Path | None = None, pattern: str | None = No
     Raises
     ------
     LayoutError
-        There is no such layout, or the pattern cannot be used.
+        There is no such layout, its package is broken, or the pattern cannot be used.
     """
     if name == "regex":
         if pattern is None:
@@ -43,9 +42,7 @@ def open_layout(name: str, *, root: Path | None = None, pattern: str | None = No
     if name == "auto":
         found = detect(root) if root is not None else "plain"
         return AutoLayout() if found == "plain" else NAMES[found]()
-    if name not in NAMES:
-        raise LayoutError(f"there is no layout '{name}'; {nearest(name, get_args(LayoutName))}")
-    return NAMES[name]()
+    return NAMES[name]() if name in NAMES else AddedLayout(check_layout(name))
 
 
 def detect(root: Path) -> str:

@@ -10,7 +10,7 @@ from mhfd.contract import ExitCode, MhfdError
 from mhfd_client.naming.position import Position
 
 LayoutName = Literal["auto", "plain", "regex", "sbemimage", "atlas", "multisem"]
-"""What a person may choose; "auto" looks at the folder."""
+"""Ours that a person may choose; "auto" looks at the folder. Other packages add some: `added.py`."""
 
 
 class LayoutError(MhfdError):

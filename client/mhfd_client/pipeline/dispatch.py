@@ -237,7 +237,7 @@ class DispatchStep:
                 errors.append(error)
                 continue
             result = tile.future.result()
-            if result.error is None or result.error.code not in NOT_THE_TILE:
+            if result.error is None or not _is_the_endpoint(row, result.error.code):
                 self._last_good_s = time.monotonic()
             elif not self._is_given_up(row, since_s):
                 again.append((row, result.error.message, "ready"))
@@ -267,6 +267,12 @@ class DispatchStep:
         if now_s >= self._not_before_s:
             self._not_before_s = now_s + self._backoff.fail()
         self._board.put("endpoint", why)
+
+
+def _is_the_endpoint(row: TileRow, code: ErrorCode) -> bool:
+    """True if an error points to the endpoint: an older mhfd there does not support a place within a bundle, either."""
+    bundled = row.place is not None and "offset" in row.place
+    return code in NOT_THE_TILE or (bundled and code == "unsupported")
 
 
 def _refused(row: TileRow, result: FocusResult, error: Exception) -> FocusResult:

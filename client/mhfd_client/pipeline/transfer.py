@@ -6,6 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 
 from mhfd.contract import MhfdError
 from mhfd_client.files.names import to_local
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 ROWS_AT_ONCE = 2000
 WAIT_S = 0.5  # between two polls while files are on their way
 IDLE_S = 5.0
-CLEAN_AT_ONCE = 500
+CLEAN_AT_ONCE = 5000
 CLEAN_EVERY_S = 30.0
 
 
@@ -50,6 +51,7 @@ class TransferStep:
                 self._transfer.send(ticket, self._files(rows))
             self._restage()
             self._resumed = True
+            self._clean_s = -CLEAN_EVERY_S  # what an earlier process left goes now
         self._take_outcomes()
         sent = self._send_next()
         if time.monotonic() >= self._clean_s + CLEAN_EVERY_S:
@@ -100,13 +102,13 @@ class TransferStep:
                 path=path,
                 size=pages[0].size,
                 generation=generation,
+                returned=any(row.attempts for row in pages),
             )
             for (path, generation), pages in files.items()
         ]
 
     def _take_outcomes(self) -> None:
-        outcomes = self._unnoted
-        outcomes += self._transfer.poll()  # which returns each only once
+        self._unnoted = outcomes = self._unnoted or self._transfer.poll()  # which returns each only once
         if not outcomes:
             return
         now = time.time()
@@ -134,11 +136,13 @@ class TransferStep:
             )
 
     def clean(self) -> None:
-        """Remove the copies of scored tiles that the ledger lists, so that a restart forgets none."""
+        """Remove the copies of scored tiles that the ledger lists: it forgets them only once the service is told."""
         self._clean_s = time.monotonic()
         while copies := self._ledger.to_clean(self._run.run_id, CLEAN_AT_ONCE):
-            self._transfer.clean([place for _, place in copies])
+            if not self._transfer.clean([place for _, place in copies]):
+                return
             self._ledger.cleaned([tile_id for tile_id, _ in copies])
+        self._transfer.sweep(partial(self._ledger.copies, self._run.run_id))
 
     def _tell(self) -> None:
         notices = self._transfer.notices()

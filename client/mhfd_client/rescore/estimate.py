@@ -10,8 +10,8 @@ from mhfd_client.rescore.site import GATHER_S
 
 TASKS_PER_REQUEST = 64  # as mhfd_client.compute.globus
 
-ROW_BYTES, SPECTRUM_BYTES = 130, 700
-"""Of a tile on disk, about: its row in a part, and its spectrum beside it; docs/archives.md has the figures."""
+ROW_BYTES, SPECTRUM_BYTES = 133, 582
+"""Of a tile on disk: its line in the manifest, its row in a part, its verdict; and its spectrum (docs/archives.md)."""
 
 WHOLE_RUN_TASKS = 2  # the plan, and the finish
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from mhfd_client.compute.local import LocalCompute, count_gpus
 from mhfd_client.compute.opening import open_compute
 from mhfd_client.compute.protocol import Compute
 from mhfd_client.config import Config, ConfigError, GlobusEndpoint, LocalEndpoint
+from mhfd_client.rescore.share import Capacity, Priority, room
 from mhfd_client.rescore.site import Site, place_of
 
 
@@ -46,6 +48,22 @@ def open_sites(config: Config, names: Sequence[str], run: str) -> Generator[list
             closing.callback(compute.close)
             sites.append(Site(compute, entry.limits, places[name], here=isinstance(entry, LocalEndpoint)))
         yield sites
+
+
+def workers_of(config: Config, names: Sequence[str], priority: Priority) -> dict[str, int]:
+    """The workers that would work on a job, by endpoint; 0 where it has none yet, or does not tell."""
+    found = {}
+    for name in names:
+        entry = config.endpoint(name)
+        compute = _opened(name, entry)
+        try:
+            compute.connect()
+            workers = Capacity.of(compute.status().result(entry.limits.status_every_s).details)
+        finally:
+            compute.close()
+        idle = replace(workers, idle=workers.total or 0, more=0)
+        found[name] = min(room(idle, 0, priority), workers.total) if workers.total else 0
+    return found
 
 
 def _opened(name: str, entry: GlobusEndpoint | LocalEndpoint) -> Compute:

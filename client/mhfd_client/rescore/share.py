@@ -23,8 +23,8 @@ FIRST = 1
 
 
 @dataclass(frozen=True)
-class Workers:
-    """An endpoint's workers, by its status report.
+class Capacity:
+    """An endpoint's workers, by its status report, and so what it can take.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Workers:
     more: int = 0
 
     @classmethod
-    def of(cls, details: Mapping[str, Any]) -> Workers:
+    def of(cls, details: Mapping[str, Any]) -> Capacity:
         """Read the details of a status report, of a Globus endpoint or of this machine."""
         if (here := _count(details, "workers")) is not None:
             return cls(here, max(0, here - (_count(details, "tasks") or 0)))
@@ -51,7 +51,7 @@ class Workers:
         return cls(total, idle or 0, block if grows else 0)
 
 
-def room(workers: Workers, in_flight: int, priority: Priority, *, live: bool = False) -> int:
+def room(workers: Capacity, in_flight: int, priority: Priority, *, live: bool = False) -> int:
     """Shards that an endpoint may have in flight, at least one.
 
     With low priority no more than it has workers without others' tasks, but for those reserved; so no shard waits

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from mhfd.text import counted
 from mhfd_client.compute.protocol import Compute, ComputeError, Status
 from mhfd_client.config import ConfigError, GlobusEndpoint, Limits, LocalEndpoint
-from mhfd_client.rescore.share import FIRST, Priority, Workers, room
+from mhfd_client.rescore.share import FIRST, Capacity, Priority, room
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Site:
         self.in_flight = 0
         self.heard_s: float | None = None
         self.next_send_s = -math.inf
-        self._workers = Workers()
+        self._workers = Capacity()
         self._ours = 0
         self._asking = False
         self._look_s = -math.inf
@@ -110,7 +110,7 @@ class Site:
             new, self._offline_since_s = not self.offline, self._offline_since_s if self.offline else now_s
             return f"'{self.name}' is offline; its shards wait" if new else None
         self._offline_since_s = None
-        self._workers, self._ours = Workers.of(self.status.details), self.in_flight
+        self._workers, self._ours = Capacity.of(self.status.details), self.in_flight
         if self._workers.total != 0 or not self.in_flight:
             self._queued_since = None
             return None

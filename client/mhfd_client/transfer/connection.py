@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mhfd.extras import install_hint
+from mhfd_client.config.writing import command_line
 from mhfd_client.service.attended import somebody_is_there
 from mhfd_client.service.pacing import TokenBucket
 from mhfd_client.transfer.protocol import TransferRefusedError
@@ -55,18 +56,23 @@ class Connection:
         if interactive is None:  # later somebody may be there, but does not expect to be asked
             interactive = not self._asked and somebody_is_there()
         self._asked = True
-        if self._service is None:
-            try:
-                from mhfd_client.transfer.service import Service
-            except ImportError as error:
-                raise TransferRefusedError(
-                    f"Globus Transfer needs the Globus SDKs, which are missing ({error}): {install_hint('globus')}"
-                ) from error
-            self._service = Service(self._endpoint, self.bucket, interactive=interactive)
-        elif self.expired:
-            self._service.log_in(interactive=interactive, anew=interactive)
+        if self._service is None or self.expired:  # a command in a terminal may have signed in meanwhile
+            former, self._service = self._service, self._signed_in(interactive)
+            if former is not None:
+                former.close()
         self._look_at_collections(self._service, interactive)
         self.ready, self.expired = True, False
+
+    def _signed_in(self, interactive: bool) -> Service:
+        try:
+            from mhfd_client.transfer.service import Service
+        except ImportError as error:
+            raise TransferRefusedError(
+                f"Globus Transfer needs the Globus SDKs, which are missing ({error}): {install_hint('globus')}"
+            ) from error
+        root = str(self._staging.local_root)
+        command = command_line("python", "-m", "mhfd_client.transfer", str(self._endpoint), root)
+        return Service(command, self.bucket, interactive=interactive)
 
     def close(self) -> None:
         service, self._service = self._service, None

@@ -29,12 +29,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from mhfd_client.service.pacing import TokenBucket
+from mhfd_client.transfer.bundling import Bundling
 from mhfd_client.transfer.connection import Connection
 from mhfd_client.transfer.pace import Load, Patience
 from mhfd_client.transfer.protocol import (
@@ -79,6 +80,7 @@ class GlobusTransfer:
         self._load = Load(entry.max_bytes, entry.deadline_s)
         self._patience = Patience()
         self._removal = Removal()
+        self._bundling = Bundling(entry, staging)
         self._tickets: set[str] = set()  # made here and not used yet
         self._tasks: dict[str, TransferTask] = {}  # by ticket
         self._decided: list[Arrived | NotSent] = []
@@ -113,7 +115,7 @@ class GlobusTransfer:
         budget = self._load.budget_bytes
         resumed = ticket not in self._tickets  # of an earlier process: the task may be there, with all of these files
         self._tickets.discard(ticket)
-        task = TransferTask(ticket, {}, self._entry.deadline_s)
+        task = TransferTask(ticket, {}, self._entry.deadline_s, resumed=resumed)
         for outgoing in files:
             self._load.see(outgoing.size)
             if self._staging.source(outgoing) is None:
@@ -135,6 +137,7 @@ class GlobusTransfer:
     # --- What becomes of it ---------------------------------------------------------------------------------------
 
     def poll(self) -> list[Arrived | NotSent]:
+        self._bundling.stored()
         refusal: TransferError | None = None
         for step in self._steps():
             if not self._patience.may_ask or self._connection.bucket.delay_s() > 0:
@@ -160,13 +163,15 @@ class GlobusTransfer:
         return [*steps, partial(self._remove, service)]
 
     def _remove(self, service: Service) -> None:
-        if self._removal.step(service, self._about()):
+        if self._removal.step(service):
             self._patience.answered()
 
     def _advance(self, service: Service, task: TransferTask) -> None:
         """Make the next request for this task if it is due."""
         if time.monotonic() < task.look_s:
             return
+        if not task.prepared:
+            self._bundling.prepare(service, task)
         if task.task_id is None:
             self._submit(service, task)
         elif task.unread:
@@ -180,10 +185,8 @@ class GlobusTransfer:
     def _submit(self, service: Service, task: TransferTask) -> None:
         from mhfd_client.transfer.service import BusyError, TicketError
 
-        staging = self._staging
-        pairs = [(str(staging.source(each)), staging.destination(tail)) for tail, each in task.files.items()]
         try:
-            task.task_id, task.exact = service.submit(task.submission, pairs, self._about())
+            task.task_id, task.exact = service.submit(task.submission, self._bundling.items(task), self._about())
         except TicketError as error:
             if task.submission != task.ticket:  # it refuses a new one, too
                 raise
@@ -275,18 +278,20 @@ class GlobusTransfer:
         """Send all files again, since which arrived is unknown; what is there is not copied twice."""
         self._decided += [NotSent(each, message, None, again=True) for each in task.files.values()]
         self._tasks.pop(task.ticket, None)
+        self._bundling.ended(task)
 
     def _decide(self, task: TransferTask) -> None:
         del self._tasks[task.ticket]
         if task.succeeded and task.exact:
-            task.arrived |= task.files.keys() - task.skipped.keys()
-        arrived = task.arrived & task.files.keys()
+            task.arrived |= (task.alone.keys() | task.bundles.keys()) - task.skipped.keys()
+        self._bundling.ended(task)
+        arrived = task.files.keys() & {file for tail in task.arrived for file in task.within(tail)}
         why = self._rest_after(task, arrived)
         after_s = self._patience.send_after_s
         for tail, outgoing in task.files.items():
             if tail in arrived:
                 self._unreadable.pop(tail, None)
-                self._decided.append(Arrived(outgoing, self._staging.place(tail)))
+                self._decided.append(Arrived(outgoing, self._bundling.place(task, tail)))
             elif tail in task.skipped:
                 self._decided.append(self._on_skipped(tail, outgoing, task.skipped[tail], after_s, alone=not arrived))
             else:
@@ -304,7 +309,7 @@ class GlobusTransfer:
             self._patience.rest(why)
         elif not arrived and any(code != "FILE_NOT_FOUND" for code, _ in task.skipped.values()):
             tail, (code, _) = next(iter(task.skipped.items()))
-            self._patience.rest(f"Globus may not read the files ({code}: {self._staging.source(task.files[tail])})")
+            self._patience.rest(f"Globus may not read the files ({code}: {tail})")
         return why
 
     def _on_skipped(
@@ -328,9 +333,41 @@ class GlobusTransfer:
 
     # --- Notices, and closing -------------------------------------------------------------------------------------
 
-    def clean(self, places: Sequence[Json]) -> None:
+    def clean(self, places: Sequence[Json]) -> bool:
+        alone = [place for place in places if "offset" not in place]  # others are in a bundle: see `sweep`
+        copies = list(filter(None, map(self._staging.copy_at, alone)))
+        return self._entry.keep or self._asked(partial(self._delete, copies))
+
+    def sweep(self, used: Callable[[], Iterable[Json]]) -> None:
+        self._bundling.tidy(self._tasks.keys())
         if not self._entry.keep:
-            self._removal.add(filter(None, map(self._staging.copy_at, places)))
+            self._asked(partial(self._sweep, used))
+
+    def _sweep(self, used: Callable[[], Iterable[Json]]) -> None:
+        arrived = [each.place for each in self._decided if isinstance(each, Arrived) and each.place]
+        busy = {tail for task in self._tasks.values() for tail in task.bundles}
+        busy |= {tail for place in arrived if (tail := self._staging.tail_at(place))}
+        idle = self._bundling.idle(self._connection.service, busy, used)
+        self._delete([self._staging.destination(tail) for tail in idle])
+        self._bundling.removed(idle)
+
+    def _delete(self, copies: Sequence[str]) -> None:
+        self._removal.remove(self._connection.service, copies, self._about())
+
+    def _asked(self, request: Callable[[], None]) -> bool:
+        """Make a request that can wait; True if it was made."""
+        if not self._connection.usable or not self._patience.may_ask or self._connection.bucket.delay_s() > 0:
+            return False
+        try:
+            request()
+        except TransferUnreachableError as error:
+            self._patience.unreachable(error)
+            return False
+        except TransferError as error:  # it does not keep files from being sent
+            self._connection.expired |= isinstance(error, TransferSignInError)
+            self._removal.refused(error)
+            return False
+        return True
 
     def notices(self) -> list[str]:
         on_their_way = sum(len(task.files) for task in self._tasks.values())
@@ -343,6 +380,5 @@ class GlobusTransfer:
         return [notice for notice in found if notice]
 
     def close(self) -> None:
-        if self._connection.ready:
-            self._removal.finish(self._connection.service, self._about())
+        self._bundling.close()
         self._connection.close()

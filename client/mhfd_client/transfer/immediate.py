@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mhfd_client.transfer.protocol import Arrived, Json, NotSent, Outgoing
 
@@ -38,8 +38,12 @@ class Immediate:
         decided, self._decided = self._decided, []
         return decided
 
-    def clean(self, places: Sequence[Json]) -> None:
+    def clean(self, places: Sequence[Json]) -> bool:
         """There are no copies."""
+        return True
+
+    def sweep(self, used: Callable[[], Iterable[Json]]) -> None:
+        """There are no bundles."""
 
     def notices(self) -> list[str]:
         return []

@@ -13,7 +13,7 @@ tests/client/transfer/test_transfer.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -67,6 +67,7 @@ class Outgoing:
     tile_ids : ids in the ledger, one per page
     path : relative to the run's root, with slashes
     size : in bytes
+    returned : the endpoint could not read it where it arrived before
     """
 
     tile_ids: tuple[int, ...]
@@ -74,6 +75,7 @@ class Outgoing:
     path: str
     size: int
     generation: int
+    returned: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ class Arrived:
 
     Attributes
     ----------
-    place : {"path"} or {"collection", "path"}, as `score_paths` takes it; None if nothing was moved: the dispatcher
+    place : {"path"} or {"collection", "path"}, in a bundle also "offset", "size" and "sha256", as `score_paths` takes
+        it; None if nothing was moved: the dispatcher
         names or sends the file
     """
 
@@ -152,7 +155,8 @@ class Transfer(Protocol):
         ...
 
     def poll(self) -> list[Arrived | NotSent]:
-        """Files decided since the last call; never waits longer than for an answer of the service.
+        """Files decided since the last call, whose files must have been stored; waits for an answer of the service at
+        most, and while small files are put together.
 
         Raises
         ------
@@ -162,8 +166,24 @@ class Transfer(Protocol):
         """
         ...
 
-    def clean(self, places: Sequence[Json]) -> None:
-        """Remove copies that are not needed any more, sooner or later; failures are in the log and in `notices`."""
+    def clean(self, places: Sequence[Json]) -> bool:
+        """Have copies removed that are not needed any more; failures are in the log and in `notices`.
+
+        Returns
+        -------
+        True if this process is needed for it no longer; False: ask again later
+        """
+        ...
+
+    def sweep(self, used: Callable[[], Iterable[Json]]) -> None:
+        """Remove what files were bundled in, here and at the endpoint, and what an earlier process left of it.
+
+        Call it after `send` was called for every ticket that the ledger has, and after `poll`.
+
+        Parameters
+        ----------
+        used : the places that are still needed
+        """
         ...
 
     def notices(self) -> list[str]:

@@ -1,10 +1,11 @@
-"""Removes copies of scored tiles from the destination: all that has accumulated, one deletion at a time."""
+"""Removes copies of scored tiles from the destination, and says what could not be removed."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mhfd.text import counted
@@ -23,6 +24,8 @@ LOOK_S = 5.0
 class Removal:
     """Deletions; Globus does not count them among a user's transfers.
 
+    What `remove` has taken is the service's task: it needs this process no longer.
+
     Attributes
     ----------
     notice : a notice to a person; "" when all is well
@@ -30,43 +33,31 @@ class Removal:
 
     def __init__(self) -> None:
         self.notice = ""
-        self._copies: list[str] = []
-        self._task: tuple[str, int] | None = None  # its id, its number of copies
+        self._tasks: deque[tuple[str, int]] = deque()  # the id of each, its number of copies
         self._look_s = 0.0
-
-    def add(self, copies: Iterable[str]) -> None:
-        self._copies += copies
 
     @property
     def under_way(self) -> bool:
-        return bool(self._copies or self._task)
+        return bool(self._tasks)
 
-    def step(self, service: Service, about: Submission) -> bool:
-        """Make the next request if it is due; True if there was one."""
-        if self._task is not None:
-            if time.monotonic() < self._look_s:
-                return False
-            self._look(service, *self._task)
-            return True
-        if self._copies:
-            self._submit(service, about)
-            return True
-        return False
+    def remove(self, service: Service, copies: Sequence[str], about: Submission, *, recursive: bool = False) -> None:
+        """Have the service remove copies, or folders with all in them; those that are gone already are no error."""
+        for first in range(0, len(copies), FILES):
+            some = copies[first : first + FILES]
+            self._look_s = self._look_s if self._tasks else time.monotonic() + LOOK_S
+            self._tasks.append((service.delete(some, about, recursive=recursive), len(some)))
 
-    def finish(self, service: Service, about: Submission) -> None:
-        """Hand over what is left, without waiting for it."""
-        try:
-            while self._copies:
-                self._submit(service, about)
-        except TransferError as error:
-            kept = counted(len(self._copies), "copy of a scored tile stays", "copies of scored tiles stay")
-            log.warning("%s at the endpoint: %s", kept, error)
+    def refused(self, error: TransferError) -> None:
+        """The service takes no deletion."""
+        self.notice = f"copies of scored tiles stay at the endpoint: {error}"
+        log.warning("%s", self.notice)
 
-    def _submit(self, service: Service, about: Submission) -> None:
-        copies = self._copies[:FILES]
-        self._task = service.delete(copies, about), len(copies)
-        del self._copies[: len(copies)]
-        self._look_s = time.monotonic() + LOOK_S
+    def step(self, service: Service) -> bool:
+        """Look at the oldest deletion if it is due; True if there was a request."""
+        if not self._tasks or time.monotonic() < self._look_s:
+            return False
+        self._look(service, *self._tasks[0])
+        return True
 
     def _look(self, service: Service, task_id: str, files: int) -> None:
         from mhfd_client.transfer.service import NotFoundError
@@ -82,4 +73,4 @@ class Removal:
             self.notice = f"{kept} not removed: {said}; remove what is left when the run is done"
             log.warning("deletion %s: %s", task_id, self.notice)
         if document["status"] in ENDED:
-            self._task = None
+            self._tasks.popleft()

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
-from uuid import UUID
 
 from globus_sdk import (
+    MISSING,
     AuthAPIError,
+    ClientApp,
     DeleteData,
     GlobusAPIError,
     GlobusError,
@@ -22,6 +23,8 @@ from globus_sdk import (
     TransferClient,
     TransferData,
 )
+from globus_sdk.exc import AuthorizationParameterInfo
+from globus_sdk.gare import to_gare
 from globus_sdk.token_storage import TokenValidationError
 
 from mhfd_client.service import signin
@@ -36,6 +39,7 @@ from mhfd_client.transfer.protocol import (
 )
 
 TIMEOUT_S = 30.0
+SIGN_INS = 3  # one after another: a consent, an account of the facility, a second factor
 CLOCK_S = 1.0  # precision of the service's clock: its answers have whole seconds
 
 Listing = Literal["successful_transfers", "skipped_errors"]
@@ -58,6 +62,20 @@ class Submission:
     deadline_s: float
 
 
+@dataclass(frozen=True)
+class Item:
+    """A file to copy.
+
+    Attributes
+    ----------
+    sha256 : of the file, which must not change: one that differs fails the whole task
+    """
+
+    source: str
+    destination: str
+    sha256: str | None = None
+
+
 class NotFoundError(TransferRefusedError):
     """The service knows no such task, or a collection no such folder."""
 
@@ -71,19 +89,21 @@ class BusyError(TransferUnreachableError):
 
 
 class Service:
-    """The signed-in service, for one endpoint of the configuration.
+    """The signed-in service.
 
     Parameters
     ----------
-    endpoint : its UUID, for the command that signs in
+    command : the command that signs in, for messages
     bucket : limits the rate of requests
     """
 
-    def __init__(self, endpoint: UUID, bucket: TokenBucket, *, interactive: bool) -> None:
+    def __init__(self, command: str, bucket: TokenBucket, *, interactive: bool) -> None:
         self.bucket = bucket
-        self._command = f"python -m mhfd_client.transfer {endpoint}"
+        self._command = command
         self._ahead_s = 0.0  # of the service's clock before ours
+        self._is_program = False  # an identity of its own, which nobody can ask to sign in
         self._app = self._guarded(lambda: signin.sign_in(interactive=interactive))
+        self._is_program = isinstance(self._app, ClientApp)
         self._client = TransferClient(app=self._app)
         make_once(self._client)
         self._client.transport.http_timeout = TIMEOUT_S
@@ -105,7 +125,7 @@ class Service:
             self._guarded(lambda: self._app.login(force=anew))  # does nothing while the stored tokens are valid
 
     def look(self, collection: str, path: str, *, interactive: bool) -> Json:
-        """List one entry of a folder; ask for consent to the collection where that is needed.
+        """List one entry of a folder; ask for consent to the collection, or for another sign-in, where that is needed.
 
         Raises
         ------
@@ -114,22 +134,49 @@ class Service:
         TransferError
             The collection cannot be used.
         """
+        return self._look(collection, path, interactive, SIGN_INS)
+
+    def _look(self, collection: str, path: str, interactive: bool, sign_ins: int) -> Json:
         try:
             return self.ask(lambda: self._client.operation_ls(collection, path=path, limit=1))
         except TransferSignInError as error:
-            if not _wants_consent(error.__cause__):
+            if not sign_ins:
                 raise
-        self._client.add_app_data_access_scope(collection)
-        self.log_in(interactive=interactive, anew=True)
-        return self.ask(lambda: self._client.operation_ls(collection, path=path, limit=1))
+            self._satisfy(error, collection, interactive=interactive)
+        return self._look(collection, path, interactive, sign_ins - 1)
+
+    def _satisfy(self, error: TransferSignInError, collection: str, *, interactive: bool) -> None:
+        """Ask for what a refused request lacks; raise its error where nobody may be asked.
+
+        A collection may want a consent, which a program can give itself, or a sign-in of a certain kind: with an
+        identity of the facility, or a second factor. Globus says which, and that goes into the new sign-in unchanged.
+        """
+        cause = error.__cause__
+        if _wants_consent(cause):
+            self._client.add_app_data_access_scope(collection)
+            self.log_in(interactive=interactive, anew=True)
+            return
+        if not interactive or self._is_program:
+            raise error
+        gare = to_gare(cause) if isinstance(cause, GlobusAPIError) else None
+        with signin.asking(interactive):
+            self._guarded(lambda: self._app.login(auth_params=gare and gare.authorization_parameters, force=True))
+
+    def names(self, collection: str, path: str) -> list[str]:
+        """The names in a folder; none if there is no such folder."""
+        try:
+            found = self.ask(lambda: self._client.operation_ls(collection, path=path))
+        except NotFoundError:
+            return []
+        return [str(each["name"]) for each in found["DATA"]]
 
     # --- Requests -------------------------------------------------------------------------------------------------
 
     def submission_id(self) -> str:
         return str(self.ask(self._client.get_submission_id)["value"])
 
-    def submit(self, submission: str, pairs: Iterable[tuple[str, str]], about: Submission) -> tuple[str, bool]:
-        """Copy files, (source, destination) each; the task's id, and True if it is a new one.
+    def submit(self, submission: str, items: Iterable[Item], about: Submission) -> tuple[str, bool]:
+        """Copy files; the task's id, and True if it is a new one.
 
         Raises
         ------
@@ -148,15 +195,22 @@ class Service:
             fail_on_quota_errors=True,  # known at once, not at the deadline
             **self._options(about),
         )
-        for source, destination in pairs:
-            document.add_item(source, destination)
+        for each in items:
+            digest = (each.sha256, "SHA256") if each.sha256 else (MISSING, MISSING)
+            document.add_item(each.source, each.destination, external_checksum=digest[0], checksum_algorithm=digest[1])
         answer = self.ask(lambda: self._client.submit_transfer(document))
         return str(answer["task_id"]), answer["code"] != "Duplicate"
 
-    def delete(self, files: Iterable[str], about: Submission) -> str:
-        """Remove files that are still at the destination; the task's id."""
+    def delete(self, files: Iterable[str], about: Submission, *, recursive: bool = False) -> str:
+        """Remove files, or folders, that are still at the destination; the task's id."""
         submission = self.submission_id()
-        document = DeleteData(about.destination, submission_id=submission, ignore_missing=True, **self._options(about))
+        document = DeleteData(
+            about.destination,
+            submission_id=submission,
+            ignore_missing=True,
+            recursive=recursive,
+            **self._options(about),
+        )
         for file in files:
             document.add_item(file)
         return str(self.ask(lambda: self._client.submit_delete(document))["task_id"])
@@ -244,7 +298,7 @@ class Service:
                 f"Globus Transfer is not available ({reason})", after_s=retry_after_s(error)
             )
         if status == 401 or _wants_consent(error) or error.info.authorization_parameters:
-            return self._sign_in(reason)
+            return self._sign_in(reason, wanted(error.info.authorization_parameters))
         if isinstance(error, AuthAPIError):
             return self._sign_in(reason)
         if status == 409:
@@ -264,7 +318,18 @@ class Service:
             return TicketError(reason)
         return TransferRefusedError(f"Globus Transfer refuses the request ({reason})")
 
-    def _sign_in(self, reason: str) -> TransferSignInError:
+    def _sign_in(self, reason: str, how: str = "") -> TransferSignInError:
+        if how and self._is_program:
+            return TransferSignInError(
+                f"a collection wants somebody to sign in {how}, which a program's own identity cannot: unset "
+                f"GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET and run `{self._command}` in a terminal, "
+                f"or have the collection's administrator admit the program ({reason})"
+            )
+        if how:
+            return TransferSignInError(
+                f"a collection wants you to sign in {how}: run `{self._command}` in a terminal, it asks for that "
+                f"({reason})"
+            )
         return TransferSignInError(
             f"Globus wants you to sign in, or to consent to mhfd's using a collection: run `{self._command}` in a "
             "terminal, or set GLOBUS_COMPUTE_CLIENT_ID and GLOBUS_COMPUTE_CLIENT_SECRET for an unattended "
@@ -273,6 +338,21 @@ class Service:
 
 
 SIDES = ("source", "destination")
+
+
+def wanted(info: AuthorizationParameterInfo) -> str:
+    """How to sign in, in words; "" if nothing special is wanted."""
+    ways = [
+        (info.session_required_identities, "as {}"),
+        (info.session_required_single_domain, "with an account of {}"),
+        (info.session_required_policies, "as its policy {} asks"),
+    ]
+    told = [words.format(" or ".join(given)) for given, words in ways if given]
+    if info.session_required_mfa:
+        told.append("with a second factor")
+    if told and info.session_message:
+        told.append(f'("{_short(info.session_message)}")')
+    return " ".join(told)
 
 
 def _wants_consent(error: BaseException | None) -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mhfd_client.config import TransferEntry
 
 HOME = "/~/"
+FOLDER = ".mhfd-bundles"  # for bundles, on this machine
+BUNDLES = "bundles"  # the same in the run's folder at the destination
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -28,6 +30,8 @@ class Staging:
     Attributes
     ----------
     tail : of a copy, ``<generation>/<path>``: the same in all places
+    local_root : the folder on this machine that the source collection has
+    bundle_folder : on this machine, for the run's bundles; None: the source collection has none outside the run
     """
 
     def __init__(self, entry: TransferEntry, *, root: Path, run: str) -> None:
@@ -39,11 +43,12 @@ class Staging:
         self.source_collection = str(entry.source_collection)
         self.destination_collection = str(entry.destination_collection)
         self._source_root = entry.source_root
-        self._local_root = Path(os.path.abspath(entry.local_root or root))  # noqa: PTH100 - links stay as they are
+        self.local_root = _absolute(entry.local_root or root)
         self._destination_root = entry.destination_root
         self._endpoint_root = entry.endpoint_root
         origin = hashlib.sha256("\n".join([self.source_collection, str(root), run]).encode()).hexdigest()
         self._run = f"{run if _PLAIN.fullmatch(run) else 'run'}-{origin[:12]}"
+        self.bundle_folder = self._bundle_folder(entry, _absolute(root))
 
     @property
     def label(self) -> str:
@@ -53,7 +58,7 @@ class Staging:
     @property
     def source_folder(self) -> str:
         """The folder with the files, in the source collection."""
-        return self._source_root if self._source_root is not None else gcp_path(self._local_root)
+        return self._source_root if self._source_root is not None else gcp_path(self.local_root)
 
     @property
     def destination_folder(self) -> str:
@@ -71,14 +76,25 @@ class Staging:
 
     def source(self, outgoing: Outgoing) -> str | None:
         """The file in the source collection; None when it is not below `local_root`."""
+        return self._at_source(outgoing.file)
+
+    def bundle_source(self, file: Path) -> str | None:
+        """A bundle, or its folder, in the source collection: Globus Connect Personal has all folders of a machine."""
+        return gcp_path(_absolute(file)) if self._source_root is None else self._at_source(file)
+
+    def _at_source(self, file: Path) -> str | None:
         try:
-            inside = Path(os.path.abspath(outgoing.file)).relative_to(self._local_root)  # noqa: PTH100
+            inside = _absolute(file).relative_to(self.local_root)
         except ValueError:
             return None
         return _join(self.source_folder, inside.as_posix())
 
     def tail(self, outgoing: Outgoing) -> str:
         return f"{outgoing.generation}/{outgoing.path}"
+
+    def bundle_tail(self, name: str) -> str:
+        """The tail of a bundle; a generation is a number, so no file's is the same."""
+        return f"{BUNDLES}/{name}"
 
     def destination(self, tail: str) -> str:
         return _join(self.destination_folder, tail)
@@ -94,10 +110,27 @@ class Staging:
             return {"path": _join(self._endpoint_root, f"{self._run}/{tail}")}
         return {"collection": self.destination_collection, "path": self.destination(tail).lstrip("/")}
 
+    def tail_at(self, place: Json) -> str | None:
+        """The tail of what lies at a `place`; None if it is not of this run."""
+        return self.tail_of(f"/{place.get('path', '')}")
+
     def copy_at(self, place: Json) -> str | None:
         """The path in the destination collection of a `place`; None if it is not of this run."""
-        tail = self.tail_of(f"/{place.get('path', '')}")
+        tail = self.tail_at(place)
         return None if tail is None or ".." in tail.split("/") else self.destination(tail)
+
+    def _bundle_folder(self, entry: TransferEntry, root: Path) -> Path | None:
+        """As configured, else beside the run: the microscope's folder is left as it is."""
+        if entry.bundle_folder is not None:
+            return _absolute(entry.bundle_folder) / self._run
+        above = self.local_root if root != self.local_root else root.parent
+        if above == root or (self._source_root is not None and not above.is_relative_to(self.local_root)):
+            return None
+        return above / FOLDER / self._run
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - links stay as they are
 
 
 def _join(folder: str, path: str) -> str:

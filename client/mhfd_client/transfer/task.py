@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mhfd.text import counted
+from mhfd_client.transfer.bundle import Bundle
 from mhfd_client.transfer.protocol import Json, Outgoing
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ class TransferTask:
 
     Attributes
     ----------
+    resumed : the ticket is of an earlier process, whose task may be there
+    bundles : by their tails; each has some of the files
+    prepared : it was decided what goes in bundles
     submission : submission id; the ticket, unless the service has forgotten that
     exact : the service's task has these files; one found again by its ticket may have fewer
     document : the service's answer, as last seen
@@ -32,12 +37,16 @@ class TransferTask:
     reason : the latest error
     pause : who paused it, and why
     unread : pages of listings that are still to be read
-    skipped : code and details for each file that could not be read
+    arrived : tails of files and of bundles
+    skipped : code and details for each file or bundle that could not be read
     """
 
     ticket: str
     files: dict[str, Outgoing]
     deadline_s: float
+    resumed: bool = False
+    bundles: dict[str, Bundle] = field(default_factory=dict)
+    prepared: bool = False
     submission: str = ""
     begun_s: float = field(default_factory=time.monotonic)
     task_id: str | None = None
@@ -56,6 +65,18 @@ class TransferTask:
         self.submission = self.submission or self.ticket
 
     @property
+    def alone(self) -> dict[str, Outgoing]:
+        """The files that are in no bundle."""
+        if not self.bundles:
+            return self.files
+        bundled = {tail for bundle in self.bundles.values() for tail in bundle.parts}
+        return {tail: each for tail, each in self.files.items() if tail not in bundled}
+
+    def within(self, tail: str) -> Iterable[str]:
+        """The files of a bundle, by their tails; a file alone is itself."""
+        return self.bundles[tail].parts if tail in self.bundles else (tail,)
+
+    @property
     def ended(self) -> bool:
         return self.document.get("status") in ENDED
 
@@ -66,7 +87,19 @@ class TransferTask:
     @property
     def full(self) -> bool:
         """True if the destination is full."""
-        return self._fatal("code") in FULL
+        return self.fatal in FULL
+
+    @property
+    def fatal(self) -> str:
+        """Code of the error that ended it; "" if none did."""
+        return self._fatal("code")
+
+    @property
+    def why(self) -> str:
+        """Why some files did not arrive."""
+        if not self.succeeded:
+            return self.failure()
+        return ", ".join(sorted({code for code, _ in self.skipped.values()})) or "nothing arrived"
 
     @property
     def age_s(self) -> float:
@@ -92,7 +125,7 @@ class TransferTask:
 
     def failure(self) -> str:
         """Why it failed, in a sentence."""
-        code, said = self._fatal("code"), self._fatal("description")
+        code, said = self.fatal, self._fatal("description")
         if who := self.document.get("canceled_by_admin"):
             message = self.document.get("canceled_by_admin_message") or "no reason was given"
             side = {"SOURCE": "source", "DESTINATION": "destination"}.get(who, "collections")

@@ -9,7 +9,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mhfd.contract import ExitCode, FocusResult, MhfdError, TileError
-from mhfd.images import Tile, read_tile
+from mhfd.images import Tile
+from mhfd.readers.reading import read_tile
 from mhfd.scoring.identity import tile_sha256
 from mhfd.text import visible
 from mhfd_client.files.whole import write_whole, written

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mhfd.contract import ExitCode, MhfdError
+from mhfd.readers.opening import is_container
 from mhfd.text import is_unicode
 from mhfd_client.files.foreign import foreign_suffix
 from mhfd_client.files.links import Folders
@@ -63,7 +64,7 @@ class Unlisted:
 
 @dataclass(frozen=True)
 class NotFollowed:
-    """A link to a folder that is looked into under another name; `message` says which."""
+    """A folder that is not looked into, or a link to one that is under another name; `message` says which."""
 
     path: str
     message: str
@@ -193,6 +194,9 @@ class Scanner:
             below: list[tuple[str, str]] = []
             for entry in sorted(listing.folders, key=lambda entry: natural_order(entry.name)):
                 inner = _join(path, entry.name)
+                if is_container(entry.name):
+                    yield NotFollowed(inner, f"{inner} is many files that are one input: score it when it is complete")
+                    continue
                 entered, why_not = folders.enter(entry, inner, real)
                 if entered is None:
                     yield NotFollowed(inner, why_not)

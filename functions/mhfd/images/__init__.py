@@ -4,6 +4,7 @@ from mhfd.contract import IMAGE_SUFFIXES
 from mhfd.images.files import (
     DEFAULT_MAX_PIXELS,
     DEFAULT_MAX_RESIDENT_BYTES,
+    Source,
     Tile,
     TileRows,
     count_tiles,
@@ -11,11 +12,14 @@ from mhfd.images.files import (
     read_tile,
 )
 from mhfd.images.grey import grey_tile
+from mhfd.images.member import Member
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
     "DEFAULT_MAX_RESIDENT_BYTES",
     "IMAGE_SUFFIXES",
+    "Member",
+    "Source",
     "Tile",
     "TileRows",
     "count_tiles",

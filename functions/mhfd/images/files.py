@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import os
 import stat
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader, BytesIO
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from PIL import BmpImagePlugin, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from mhfd.contract import Acquisition, TileError
 from mhfd.images import metadata, plain, tiff
+from mhfd.images.faults import as_tile_errors
 from mhfd.images.grey import (
     Array,
     check_colour,
@@ -33,12 +34,12 @@ from mhfd.images.grey import (
     grey_channel,
     grey_tile,
     kernel_dtype,
-    missing_codec,
     through_palette,
     truncated,
     with_extremes,
 )
 from mhfd.images.jpeg import take_apart
+from mhfd.images.member import File, Member, size_of
 from mhfd.images.picture import Box
 from mhfd.kernel.pixels import BLOCK_BYTES, Pixels
 
@@ -49,6 +50,7 @@ DEFAULT_MAX_PIXELS = 2**31
 DEFAULT_MAX_RESIDENT_BYTES = 2**28
 
 Format = Literal["tiff", "png", "bmp", "jpeg"]
+Source: TypeAlias = "str | os.PathLike[str] | Member"
 
 _MAGIC: dict[bytes, Format] = {
     b"II*\0": "tiff", b"MM\0*": "tiff", b"II+\0": "tiff", b"MM\0+": "tiff",
@@ -78,7 +80,7 @@ class Tile:
     picture: Box | None = None
 
 
-def count_tiles(path: str | os.PathLike[str]) -> int:
+def count_tiles(path: Source) -> int:
     """Number of tiles in an image file, from its headers (and a few rows, where one page may be a copy of another).
 
     Each page of a TIFF file is a tile, except those marked as masks or as smaller copies of others, and those whose
@@ -104,7 +106,7 @@ class TileRows:
     A slice that shows a bad tile raises `TileError`, as `read_tile` would have.
     """
 
-    def __init__(self, source: tiff.PageRows, file: BufferedReader, path: str, what: str, *, lossy: bool) -> None:
+    def __init__(self, source: tiff.PageRows, file: File, path: str, what: str, *, lossy: bool) -> None:
         rows, cols, channels = source.shape
         self.shape = rows, cols
         self.dtype = kernel_dtype(source.dtype)
@@ -134,7 +136,7 @@ class TileRows:
 
 
 def read_tile(
-    path: str | os.PathLike[str],
+    path: Source,
     index: int = 0,
     *,
     max_pixels: int = DEFAULT_MAX_PIXELS,
@@ -144,11 +146,11 @@ def read_tile(
 
     Parameters
     ----------
-    path : TIFF (BigTIFF, OME-TIFF), PNG, BMP or JPEG, recognised by content, not by name
+    path : TIFF (BigTIFF, OME-TIFF), PNG, BMP or JPEG, recognised by content, not by name; or a `Member` of a file
     index : which of the file's `count_tiles`, from 0
     max_pixels : larger tiles are refused before they are decoded
     max_resident_bytes : larger TIFF pages are not held in memory; their rows are read when asked for (`TileRows`).
-        PNG, BMP and JPEG files are read whole, whatever their size.
+        PNG, BMP and JPEG files, and members of files, are read whole, whatever their size.
 
     Raises
     ------
@@ -161,12 +163,13 @@ def read_tile(
             raise TileError("not_found", f"{path} has no tile {index}; tiles count from 0, and only TIFF has several")
         if format_ != "tiff":
             return _read_with_pillow(file, str(path), format_, max_pixels)
-        if index == 0 and (tile := _read_plain(file, str(path), max_pixels, max_resident_bytes)):
+        at_most = _resident(path, max_resident_bytes)
+        if index == 0 and (tile := _read_plain(file, str(path), max_pixels, at_most)):
             return tile
-        return _read_tiff(file, str(path), index, max_pixels, max_resident_bytes)
+        return _read_tiff(file, str(path), index, max_pixels, at_most)
 
 
-def read_only_tile(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Tile | int:
+def read_only_tile(path: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Tile | int:
     """The tile of a file that holds one; of another, how many it holds. The file is opened once for both.
 
     Raises
@@ -177,18 +180,24 @@ def read_only_tile(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MA
     with _opened(path) as (file, format_):
         if format_ != "tiff":
             return _read_with_pillow(file, str(path), format_, max_pixels)
-        if tile := _read_plain(file, str(path), max_pixels, DEFAULT_MAX_RESIDENT_BYTES):
+        at_most = _resident(path, DEFAULT_MAX_RESIDENT_BYTES)
+        if tile := _read_plain(file, str(path), max_pixels, at_most):
             return tile
         if (count := tiff.count(file, str(path))) != 1:
             return count
-        return _read_tiff(file, str(path), 0, max_pixels, DEFAULT_MAX_RESIDENT_BYTES)
+        return _read_tiff(file, str(path), 0, max_pixels, at_most)
 
 
-def _plain_page(file: BufferedReader, max_pixels: int, max_resident_bytes: int) -> plain.PlainPage | None:
-    return plain.plain_page(file, os.fstat(file.fileno()).st_size, max_pixels, max_resident_bytes)
+def _resident(path: Source, max_resident_bytes: int) -> int:
+    """A member's rows cannot be read later one by one: its file is in memory only while it is open."""
+    return sys.maxsize if isinstance(path, Member) else max_resident_bytes
 
 
-def _read_plain(file: BufferedReader, path: str, max_pixels: int, max_resident_bytes: int) -> Tile | None:
+def _plain_page(file: File, max_pixels: int, max_resident_bytes: int) -> plain.PlainPage | None:
+    return plain.plain_page(file, size_of(file), max_pixels, max_resident_bytes)
+
+
+def _read_plain(file: File, path: str, max_pixels: int, max_resident_bytes: int) -> Tile | None:
     """The tile of a plain TIFF file; None where tifffile has to look at it."""
     page = _plain_page(file, max_pixels, max_resident_bytes)
     if page is None or (stored := page.pixels()) is None:
@@ -198,7 +207,7 @@ def _read_plain(file: BufferedReader, path: str, max_pixels: int, max_resident_b
     return Tile(path=path, pixels=pixels, pixel_size_nm=pixel_size_nm, acquisition=acquisition, picture=picture)
 
 
-def _read_tiff(file: BufferedReader, path: str, index: int, max_pixels: int, max_resident_bytes: int) -> Tile:
+def _read_tiff(file: File, path: str, index: int, max_pixels: int, max_resident_bytes: int) -> Tile:
     page = tiff.read(file, path, index, max_pixels, max_resident_bytes)
     what = f"{path}#page={index}" if page.one_of_several else path
     lossy = page.acquisition.lossy
@@ -217,43 +226,17 @@ def _read_tiff(file: BufferedReader, path: str, index: int, max_pixels: int, max
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[tuple[BufferedReader, Format]]:
+def _opened(path: Source) -> Iterator[tuple[File, Format]]:
     """The open file and its format; inside the block every error becomes a `TileError`."""
-    try:
+    with as_tile_errors(path):
         _check_file(path)
-        with Path(path).open("rb") as file, _silent_tifffile():
+        with path.read() if isinstance(path, Member) else Path(path).open("rb") as file, _silent_tifffile():
             yield file, _format(file, str(path))
-    except TileError:
-        raise
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise TileError(
-            "not_found", f"{path} does not exist; check the path as the machine that reads it sees it"
-        ) from exc
-    except PermissionError as exc:
-        raise TileError("permission_denied", f"{path} may not be read by this user; change its permissions") from exc
-    except MemoryError as exc:
-        raise _no_memory(path) from exc
-    # Fed damaged bytes, the decoders raise nearly anything: struct.error, KeyError, ZeroDivisionError, SyntaxError,
-    # zlib.error, each codec its own. One bad file must stay one failed row, so nothing is let through.
-    except Exception as exc:
-        told = isinstance(exc, OSError | ValueError | RuntimeError | SyntaxError) and str(exc)
-        reason = told or "its header makes no sense"  # others read like: '<' not supported between instances
-        if isinstance(exc, OSError) and exc.errno == errno.ENOMEM:
-            raise _no_memory(path) from exc
-        if isinstance(exc, OSError) and exc.errno is not None:  # the system's; decoders' errors have no number
-            raise TileError("read_failed", f"{path} could not be read ({reason}); check the disk or share") from exc
-        if isinstance(exc, ImportError):
-            raise missing_codec(str(path), "a") from exc
-        if isinstance(exc, EOFError) or "truncated" in reason.lower() or "not enough image data" in reason:
-            raise truncated(str(path), reason) from exc
-        raise corrupt(str(path), reason) from exc
 
 
-def _no_memory(path: str | os.PathLike[str]) -> TileError:
-    return TileError("out_of_memory", f"{path} needs more memory than is free; score fewer at once, or crop it")
-
-
-def _check_file(path: str | os.PathLike[str]) -> None:
+def _check_file(path: Source) -> None:
+    if isinstance(path, Member):
+        path = path.path
     try:
         mode = Path(path).stat().st_mode
     except ValueError as exc:  # a null character, or one that this system's names cannot have
@@ -280,7 +263,7 @@ def _silent_tifffile() -> Iterator[None]:
         logger.removeFilter(from_elsewhere)
 
 
-def _format(file: BinaryIO, path: str) -> Format:
+def _format(file: File, path: str) -> Format:
     head = file.read(18)
     file.seek(0)
     if not head:
@@ -292,7 +275,7 @@ def _format(file: BinaryIO, path: str) -> Format:
     raise TileError("not_an_image", f"{path} is not TIFF, PNG, BMP or JPEG inside; save it as one of these")
 
 
-def _read_with_pillow(file: BinaryIO, path: str, format_: Format, max_pixels: int) -> Tile:
+def _read_with_pillow(file: File, path: str, format_: Format, max_pixels: int) -> Tile:
     # The plug-ins directly: Image.open guesses the format again, and has a size limit for the whole process.
     image: ImageFile.ImageFile
     if format_ == "png":
@@ -304,7 +287,7 @@ def _read_with_pillow(file: BinaryIO, path: str, format_: Format, max_pixels: in
         image = JpegImagePlugin.JpegImageFile(file)
     rows, cols = image.height, image.width
     check_size(path, rows, cols, max_pixels)
-    size = os.fstat(file.fileno()).st_size
+    size = size_of(file)
     if format_ == "jpeg" and rows * cols > 1024 * size:  # at least a bit for each 8 x 8 block
         raise truncated(path, f"{size} bytes cannot hold {rows} x {cols} pixels")
     if image.mode == "CMYK":
@@ -355,7 +338,7 @@ def _bands(image: ImageFile.ImageFile) -> Iterator[tuple[slice, Array]]:
         yield slice(top, bottom), np.asarray(image.crop((0, top, cols, bottom)))
 
 
-def _check_jpeg_is_full(file: BinaryIO, path: str, pixels: Array) -> None:
+def _check_jpeg_is_full(file: File, path: str, pixels: Array) -> None:
     """Refuse a stream that was cut: see `mhfd.images.jpeg`."""
     file.seek(0)
     stream = take_apart(file.read())
@@ -367,9 +350,9 @@ def _check_jpeg_is_full(file: BinaryIO, path: str, pixels: Array) -> None:
                 raise truncated(path, "its pixels end before its last row")
 
 
-def _check_png(file: BinaryIO, path: str, max_pixels: int) -> None:
+def _check_png(file: File, path: str, max_pixels: int) -> None:
     """Refuse faults that Pillow ignores (a lost end, wrong check sums) or only warns of (animations)."""
-    size = os.fstat(file.fileno()).st_size
+    size = size_of(file)
     file.seek(8)
     kind = b""
     while kind != b"IEND":
@@ -397,7 +380,7 @@ def _check_png(file: BinaryIO, path: str, max_pixels: int) -> None:
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
-def _check_png_is_full(file: BinaryIO, path: str, pixels: Array) -> None:
+def _check_png_is_full(file: File, path: str, pixels: Array) -> None:
     """Refuse a stream that ends early by the rules: Pillow leaves the rows that it lacks 0."""
     file.seek(16)
     cols, rows, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", file.read(13))
@@ -411,7 +394,7 @@ def _check_png_is_full(file: BinaryIO, path: str, pixels: Array) -> None:
         raise truncated(path, f"its pixels unpack to {found} of {needed} bytes")
 
 
-def _inflated_bytes(file: BinaryIO) -> int:
+def _inflated_bytes(file: File) -> int:
     """What the pixels of a PNG file unpack to, counted a few at a time."""
     stream, count = zlib.decompressobj(), 0
     file.seek(8)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from io import BufferedReader
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from mhfd.contract import Acquisition
 from mhfd.images import metadata
 from mhfd.images.grey import Array
+from mhfd.images.member import File
 from mhfd.images.memory import empty
 from mhfd.images.metadata.beside import beside
 from mhfd.images.picture import Box, in_header
@@ -95,7 +95,7 @@ class Tags:
 
 @dataclass(frozen=True)
 class PlainFile:
-    filehandle: BufferedReader
+    filehandle: File
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class PlainPage:
     offset: int
     told: Told | None = None
 
-    def of(self, file: BufferedReader, head: Head) -> PlainPage:
+    def of(self, file: File, head: Head) -> PlainPage:
         """The page of another file with the same header."""
         return replace(self, parent=PlainFile(file), head=head, tags=self.tags.of(head))
 
@@ -149,7 +149,7 @@ class Head:
     asked : what was asked for, by offset
     """
 
-    def __init__(self, file: BufferedReader, size: int) -> None:
+    def __init__(self, file: File, size: int) -> None:
         file.seek(0)
         self._first, self._file, self.size = file.read(_HEAD_BYTES), file, size
         self.order = "<" if self._first[:2] == b"II" else ">"
@@ -170,7 +170,7 @@ class Head:
         return self.at(tag.valueoffset, tag.valuebytecount)
 
 
-def plain_page(file: BufferedReader, size: int, max_pixels: int, max_bytes: int) -> PlainPage | None:
+def plain_page(file: File, size: int, max_pixels: int, max_bytes: int) -> PlainPage | None:
     """The page of a plain file; None if the file is another, or its page is too large to be held.
 
     Parameters

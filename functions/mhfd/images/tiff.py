@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BufferedReader
+from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -38,6 +38,7 @@ from mhfd.images.grey import (
 )
 from mhfd.images.jpeg import FILLERS, take_apart
 from mhfd.images.levels import ReadRows, is_copy, times_smaller
+from mhfd.images.member import File, size_of
 from mhfd.images.picture import Box, in_header
 from mhfd.text import counted
 
@@ -97,14 +98,14 @@ class _Ifd:
     bits: int
 
 
-def count(file: BinaryIO, path: str) -> int:
+def count(file: File, path: str) -> int:
     """Number of tiles in an open TIFF file."""
     chain = _chain_of(file, path)
     _check_some(chain, path)
     return _planes(_open(file), file, path) if _is_single(chain) else len(chain.tiles)
 
 
-def read(file: BufferedReader, path: str, index: int, max_pixels: int, max_resident_bytes: int) -> PagePixels:
+def read(file: File, path: str, index: int, max_pixels: int, max_resident_bytes: int) -> PagePixels:
     """Decode tile `index` of an open TIFF file, and no other; see `images.read_tile`."""
     chain = _chain_of(file, path)
     if not 0 < index < len(chain.tiles):  # only reading the first tile reports a broken chain
@@ -147,7 +148,7 @@ class PageRows:
     dtype : of what `read` returns
     """
 
-    def __init__(self, page: tifffile.TiffPage, file: BinaryIO, path: str) -> None:
+    def __init__(self, page: tifffile.TiffPage, file: File, path: str) -> None:
         self._planes, _, rows, cols, self._samples = page.shaped
         self.shape = (rows, cols, self._planes * self._samples)
         self.dtype = np.dtype(page.dtype)
@@ -159,7 +160,7 @@ class PageRows:
         self._kept: tuple[int, Array] | None = None  # number and pixels of the row of chunks last read in part
         _ = page.decode, page.colormap  # tifffile reads tags lazily, when the file may be closed
 
-    def read(self, file: BufferedReader, first: int, end: int) -> Array:
+    def read(self, file: File, first: int, end: int) -> Array:
         """Rows [first, end) as `_as_shown`: (n, cols) or (n, cols, channels)."""
         if _state(file) != self._state:
             raise TileError("read_failed", f"{self._path} was changed while it was read; score it when it is complete")
@@ -173,7 +174,7 @@ class PageRows:
         """An array as tifffile orders a page: (planes, rows, cols, samples), planes or samples being 1."""
         return np.empty((self._planes, rows, self.shape[1], self._samples), self.dtype)
 
-    def _stored(self, file: BufferedReader, first: int, end: int) -> Array:
+    def _stored(self, file: File, first: int, end: int) -> Array:
         """Rows stored uncompressed and contiguous in the file."""
         # Read, not mapped: a failing share or a file cut short then raises an error, and does not kill the process.
         pixels = self._empty(end - first)
@@ -185,7 +186,7 @@ class PageRows:
         stored = self.dtype.newbyteorder(self._page.parent.byteorder)
         return pixels if stored.isnative else pixels.byteswap(inplace=True)
 
-    def _decoded(self, file: BinaryIO, first: int, end: int) -> Array:
+    def _decoded(self, file: File, first: int, end: int) -> Array:
         """Rows from the strips or tiles that cover them."""
         pixels, kept = self._empty(end - first), self._kept
         bands: dict[int, Array] = {}  # target of each row of chunks: in place if all of it is asked for
@@ -207,7 +208,7 @@ class PageRows:
             self._kept = number, band
         return pixels
 
-    def _decode(self, file: BinaryIO, bands: dict[int, Array]) -> None:
+    def _decode(self, file: File, bands: dict[int, Array]) -> None:
         page, lock = self._page, Lock()
         down, across = -(-self.shape[0] // self._chunk_rows), page.chunked[-2 if self._samples > 1 else -1]
 
@@ -235,7 +236,7 @@ class PageRows:
                 pass
 
 
-def _whole(page: tifffile.TiffPage, file: BufferedReader, path: str) -> Array:
+def _whole(page: tifffile.TiffPage, file: File, path: str) -> Array:
     if int(page.compression) in _JPEG | _JPEG_XR and _has_rows(page):  # `_segment` looks at their strips
         return PageRows(page, file, path).read(file, 0, page.imagelength)
     try:
@@ -294,36 +295,40 @@ def _has_rows(page: tifffile.TiffPage) -> bool:
     return page.axes in ("YX", "YXS", "SYX") and page.jpegheader is None
 
 
-def _state(file: BinaryIO) -> tuple[int, int, int]:
+def _state(file: File) -> tuple[int, int, int]:
     state = os.fstat(file.fileno())
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def _open(file: BinaryIO) -> tifffile.TiffFile:
+def _open(file: File) -> tifffile.TiffFile:
     file.seek(0)
     # On opening, tifffile follows the private pointers of these formats; as plain TIFF they read the same.
     return tifffile.TiffFile(file, is_lsm=False, is_ndpi=False, is_scanimage=False)
 
 
-def _chain_of(file: BinaryIO, path: str) -> _Chain:
-    return _walk(path, *_state(file))
+def _chain_of(file: File, path: str) -> _Chain:
+    return _walk(file, path) if isinstance(file, BytesIO) else _known(path, *_state(file))
 
 
 @lru_cache(maxsize=16)
-def _walk(path: str, size: int, mtime_ns: int, ctime_ns: int) -> _Chain:
+def _known(path: str, size: int, mtime_ns: int, ctime_ns: int) -> _Chain:
     """Follow the chain once for each state of a file: a stack of thousands is read tile by tile."""
+    with Path(path).open("rb") as file:
+        return _walk(file, path)
+
+
+def _walk(file: File, path: str) -> _Chain:
     tiles: list[_Ifd] = []
     broken = None
-    with Path(path).open("rb") as file:
-        try:
-            tiles.extend(_tile_ifds(file, path))
-        except TileError as error:
-            broken = error
-        copies = _copies(file, path, tiles) | _previews(file, path, tiles)
+    try:
+        tiles.extend(_tile_ifds(file, path))
+    except TileError as error:
+        broken = error
+    copies = _copies(file, path, tiles) | _previews(file, path, tiles)
     return _Chain(tuple((ifd.place, ifd.offset) for ifd in tiles if ifd not in copies), broken)
 
 
-def _copies(file: BufferedReader, path: str, tiles: list[_Ifd]) -> set[_Ifd]:
+def _copies(file: File, path: str, tiles: list[_Ifd]) -> set[_Ifd]:
     """Pages that are smaller copies of their neighbours, or of the first page, without being marked as such."""
     copies = set()
     for n, page in enumerate(tiles):
@@ -335,7 +340,7 @@ def _copies(file: BufferedReader, path: str, tiles: list[_Ifd]) -> set[_Ifd]:
     return copies
 
 
-def _is_copy(file: BufferedReader, path: str, small: _Ifd, large: _Ifd, times: int) -> bool:
+def _is_copy(file: File, path: str, small: _Ifd, large: _Ifd, times: int) -> bool:
     def reader(ifd: _Ifd) -> ReadRows:
         tif = _open(file)
         tif.filehandle.seek(ifd.offset)
@@ -358,7 +363,7 @@ def _is_copy(file: BufferedReader, path: str, small: _Ifd, large: _Ifd, times: i
         return False
 
 
-def _previews(file: BufferedReader, path: str, tiles: list[_Ifd]) -> set[_Ifd]:
+def _previews(file: File, path: str, tiles: list[_Ifd]) -> set[_Ifd]:
     """Colour pages beside a grey one as large that has more pixels or more bits: pictures for people, not tiles."""
     grey = [page for page in tiles if page.photometric in (0, 1)]
     coloured_ones = [page for page in tiles if page.photometric in (2, 3, 6)]  # RGB, palette, YCbCr
@@ -370,7 +375,7 @@ def _previews(file: BufferedReader, path: str, tiles: list[_Ifd]) -> set[_Ifd]:
     }
 
 
-def _is_preview(file: BufferedReader, path: str, ifd: _Ifd, grey: list[_Ifd]) -> bool:
+def _is_preview(file: File, path: str, ifd: _Ifd, grey: list[_Ifd]) -> bool:
     try:
         tif = _open(file)
         tif.filehandle.seek(ifd.offset)
@@ -403,12 +408,12 @@ def _check_some(chain: _Chain, path: str) -> None:
         raise TileError("unsupported", f"{path} has only thumbnails or masks; wait if it is being written")
 
 
-def _tile_ifds(file: BinaryIO, path: str) -> Iterator[_Ifd]:
+def _tile_ifds(file: File, path: str) -> Iterator[_Ifd]:
     """Each page that is a tile, of the chain of pages (IFDs).
 
     It also checks what tifffile does not: that the chain ends, and that its tags fit into memory.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = size_of(file)
 
     def data(offset: int, length: int) -> bytes:
         if offset + length > size:
@@ -469,18 +474,18 @@ def _tile_size(
     return (rows, cols) if is_tile else None
 
 
-def _planes(tif: tifffile.TiffFile, file: BinaryIO, path: str) -> int:
+def _planes(tif: tifffile.TiffFile, file: File, path: str) -> int:
     """Number of planes: ImageJ writes a stack of over 4 GB as one page, the others after it without headers."""
     page = tif.pages.first
     lines = page.description.splitlines() if page.is_imagej and page.is_contiguous else []
     planes = next((int(line[7:]) for line in lines if line.startswith("images=") and line[7:].isdecimal()), 1)
-    fit = (os.fstat(file.fileno()).st_size - page.dataoffsets[0]) // max(page.nbytes, 1) if planes > 1 else 1
+    fit = (size_of(file) - page.dataoffsets[0]) // max(page.nbytes, 1) if planes > 1 else 1
     if 1 < fit < planes:
         raise truncated(path, f"it holds {fit} of {planes} planes")
     return planes if fit > 1 else 1  # a single page taken out of a stack keeps the description
 
 
-def _check_page(page: tifffile.TiffPage, file: BinaryIO, path: str, max_pixels: int) -> None:
+def _check_page(page: tifffile.TiffPage, file: File, path: str, max_pixels: int) -> None:
     """Check all that a page's header shows, before memory is spent on its pixels."""
     check_size(path, page.imagelength, page.imagewidth, max_pixels)
     compression, photometric = int(page.compression), int(page.photometric)
@@ -497,7 +502,7 @@ def _check_page(page: tifffile.TiffPage, file: BinaryIO, path: str, max_pixels: 
         raise TileError("unsupported", f"{path} is stored as YCbCr; convert it to grey")
     if math.prod(page.chunks) > 4 * max(max_pixels, 2**24):  # tiles may reach beyond the image, but not this far
         raise corrupt(path, f"its strips or tiles are {page.chunks} pixels large")
-    _check_strips(page, os.fstat(file.fileno()).st_size, path)
+    _check_strips(page, size_of(file), path)
     if compression not in tifffile.TIFF.DECOMPRESSORS:
         name = getattr(page.compression, "name", f"unknown ({compression})")
         if importlib.util.find_spec("imagecodecs") is None and not name.startswith("unknown"):
@@ -532,7 +537,7 @@ def _check_strips(page: tifffile.TiffPage, size: int, path: str) -> None:
         raise corrupt(path, "its strips overlap")
 
 
-def _refuse_bombs(page: tifffile.TiffPage, file: BinaryIO, path: str) -> None:
+def _refuse_bombs(page: tifffile.TiffPage, file: File, path: str) -> None:
     """Refuse oversized strips: tifffile inflates in full without imagecodecs, with it to the size expected."""
     compression = int(page.compression)
     if tifffile.TIFF.DECOMPRESSORS[compression].__module__ != "tifffile._imagecodecs" or page.dtype is None:

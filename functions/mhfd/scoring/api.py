@@ -11,8 +11,9 @@ import numpy as np
 
 from mhfd.backends import available_cores, select_backend
 from mhfd.contract import FocusParams, FocusResult, ParamsError, TileError
-from mhfd.images import DEFAULT_MAX_PIXELS, count_tiles, read_only_tile, read_tile
+from mhfd.images import DEFAULT_MAX_PIXELS
 from mhfd.kernel.measures import FeatureList
+from mhfd.readers.reading import count_tiles, read_only_tile, read_tile
 from mhfd.scoring import stream
 from mhfd.scoring.tile import Job, Loaded, Scorer, Source, file_job, job
 from mhfd.show.results import Results

@@ -21,7 +21,7 @@ from mhfd.contract import BackendError, FocusResult
 from mhfd.images.memory import Recycled, read_into
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.scoring.identity import identities
-from mhfd.scoring.tile import Job, Loaded, Scorer
+from mhfd.scoring.tile import Job, Loaded, Pages, Scorer
 
 T = TypeVar("T")
 
@@ -54,16 +54,16 @@ def in_this_thread(scorer: Scorer, jobs: Iterable[Job]) -> Iterator[FocusResult]
     """Tile after tile. The kernel keeps its memory for the next call: a new thread would have to get it anew."""
     for job in jobs:
         found = scorer.or_failed_row(job, partial(_score, scorer, job))
-        if isinstance(found, list):
+        if isinstance(found, Pages):
             yield from in_this_thread(scorer, found)
         else:
             yield found
 
 
-def _score(scorer: Scorer, job: Job) -> FocusResult | list[Job]:
-    """The row of a tile; of a file that holds several, a job for each."""
+def _score(scorer: Scorer, job: Job) -> FocusResult | Pages:
+    """The row of a tile; of a file that holds several, their jobs."""
     loaded = scorer.read(job)
-    return loaded if isinstance(loaded, list) else scorer.measure(loaded)[0]
+    return loaded if isinstance(loaded, Pages) else scorer.measure(loaded)[0]
 
 
 def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[FocusResult]:
@@ -91,13 +91,13 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
 
 
 def _in_order(
-    scorer: Scorer, jobs: Iterable[Job], step: Callable[[Job], T | list[Job]], pool: ThreadPoolExecutor, ahead: int
+    scorer: Scorer, jobs: Iterable[Job], step: Callable[[Job], T | Pages], pool: ThreadPoolExecutor, ahead: int
 ) -> Iterator[T | FocusResult | None]:
     """Take a step for each tile in a pool of threads: what it gives, in order, or the tile's failed row.
 
     The tiles of a file that holds several come in its place. None when the next one is not ready yet.
     """
-    under_way: deque[Future[T | list[Job] | FocusResult]] = deque()
+    under_way: deque[Future[T | Pages | FocusResult]] = deque()
 
     def submit(job: Job) -> None:
         under_way.append(pool.submit(scorer.or_failed_row, job, partial(step, job)))
@@ -106,7 +106,7 @@ def _in_order(
         if not under_way[0].done():
             yield None
         found = under_way.popleft().result()
-        if isinstance(found, list):
+        if isinstance(found, Pages):
             yield from _in_order(scorer, found, step, pool, ahead)
         else:
             yield found

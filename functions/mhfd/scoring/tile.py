@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -27,11 +27,12 @@ from mhfd.contract import (
     Timing,
     page_path,
 )
-from mhfd.images import DEFAULT_MAX_PIXELS, Tile, grey_tile, read_only_tile, read_tile
+from mhfd.images import DEFAULT_MAX_PIXELS, Tile, grey_tile
 from mhfd.images.blocks import shows_jpeg
 from mhfd.images.picture import Choice, choose, part_of
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
+from mhfd.readers.reading import read_only_tile, read_tile
 from mhfd.scoring.identity import tile_sha256
 from mhfd.scoring.remarks import Examined, all_remarks, examine
 
@@ -47,13 +48,29 @@ class Job:
 
     Attributes
     ----------
-    read : returns the tile, or a job for each tile of its file, or raises `TileError`; called in whichever thread is
-        free
+    read : returns the tile, or the jobs of its file's tiles, or raises `TileError`; called in whichever thread is free
     name : the path in the tile's row; "" for the tile's own
     """
 
-    read: Callable[[], Tile | Sequence[Job]]
+    read: Callable[[], Tile | Pages]
     name: str = ""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The jobs of a file's tiles, each made when its turn comes: a volume may hold millions.
+
+    Attributes
+    ----------
+    read : the tile of that number
+    """
+
+    name: str
+    read: Callable[[int], Tile]
+    numbers: Sequence[int]
+
+    def __iter__(self) -> Iterator[Job]:
+        return (Job(partial(self.read, page), page_path(self.name, page)) for page in self.numbers)
 
 
 def job(source: Source, page: int | None = None, name: str = "", *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Job:
@@ -94,12 +111,10 @@ def file_job(name: str, read_only: Callable[[], Tile | int], read: Callable[[int
     read : the tile of that number
     """
 
-    def tile_or_jobs() -> Tile | list[Job]:
-        if isinstance(found := read_only(), Tile):
-            return found
-        return [Job(partial(read, page), page_path(name, page)) for page in range(found)]
+    def tile_or_pages() -> Tile | Pages:
+        return found if isinstance(found := read_only(), Tile) else Pages(name, read, range(found))
 
-    return Job(tile_or_jobs, name)
+    return Job(tile_or_pages, name)
 
 
 @dataclass(frozen=True)
@@ -144,8 +159,8 @@ class Scorer:
         assert isinstance(loaded, Loaded)  # else the job is not one tile
         return loaded
 
-    def read(self, job: Job, *, identify: bool = True) -> Loaded | list[Job]:
-        """Read one tile; of a file that holds several, a job for each.
+    def read(self, job: Job, *, identify: bool = True) -> Loaded | Pages:
+        """Read one tile; of a file that holds several, their jobs.
 
         Parameters
         ----------
@@ -158,7 +173,7 @@ class Scorer:
         """
         start = perf_counter()
         if not isinstance(tile := job.read(), Tile):
-            return list(tile)
+            return tile
         pixel_size_nm = tile.pixel_size_nm if self.pixel_size_nm is None else self.pixel_size_nm
         params = self.params.in_pixels(pixel_size_nm)
         lossy = tile.acquisition.lossy or shows_jpeg(tile.pixels)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from mhfd.contract import IMAGE_SUFFIXES, FocusParams, Polarity
-from mhfd.images import Tile, count_tiles, read_tile
+from mhfd.images import Tile
 from mhfd.kernel.measures import FeatureList
 from mhfd.kernel.pixels import thinned
+from mhfd.readers.reading import count_tiles, read_tile
 from mhfd.scoring.api import find_features
 from mhfd.text import visible
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from mhfd.contract import ParamsError
+from mhfd.readers.opening import is_container
 from mhfd.worker.places import Roots
 from mhfd.worker.remarks import Remarks
 from mhfd.worker.sorting import in_order
@@ -173,7 +174,7 @@ class _Walk:
                 return _Item(entry.name, place, -1, -1, None)
             if pattern.inside(at, entry.name, link=True):
                 self.remarks.add("permission_denied", f"{shown} leads out of the folders that tasks may read")
-        elif not _is(entry.is_dir):
+        elif not _is(entry.is_dir) or is_container(entry.name):
             if pattern.matches(at, entry.name):
                 return _Item(entry.name, place, *_stamp(entry), None)
         elif entry.name == OURS:

@@ -6,17 +6,19 @@ import errno
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from mhfd import images
-from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError, page_path
+from mhfd.contract import BackendError, FocusParams, FocusResult, ParamsError, TileError
 from mhfd.extras import MissingExtraError
-from mhfd.images import Tile, count_tiles, read_only_tile
+from mhfd.images import Member, Tile
 from mhfd.images.inline import declared_bytes, decode_tile
+from mhfd.readers import reading
+from mhfd.readers.reading import count_tiles, read_only_tile
 from mhfd.scoring import stream
-from mhfd.scoring.tile import Job, Scorer, file_job
+from mhfd.scoring.tile import Job, Pages, Scorer, file_job
 from mhfd.text import shown
 from mhfd.worker import device, limits
 from mhfd.worker.places import readable_path, writable_path
@@ -26,8 +28,10 @@ Answer = dict[str, Any]
 
 SCHEMA = 1
 
-_PATH_KEYS = {"path", "collection", "page", "name"}
+_PART_KEYS = {"offset", "size", "sha256"}
+_PATH_KEYS = {"path", "collection", "page", "name"} | _PART_KEYS
 MAX_PAGE = 2**31
+MAX_OFFSET = 2**63 - 1
 
 
 def score_inline(tiles: object, params: object = None) -> Answer:
@@ -51,8 +55,9 @@ def score_paths(paths: object, params: object = None) -> Answer:
 
     Parameters
     ----------
-    paths : list of paths, or of {"path", "collection", "page", "name"}: with a collection, below its mount; all pages
-        of a file unless one is named; "name" replaces "path" as the row's path
+    paths : list of paths, or of {"path", "collection", "page", "name", "offset", "size", "sha256"}: with a collection,
+        below its mount; all pages of a file unless one is named; "name" replaces "path" as the row's path; the last
+        three, together, say where in a larger file the image file lies, in bytes, and the digest of its bytes
     params : keys of `FocusParams`, None for the defaults
 
     Returns
@@ -177,37 +182,38 @@ def _path_jobs(paths: list[Any]) -> Iterator[Job]:
     """Jobs whose paths are looked up by the thread that reads: a shared file system may take its time over links."""
     for given in paths:
         try:
-            path, collection, page, name = _path_item(given)
+            asked = _path_item(given)
         except TileError as error:
             yield Job(partial(_fail, error), _shown(given))
             continue
-        read = partial(read_page, path, collection)
-        if page is None:
-            yield file_job(name or path, partial(read_only, path, collection), read)
-        elif name:
-            yield Job(partial(read, page), name)
+        read = partial(read_page, asked)
+        if asked.page is None:
+            yield file_job(asked.name or asked.path, partial(read_only, asked), read)
+        elif asked.name:
+            yield Job(partial(read, asked.page), asked.name)
         else:
-            yield Job(partial(_page_job, path, collection, page), path)
+            yield Job(partial(_page_job, asked, asked.page), asked.path)
 
 
-def _page_job(path: str, collection: str | None, page: int) -> list[Job]:
-    where = readable_path(path, collection)
-    name = path if count_tiles(where) == 1 else page_path(path, page)
-    return [Job(partial(read_tile, where, page), name)]
+def _page_job(asked: Asked, page: int) -> Tile | Pages:
+    where = asked.where()
+    if count_tiles(where) == 1:
+        return read_tile(where, page)
+    return Pages(asked.path, partial(read_tile, where), [page])
 
 
-def read_page(path: str, collection: str | None, page: int) -> Tile:
-    return read_tile(readable_path(path, collection), page)
+def read_page(asked: Asked, page: int) -> Tile:
+    return read_tile(asked.where(), page)
 
 
-def read_tile(path: str, page: int) -> Tile:
+def read_tile(path: str | Member, page: int) -> Tile:
     """One tile of a file, if it is no larger than this worker scores."""
     with _limit_told():
-        return images.read_tile(path, page, max_pixels=limits.max_pixels())
+        return reading.read_tile(path, page, max_pixels=limits.max_pixels())
 
 
-def read_only(path: str, collection: str | None) -> Tile | int:
-    where = readable_path(path, collection)
+def read_only(asked: Asked) -> Tile | int:
+    where = asked.where()
     with _limit_told():
         return read_only_tile(where, max_pixels=limits.max_pixels())
 
@@ -224,7 +230,28 @@ def _limit_told() -> Iterator[None]:
         raise TileError("too_large", message) from error
 
 
-def _path_item(given: object) -> tuple[str, str | None, int | None, str | None]:
+@dataclass(frozen=True)
+class Asked:
+    """One entry of `paths`.
+
+    Attributes
+    ----------
+    part : (offset, size, sha256) of the image file within the file; None: it is the file
+    """
+
+    path: str
+    collection: str | None = None
+    page: int | None = None
+    name: str | None = None
+    part: tuple[int, int, str] | None = None
+
+    def where(self) -> str | Member:
+        """The file on this machine, if this worker may read it."""
+        path = readable_path(self.path, self.collection)
+        return path if self.part is None else Member(path, *self.part)
+
+
+def _path_item(given: object) -> Asked:
     item = {"path": given} if isinstance(given, str) else given
     if not isinstance(item, dict) or not isinstance(item.get("path"), str) or not item["path"]:
         raise TileError("unsupported", f'a file is a path, or an object with a "path", not {shown(given, 80)}')
@@ -237,7 +264,25 @@ def _path_item(given: object) -> tuple[str, str | None, int | None, str | None]:
     for key in ("collection", "name"):
         if not isinstance(item.get(key), str | None):
             raise TileError("unsupported", f"{item['path']}: {key} must be a string, not {shown(item[key])}")
-    return item["path"], item.get("collection") or None, page, item.get("name") or None
+    name = item.get("name") or None
+    return Asked(item["path"], item.get("collection") or None, page, name, _part(item))
+
+
+def _part(item: dict[str, Any]) -> tuple[int, int, str] | None:
+    if not _PART_KEYS & set(item):
+        return None
+    offset, size, sha256 = (item.get(key) for key in ("offset", "size", "sha256"))
+    if not (_is_count(offset) and _is_count(size) and isinstance(sha256, str)):
+        told = "offset and size must be whole numbers from 0, sha256 a text, and all three be given"
+        raise TileError("unsupported", f"{item['path']}: {told}, not {shown([offset, size, sha256], 200)}")
+    if size > (most := limits.INLINE_BYTES_PER_PIXEL * limits.max_pixels()):  # it is read into memory whole
+        message = f"{item['path']}: an image file of {size} bytes inside another is larger than {most}: send it alone"
+        raise TileError("too_large", message)
+    return offset, size, sha256
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_OFFSET
 
 
 def _shown(given: object) -> str:
@@ -252,8 +297,8 @@ def _data_folders(given: list[Any]) -> list[Path]:
     """The folder of the first file that exists: its owner will look there for rows too many to send."""
     for item in given:
         try:
-            path, collection, _, _ = _path_item(item)
-            folder = Path(writable_path(str(Path(readable_path(path, collection)).parent)))
+            asked = _path_item(item)
+            folder = Path(writable_path(str(Path(readable_path(asked.path, asked.collection)).parent)))
         except TileError:
             continue
         if folder.is_absolute() and os.path.isdir(folder) and os.access(folder, os.W_OK):  # noqa: PTH112 - never raises

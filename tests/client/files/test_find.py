@@ -121,10 +121,19 @@ def test_score_and_watch_take_the_same_files(run: Path) -> None:
     )
 
 
+def test_a_zarr_folder_is_one_input_and_stacks_are_files(tmp_path: Path) -> None:
+    for name in ("a.zarr/zarr.json", "a.zarr/c/0/0", "sub/b.ZARR/.zarray", "data/zarr.json", "t.mrc", "x.tif/u.tif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert names(tmp_path, str(tmp_path)) == ["a.zarr", "t.mrc", "sub/b.ZARR", "x.tif/u.tif"]
+    assert names(tmp_path, f"{tmp_path / 'a.zarr'}{os.sep}", str(tmp_path / "data")) == ["a.zarr", "data"]
+    assert names(tmp_path, str(tmp_path / "*")) == ["a.zarr", "t.mrc", "x.tif/u.tif"]
+
+
 def test_files_of_other_formats_are_told(tmp_path: Path) -> None:
-    for name in ("a.dm4", "b.DM4", "sub/c.mrc", "t.tif", "notes.txt"):
+    for name in ("a.dm4", "b.DM4", "sub/c.eer", "t.tif", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    told = ["3 files of formats that mhfd does not read (.dm4, .mrc): export them as TIFF"]
+    told = ["3 files of formats that mhfd does not read (.dm4, .eer): export them as TIFF"]
     assert Search([str(tmp_path)]).left_out == told
     assert Search([str(tmp_path / "*")]).left_out == told

@@ -29,7 +29,7 @@ def test_a_plan_of_a_hundred_million_tiles_in_numbers() -> None:
     found = estimate(10**8, 1526, 10**14, spectra=False, workers=64, tiles_per_s=5000.0)
     assert found.tasks == 1528
     assert found.hours == pytest.approx(10**8 / 64 / 5000 / 3600)
-    assert found.result_bytes == 13 * 10**9
+    assert found.result_bytes == 133 * 10**8
     assert found.requests < 100
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 import time
@@ -422,15 +421,22 @@ def test_deletion_that_fails_is_told(move: Move) -> None:
     until(lambda: told(transfer, "was not removed"), transfer)
 
 
-def test_closing_while_the_service_is_out_of_reach_is_told_in_the_log(
-    move: Move, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_copies_are_not_forgotten_while_the_service_is_out_of_reach(move: Move) -> None:
+    """The ledger keeps them, and the next process asks again."""
     transfer = move.transfer()
     move.send(transfer, [outgoing(move.root, "t.tif")])
     (arrived,) = settle(transfer)
     assert isinstance(arrived, Arrived)
-    transfer.clean([arrived.place or {}])
     move.service.kill()
-    with caplog.at_level(logging.WARNING):
-        transfer.close()
-    assert "1 copy of a scored tile stays at the endpoint" in caplog.text
+    assert transfer.clean([arrived.place or {}]) is False
+    assert told(transfer, "no answer from Globus since")
+
+
+def test_deletion_goes_on_without_this_process(move: Move) -> None:
+    first = move.transfer()
+    move.send(first, [outgoing(move.root, "t.tif")])
+    (arrived,) = settle(first)
+    assert isinstance(arrived, Arrived)
+    assert first.clean([arrived.place or {}])
+    first.close()
+    until(lambda: not move.copies(), move.transfer())

@@ -162,10 +162,17 @@ def test_a_link_to_a_hidden_or_excluded_folder_below_the_root_is_followed(tmp_pa
 
 
 def test_files_of_formats_that_are_not_read_are_counted(tmp_path: Path) -> None:
-    put(tmp_path, "a.mrc", "s/b.DM4", "s/c.dm4", "s/t.tif", "s/.hidden.mrc", "s/notes.txt")
+    put(tmp_path, "a.eer", "s/b.DM4", "s/c.dm4", "s/t.tif", "s/.hidden.eer", "s/notes.txt")
     for _ in range(2):  # also when nothing has changed
         found = folders(scanner(tmp_path))
-        assert {path: dict(folder.foreign) for path, folder in found.items()} == {"": {".mrc": 1}, "s": {".dm4": 2}}
+        assert {path: dict(folder.foreign) for path, folder in found.items()} == {"": {".eer": 1}, "s": {".dm4": 2}}
+
+
+def test_a_folder_that_is_one_input_is_told_and_not_looked_into(tmp_path: Path) -> None:
+    put(tmp_path, "s/a.zarr/zarr.json", "s/a.zarr/0/t.tif", "s/t.mrc")
+    found = list(scanner(tmp_path).scan())
+    assert [each.path for each in found if isinstance(each, NotFollowed)] == ["s/a.zarr"]
+    assert [file.path for each in found if isinstance(each, Folder) for file in each.files] == ["s/t.mrc"]
 
 
 @posix

@@ -15,6 +15,8 @@ from host_device import HostDevice, HostStream
 from mhfd.contract import BackendError, FocusParams, TileError
 from mhfd.kernel import fourier
 from mhfd.kernel.fused import Fused, measure_on, pairs
+from mhfd.kernel.fused.cascade import Cascade
+from mhfd.kernel.fused.launcher import Launcher
 from mhfd.kernel.fused.layout import GROUP, Extent, fit, fits_shared, layout, smooths
 from mhfd.kernel.fused.single import PROGRAMS_KEPT
 from mhfd.kernel.fused.source import STATE, source
@@ -229,29 +231,31 @@ def test_two_steps_in_a_launch_give_what_two_launches_give(
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int16, np.float32, np.float64])
 def test_a_batch_large_enough_is_done_two_steps_a_launch(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiles = [tissue(83, 197, seed).astype(dtype) for seed in range(3)]
-    alone = [Fused(HostDevice()).measure(tile, COARSE)[0] for tile in tiles]
+    tiles, params = [tissue(83, 197, seed).astype(dtype) for seed in range(3)], replace(COARSE, n_scales=20)
+    alone = [Fused(HostDevice()).measure(tile, params)[0] for tile in tiles]
     monkeypatch.setattr(pairs, "LEAST_BLOCKS", 3 * 2)  # two blocks a tile: few for one, enough for three
     device = Launched()
-    assert [Fused(device).measure(tile, COARSE)[0] for tile in tiles] == alone
+    assert [Fused(device).measure(tile, params)[0] for tile in tiles] == alone
     assert not in_pairs(device.kernels)
-    assert Fused(device).submit(tiles, COARSE).result() == alone
+    assert Fused(device).submit(tiles, params).result() == alone
     assert in_pairs(device.kernels)
 
 
 def test_strips_two_steps_a_launch_give_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    tile = tissue(395, 173)
-    whole = Fused(HostDevice()).measure(tile, FINE)
+    tile, params, device = tissue(395, 173), replace(FINE, n_scales=12), Launched()
+    whole = Fused(HostDevice()).measure(tile, params)
     monkeypatch.setattr(pairs, "LEAST_BLOCKS", 1)
-    for budget in (least_bytes(tile, FINE), 3 * 2**21):
-        device = Launched()
-        assert_same(Fused(device, budget).measure(tile, FINE), whole)
+    budget = least_bytes(tile, params) * 5 // 4
+    memory = fit(Extent.of(tile.shape, tile.dtype, params), budget, True)
+    assert len(memory.windows) > 1 and memory.group > 1
+    assert_same(Fused(device, budget).measure(tile, params), whole)
+    assert in_pairs(device.kernels)
 
 
 def test_a_plane_that_nothing_reads_is_not_written() -> None:
     extent = Extent.of((131, 173), np.dtype(np.uint8), COARSE)
-    work = Work(HostDevice(), extent, fit(extent, 2**30, False), features=False)
-    (*_, (before, kept), (last, nowhere)) = work._launches(work.layout.windows[0])
+    launcher = Launcher(HostDevice(), extent, fit(extent, 2**30, False))
+    (*_, (before, kept), (last, nowhere)) = Cascade(launcher).launches(launcher.layout.windows[0])
     assert last == [len(extent.plan.steps) - 1] and nowhere is None
     assert before == [last[0] - 1] and kept == 1
 

@@ -14,11 +14,11 @@ from scipy import ndimage
 
 from mhfd.contract import FocusResult
 from mhfd.judge import judge, references_of
-from mhfd.worker import finish_run, plan_run, rows_of, score_shard
+from mhfd.worker import finish_run, plan_run, score_shard
 from mhfd.worker.archive import finish as finishing
 from phantoms import as_uint8
 
-from .conftest import QUICK, rescored, results_in, score_shards, write_run
+from .conftest import QUICK, rescored, score_shards, write_run
 
 SIDE, SCALES = 160, {"n_scales": 4, "max_t": 5.0}
 
@@ -153,47 +153,3 @@ def test_a_kill_before_the_end_leaves_no_sign_of_success(tmp_path: Path, monkeyp
             finish_run(answer["manifest"])
     assert not Path(answer["success"]).exists()
     assert finish_run(answer["manifest"])["complete"]
-
-
-# In other programs, as docs/archives.md has it
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> tuple[str, list[str]]:
-    write_run(tmp_path, 5)
-    (tmp_path / "bad.tif").write_bytes(b"II*\0")
-    answer = rescored(tmp_path, shard_tiles=2)
-    return answer["dataset"], [row["path"] for row in answer["results"]]
-
-
-def test_pandas_reads_a_dataset(dataset: tuple[str, list[str]]) -> None:
-    pandas = pytest.importorskip("pandas")
-    folder, paths = dataset
-    frame = pandas.concat(map(pandas.read_parquet, sorted(Path(folder).glob("part-*.parquet"))))
-    assert list(frame["path"]) == paths
-    joined = frame.merge(pandas.read_parquet(f"{folder}/verdicts.parquet"), on="path")
-    assert list(joined["path"]) == paths
-    assert joined["focus_score"].notna().sum() == 5
-
-
-def test_polars_reads_a_dataset(dataset: tuple[str, list[str]]) -> None:
-    polars = pytest.importorskip("polars")
-    folder, paths = dataset
-    frame = polars.read_parquet(f"{folder}/part-*.parquet")
-    assert frame["path"].to_list() == paths
-    assert frame.join(polars.read_parquet(f"{folder}/verdicts.parquet"), on="path").height == 6
-
-
-def test_duckdb_reads_a_dataset(dataset: tuple[str, list[str]]) -> None:
-    duckdb = pytest.importorskip("duckdb")
-    folder, paths = dataset
-    rows = duckdb.sql(
-        f"SELECT * FROM '{folder}/part-*.parquet' JOIN '{folder}/verdicts.parquet' USING (path)"
-    ).fetchall()
-    assert sorted(row[0] for row in rows) == sorted(paths)
-
-
-def test_rows_of_a_dataset_come_part_by_part(dataset: tuple[str, list[str]]) -> None:
-    folder, paths = dataset
-    rows = [row["path"] for part in sorted(Path(folder).glob("part-*.parquet")) for row in rows_of(part)]
-    assert rows == paths == [row["path"] for row in results_in(Path(folder))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -251,6 +252,36 @@ def test_without_pyarrow_the_answer_says_what_to_install(tmp_path: Path, monkeyp
     error = planned(tmp_path)["error"]
     assert error["code"] == "not_installed"
     assert "pip install" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"shard_tiles": 0}, {"tiles": "1"}, {"folder": 7}, {"params": {"x": 1}}, {"bytes": -1}]
+)
+def test_a_manifest_that_was_made_up_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    write_run(tmp_path, 1)
+    place = Path(planned(tmp_path)["manifest"])
+    parquet = importlib.import_module("pyarrow.parquet")
+    table = parquet.read_table(place)
+    told = json.loads(parquet.read_metadata(place).metadata[b"mhfd"])
+    parquet.write_table(table.replace_schema_metadata({"mhfd": json.dumps(told | wrong)}), place)
+    assert score_shard(str(place), 0, 1)["error"]["code"] == "bad_params"
+
+
+def test_results_are_taken_over_only_from_where_tasks_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A manifest may have been made up, and would copy what lies elsewhere."""
+    write_run(tmp_path / "run", 2)
+    write_run(tmp_path / "other", 2)
+    there = Path(rescored(tmp_path / "other")["dataset"])
+    monkeypatch.setattr(planning, "taken_over", lambda tiles, *_, names, **__: (
+        names.append(f"../../other/.mhfd/{there.name}/part-00000.parquet"),
+        (tile._replace(part=0, row=number) for number, tile in enumerate(tiles)),
+    )[1])  # fmt: skip
+    plan = planned(tmp_path / "run", changed_only=True)
+    monkeypatch.setenv("MHFD_OUT_ROOTS", str(tmp_path / "run"))
+    answer = score_shard(plan["manifest"], 0, 2)
+    assert (answer["taken"], answer["scored"]) == (0, 2)
 
 
 # Changed only

@@ -331,7 +331,7 @@ def test_a_run_killed_at_any_moment_goes_on_and_loses_nothing(tmp_path: Path, se
         command = [sys.executable, "-c", PROGRAM, plan["manifest"], str(first), "18"]
         for _ in range(3):
             with subprocess.Popen(command, env=environment) as run:
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 120
                 while not list(job.glob("*.tmp")) and run.poll() is None:  # it has begun to write
                     assert time.monotonic() < deadline
                     time.sleep(0.001)

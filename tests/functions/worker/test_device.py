@@ -56,6 +56,23 @@ def test_workers_share_the_cores(
     assert device.threads_here() == threads
 
 
+def test_a_worker_keeps_to_the_cores_of_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    near = affinity.Near(frozenset({3}), 2)
+    monkeypatch.setenv("MHFD_BACKEND", "cupy")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    monkeypatch.setenv("PARSL_WORKER_RANK", "2")
+    monkeypatch.setattr(cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(cuda, "pci_bus_id", lambda number: f"0000:{number:02}:00.0")
+    monkeypatch.setattr(affinity, "keep_near", {"0000:02:00.0": near}.get)
+    assert device.near_gpu() is near
+
+
+@pytest.mark.skipif(cuda.unavailable() is None, reason="there is a GPU")
+def test_without_a_gpu_nothing_is_asked_of_the_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MHFD_BACKEND", "cupy")
+    assert device.near_gpu() is None
+
+
 def test_a_worker_on_the_processor_keeps_the_cores_it_has() -> None:
     assert device.near_gpu() is None
     assert device.worker()["cores"] == affinity.cores_text()

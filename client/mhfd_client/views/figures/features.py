@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from mhfd import find_features
 from mhfd.contract import FocusParams, MhfdError, TileError, split_page
-from mhfd.images import Tile, read_tile
+from mhfd.images import Tile
 from mhfd.kernel.measures import FeatureList
+from mhfd.readers.reading import read_tile
 from mhfd.text import counted, visible
 from mhfd_client.files.names import for_system
 from mhfd_client.judge.calibration import FocalSeries

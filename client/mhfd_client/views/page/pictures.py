@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mhfd.contract import MhfdError, TileError
-from mhfd.images import Tile, read_tile
+from mhfd.images import Tile
+from mhfd.readers.reading import read_tile
 from mhfd_client.files.names import for_system, to_local
 from mhfd_client.ledger import TileRow
 

@@ -17,6 +17,7 @@ from mhfd_client.judge.sections import positions_of
 from mhfd_client.judge.standing import Standing, standing_of
 from mhfd_client.judge.words import TO_LOOK_AT, told_px
 from mhfd_client.ledger import Event, Ledger, Run, TileRow
+from mhfd_client.naming import Layout
 from mhfd_client.naming.position import Position
 from mhfd_client.views.explain import lines
 from mhfd_client.views.marks import mark_of
@@ -79,6 +80,7 @@ def of_results(
     now: float,
     *,
     root: str | None = None,
+    layout: Layout | None = None,
     params: FocusParams | None = None,
     rule: VerdictRule | None = None,
     truth: Mapping[str, str] | None = None,
@@ -89,11 +91,12 @@ def of_results(
     ----------
     results : judged
     root : the folder that all are in, if it is one run's
+    layout : how to read their names; None: each by itself
     rule : by which they were judged; None: nothing is known of it, or it is the usual one
     truth : kind of each tile ("good", "bad", "blank") by path, where it is known
     """
-    tiles = tiles_of(results, root)
-    positions = positions_of([row.path for row in results], root)
+    tiles = tiles_of(results, root, layout)
+    positions = positions_of([row.path for row in results], root, layout)
     again = sorted(
         (tile for tile in tiles if tile.result.verdict in TO_LOOK_AT and tile.result.status == "scored"),
         key=lambda tile: _worst_first(tile.result),

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from mhfd import find_features
 from mhfd.contract import FocusParams, FocusResult, MhfdError, TileError
-from mhfd.images import Tile, read_tile
+from mhfd.images import Tile
+from mhfd.readers.reading import read_tile
 from mhfd.scoring.identity import tile_sha256
 from mhfd_client.files.names import for_system
 from mhfd_client.judge.words import region

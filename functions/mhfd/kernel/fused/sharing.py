@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
 from mhfd.kernel.fused.layout import STRIP_ROWS, Extent, fit, layout
+from mhfd.kernel.fused.numbers import all_measures, feature_list
 from mhfd.kernel.fused.single import Fused, known_type
-from mhfd.kernel.fused.work import Work, all_measures, feature_list
+from mhfd.kernel.fused.work import Work
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.partition import row_ranges, scale_ranges
 from mhfd.kernel.pixels import Pixels

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from mhfd.contract import FocusParams
 from mhfd.kernel.fused.device import Device
 from mhfd.kernel.fused.layout import GROUP, Extent, MemoryLayout, fit, layout
+from mhfd.kernel.fused.numbers import all_measures, feature_list
 from mhfd.kernel.fused.source import FEATURE, ceil_div
-from mhfd.kernel.fused.work import Work, all_measures, feature_list
+from mhfd.kernel.fused.work import Work
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
 

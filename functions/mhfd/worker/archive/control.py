@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from mhfd.contract import ParamsError
 from mhfd.text import shown
 from mhfd.worker.archive.job import STOPS, Job
@@ -34,7 +36,9 @@ def _control(job: Job, action: object) -> Answer:
         for name in STOPS.values():
             (job.folder / name).unlink(missing_ok=True)
     elif action != "status":
-        (job.folder / STOPS["paused" if action == "pause" else "cancelled"]).touch()
+        # Not `touch`: should there be a link of that name, nothing is made where it leads.
+        with suppress(FileExistsError):
+            (job.folder / STOPS["paused" if action == "pause" else "cancelled"]).open("x").close()
     finished = job.all_finished().values()
     return {
         "schema": SCHEMA,

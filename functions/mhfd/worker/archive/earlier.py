@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mhfd.contract import ParamsError, split_page, storable
-from mhfd.worker.archive.files import pyarrow
+from mhfd.worker.archive.files import reading
 from mhfd.worker.archive.job import Job
 from mhfd.worker.archive.manifest import NAME, Manifest, Plan, Tile
 
@@ -71,7 +71,7 @@ def _results(job: Job, names: list[str]) -> Iterator[_Known]:
     for shard in sorted(job.all_finished()):
         part, row = len(names), 0
         names.append(f"{job.manifest.job}/{job.part(shard).name}")
-        with pyarrow().parquet.ParquetFile(job.part(shard)) as file:
+        with reading(job.part(shard)) as file:
             for batch in file.iter_batches(columns=["path", "size", "mtime_ns", "error_code"]):
                 columns = (batch[name].to_pylist() for name in ("path", "size", "mtime_ns", "error_code"))
                 for path, size, mtime_ns, code in zip(*columns, strict=True):

@@ -11,12 +11,14 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from mhfd.contract import ParamsError
 from mhfd.extras import needed
 
 LEFT_OVER_S = 24 * 3600.0
@@ -28,8 +30,8 @@ FOOTER = b"mhfd"
 
 def pyarrow() -> Any:
     """`pyarrow`, with `pyarrow.parquet`; `MissingExtraError` where it is not installed."""
-    needed("pyarrow.parquet", "endpoint", "scoring an archived run")
-    return needed("pyarrow", "endpoint", "scoring an archived run")
+    needed("pyarrow.parquet", "parquet", "scoring an archived run")
+    return needed("pyarrow", "parquet", "scoring an archived run")
 
 
 class ParquetFile:
@@ -68,6 +70,25 @@ class ParquetFile:
             self._writer.close()  # or it would be written when it is collected
             self._file.close()
         self._place.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Any]:
+    """A Parquet file to read, as `pyarrow.parquet.ParquetFile`.
+
+    Raises
+    ------
+    ParamsError
+        Its content is damaged; how it ends was seen to be right (`footer`).
+    """
+    arrow = pyarrow()
+    try:
+        with arrow.parquet.ParquetFile(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise
+    except (arrow.ArrowException, OSError) as error:
+        raise ParamsError(f"{path} cannot be read ({error}): remove it, and do again what made it") from error
 
 
 def write_json(place: Path, value: Mapping[str, Any]) -> None:

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 from mhfd._version import __version__
 from mhfd.contract import FocusParams, ParamsError, TileError, page_path, storable
 from mhfd.text import shown
-from mhfd.worker.archive.files import ParquetFile, footer, pyarrow
-from mhfd.worker.find import OURS
+from mhfd.worker.archive.files import ParquetFile, footer, pyarrow, reading
 from mhfd.worker.places import writable_path
 from mhfd.worker.tasks import SCHEMA, parameters
 
@@ -95,6 +94,15 @@ class Plan:
     def focus_params(self) -> FocusParams:
         return FocusParams.from_dict(self.params)
 
+    def check(self) -> None:
+        """Raise `ValueError` where a value is of a wrong type: whoever may write there may have made the file up."""
+        numbers = (self.shard_tiles, self.files, self.tiles, self.bytes, self.skipped)
+        if not all(type(each) is int and each >= 0 for each in numbers) or not self.shard_tiles:
+            raise ValueError("its numbers are none")
+        texts = (self.sha256, self.folder, self.mhfd, self.collection or "", *self.earlier)
+        if not all(isinstance(each, str) for each in texts) or not isinstance(self.spectra, bool):
+            raise ValueError("its names are none")
+
     def marks(self) -> dict[str, Any]:
         """What tells that a file belongs to this job."""
         return {
@@ -131,12 +139,13 @@ class Manifest:
             place = Path(writable_path(given))
         except TileError as error:
             raise ParamsError(str(error)) from error
-        if place.name != NAME or place.parent.parent.name != OURS or (told := footer(place)) is None:
+        if place.name != NAME or (told := footer(place)) is None:
             raise ParamsError(
                 f"{given} is no manifest of mhfd: plan the run again (plan_run), and name what it answers"
             )
         try:
             plan = Plan(**{key: told[key] for key in (each.name for each in fields(Plan)) if key in told})
+            plan.check()
             planned = plan.focus_params
         except (TypeError, ValueError) as error:
             raise ParamsError(f"{given} is of another version of mhfd ({error}): plan the run again") from error
@@ -162,7 +171,7 @@ class Manifest:
 
     def tiles(self, first: int, count: int) -> Iterator[Tile]:
         """Some of the tiles; one row group is in memory at a time."""
-        with pyarrow().parquet.ParquetFile(self.place) as file:
+        with reading(self.place) as file:
             begin = 0
             for number in range(file.num_row_groups):
                 end = begin + file.metadata.row_group(number).num_rows

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mhfd.contract import SCHEMA, FocusResult, storable
-from mhfd.worker.archive.files import ParquetFile, pyarrow
+from mhfd.worker.archive.files import ParquetFile, pyarrow, reading
 from mhfd.worker.archive.manifest import Tile
 
 Row = dict[str, Any]
@@ -269,7 +269,7 @@ def results_of(part: Path, spectra: Path | None = None) -> Iterator[FocusResult]
 
 
 def _batches(path: Path) -> Iterator[Any]:
-    with pyarrow().parquet.ParquetFile(path) as file:
+    with reading(path) as file:
         yield from file.iter_batches(batch_size=1024)
 
 

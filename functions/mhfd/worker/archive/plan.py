@@ -15,8 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mhfd._version import __version__
-from mhfd.contract import IMAGE_SUFFIXES, ParamsError, TileError
-from mhfd.images import count_tiles
+from mhfd.contract import ParamsError, TileError
+from mhfd.readers.opening import has_image_suffix, is_container
+from mhfd.readers.reading import count_tiles
 from mhfd.text import shown
 from mhfd.worker import device
 from mhfd.worker.archive.earlier import taken_over
@@ -155,7 +156,7 @@ def files_of(root: Path, pattern: str | None, collection: str | None, remarks: R
     found = find(root, Pattern.parse(pattern or "**/*"), limits(collection), remarks)
     if pattern is not None:
         return found
-    return (each for each in found if PurePosixPath(each.parts[-1]).suffix.lower() in IMAGE_SUFFIXES)
+    return (each for each in found if has_image_suffix(each.parts[-1]))
 
 
 def tiles_of(files: Iterable[Found], folder: str, collection: str | None) -> Iterator[Tile]:
@@ -183,7 +184,9 @@ def tiles_of(files: Iterable[Found], folder: str, collection: str | None) -> Ite
 
 
 def _kind(file: Found) -> tuple[str, int]:
-    return PurePosixPath(file.parts[-1]).suffix, file.size
+    """What files with as many tiles have in common. The size of a folder tells nothing, so each is looked into."""
+    suffix = PurePosixPath(file.parts[-1]).suffix
+    return (file.parts[-1] if is_container(file.parts[-1]) else suffix), file.size
 
 
 class _Counter:

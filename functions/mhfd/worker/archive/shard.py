@@ -11,18 +11,19 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mhfd.contract import FocusResult, ParamsError, page_path
+from mhfd.contract import FocusResult, ParamsError, TileError, page_path
 from mhfd.images import Tile as Image
 from mhfd.scoring.tile import Job as Task
 from mhfd.scoring.tile import file_job
 from mhfd.text import shown
 from mhfd.worker import device
-from mhfd.worker.archive.files import footer, pyarrow, remove_left_over
+from mhfd.worker.archive.files import footer, reading, remove_left_over
 from mhfd.worker.archive.job import Job, Piece
 from mhfd.worker.archive.manifest import Manifest, Tile
 from mhfd.worker.archive.options import FOREVER_S, number, options_of
 from mhfd.worker.archive.parts import PartWriter, Tally
-from mhfd.worker.tasks import SCHEMA, Answer, answered, read_only, read_page, results
+from mhfd.worker.places import writable_path
+from mhfd.worker.tasks import SCHEMA, Answer, Asked, answered, read_only, read_page, results
 
 KEEP_S = 60.0
 """Work is kept as a piece this often: so much is lost when a process is killed."""
@@ -139,7 +140,7 @@ class _Work:
         self._first, self._count = shard * self._plan.shard_tiles, self._plan.count(shard)
         self._handed: deque[_Handed] = deque()
         self._looked = -LOOK_S
-        self._earlier = lru_cache(maxsize=2)(self._read_earlier)
+        self._earlier = lru_cache(maxsize=4)(self._read_earlier)
         self.stopped: str | None = None
         self.taken = 0
 
@@ -233,13 +234,13 @@ class _Work:
 
     def _score_job(self, handed: _Handed) -> Task:
         tile = handed.tile
-        path, collection = f"{self._plan.folder}/{tile.name}", self._plan.collection
-        read = partial(read_page, path, collection)
+        asked = Asked(f"{self._plan.folder}/{tile.name}", self._plan.collection)
+        read = partial(read_page, asked)
         if tile.page >= 0:
             return Task(partial(read, tile.page), page_path(tile.name, tile.page))
 
         def read_it() -> Image | int:
-            if isinstance(found := read_only(path, collection), int):
+            if isinstance(found := read_only(asked), int):
                 handed.number = found
             return found
 
@@ -257,16 +258,19 @@ class _Work:
 
     def _read_earlier(self, part: int) -> _Earlier | None:
         """A part of an earlier job; None if it is gone, and the tile has to be scored."""
-        rows = self._job.folder.parent / self._plan.earlier[part]
-        spectra = rows.with_name(rows.name.replace("part-", "spectra-")) if self._plan.spectra else None
         try:
+            rows = Path(writable_path(str(self._job.folder.parent / self._plan.earlier[part])))
+            spectra = rows.with_name(rows.name.replace("part-", "spectra-")) if self._plan.spectra else None
             return _tables(rows, spectra)
-        except (OSError, pyarrow().ArrowException):
+        except (OSError, IndexError, ParamsError, TileError):  # the last: it leads to where tasks may not write
             return None
 
 
 def _tables(rows: Path, spectra: Path | None) -> _Earlier:
-    read = pyarrow().parquet.read_table
+    def read(path: Path) -> Any:
+        with reading(path) as file:
+            return file.read()
+
     return _Earlier(read(rows), None if spectra is None else read(spectra))
 
 

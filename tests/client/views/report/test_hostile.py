@@ -101,8 +101,8 @@ def real_pictures() -> object:
         patch.setattr(pictures, "read_tile", lambda *_, **__: SimpleNamespace(pixels=PIXELS))
         patch.setattr(pictures, "find_features", lambda *_, **__: features)
         patch.setattr(pictures, "data_uri", lambda *_: uri)  # encoded once: that is most of the time
-        patch.setattr(gathering, "positions_of", lambda paths, _: [None] * len(paths))
-        patch.setattr(run, "sections_of", lambda paths, _: [None] * len(paths))
+        patch.setattr(gathering, "positions_of", lambda paths, *_: [None] * len(paths))
+        patch.setattr(run, "sections_of", lambda paths, *_: [None] * len(paths))
         yield
 
 

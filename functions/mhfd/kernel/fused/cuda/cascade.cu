@@ -1,10 +1,10 @@
-// --- The cascade -----------------------------------------------------------------------------------------------------
+// --- The cascade ----------------------------------------------------------------------------------------------------
 
 // A block smooths SMOOTH_COLS columns and SMOOTH_GROUPS groups of SMOOTH_ROWS rows, those `step` apart, so that
 // neighbouring outputs of a thread share all but one of their inputs, which stay in registers.
 
-// Changes by K taps to SMOOTH_ROWS pixels `step` apart of a column, and these pixels themselves, from v: they and K more
-// on either side.
+// Changes by K taps to SMOOTH_ROWS pixels of a column, and these pixels themselves, from v: they and K more on either
+// side.
 template <int K>
 __device__ inline void change_window(const float (&v)[SMOOTH_ROWS + 2 * K], const float* taps, float* centre,
                                      float* change) {
@@ -36,8 +36,8 @@ __device__ inline void change_down(const float* column, const float* taps, int t
     change_window<K>(v, taps, centre, change);
 }
 
-// Smooths `width` columns of a block and their neighbours that the taps along the rows reach, down to `own`, the group's
-// part of `sums` (see `change_along`); the first column is number `left` of the plane. Thread x, of `threads`, first does
+// Smooths `width` columns of a block, and the neighbours that taps along the rows reach, into `own`, the group's part
+// of `sums` (see `change_along`); the first column is number `left` of the plane. Thread x, of `threads`, first does
 // some of the neighbours, then column x, of which it keeps the numbers.
 template <int K>
 __device__ inline void columns_down(const float* source, float* own, const float* taps, int left, int width,
@@ -59,9 +59,9 @@ __device__ inline void columns_down(const float* source, float* own, const float
 // Row, within a block, of the first pixel of a group: those of one group are `step` apart.
 __device__ inline int group_top(int group, int step) { return group / step * step * SMOOTH_ROWS + group % step; }
 
-// Changes along the rows of a block, from `sums` to `changes`: lines of `stride` and of `changes_stride`. Columns `step` apart are
-// adjacent, so that the compiler knows the offsets of taps: a line holds every step-th column of a row. A thread does
-// four of a line, which share all but six of their inputs.
+// Changes along the rows of a block, from `sums` to `changes`: lines of `stride` and of `changes_stride`. Columns
+// `step` apart are adjacent, so that the compiler knows the offsets of taps: a line holds every step-th column of a
+// row. A thread does four of a line, which share all but six of their inputs.
 template <int K>
 __device__ inline void change_along(const float* sums, float* changes, const float* taps, int lines, int stride,
                                     int changes_stride, int quads) {
@@ -84,9 +84,10 @@ __device__ inline void change_along(const float* sums, float* changes, const flo
     }
 }
 
-// Puts sample (y, x) of a plane into the next one, unless `target` is null: that has every 2^shift-th sample, (kept_rows,
-// kept_cols), and reaches beyond the plane where it keeps fewer (plan.Decimate). Sample (0, 0) of the target is sample
-// (top, left) of the plane, folded; so a sample has one place there, if any, for each turn of the fold.
+// Puts sample (y, x) of a plane into the next one, unless `target` is null: that has every 2^shift-th sample,
+// (kept_rows, kept_cols), and reaches beyond the plane where it keeps fewer (plan.Decimate). Sample (0, 0) of the
+// target is sample (top, left) of the plane, folded; so a sample has one place there, if any, for each turn of the
+// fold.
 __device__ inline void keep(float value, float* target, int y, int x, int rows, int cols, int circular, int shift,
                             int kept_rows, int kept_cols, int top, int left) {
     if (!target) return;
@@ -106,7 +107,8 @@ __device__ inline void keep(float value, float* target, int y, int x, int rows, 
     }
 }
 
-// One step of the cascade (plan.Smooth): target (see `keep`) and, unless `response` is null, the response t (target - plane before).
+// One step of the cascade (plan.Smooth): target (see `keep`) and, unless `response` is null, the response
+// t (target - plane before).
 // from_image: the source is the tile, less its mean, and `before` the plane before; else the source is that plane.
 // `stride` is chosen so that a warp meets each bank of shared memory once.
 template <int K>

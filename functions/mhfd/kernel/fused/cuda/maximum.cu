@@ -9,9 +9,9 @@ __device__ inline float polarised(float d, int polarity) {
 }
 
 // One launch merges the responses of up to three successive levels into the maximum M over scale and the scale A that
-// attains it, (rows, cols), larger scales last: M and A go through memory once. `finest`: of level 0, row finest_top + y
-// for row y of M, which has as many columns; then those of LEVEL and of LEVEL + 1; a count of 0: none. Planes of a level
-// are `stride` floats apart; `fresh`: M and A are empty.
+// attains it, (rows, cols), larger scales last: M and A go through memory once. `finest`: of level 0, with as many
+// columns, row finest_top + y for row y of M; then those of LEVEL and of LEVEL + 1; a count of 0: none. Planes of a
+// level are `stride` floats apart; `fresh`: M and A are empty.
 //
 // Responses on every 2^LEVEL-th pixel, (response_rows, response_cols), are interpolated. Sample (top, left) is at pixel
 // (0, 0) of M. A block does MERGE_SIDE squared pixels, a thread MERGE_ROWS of a column.

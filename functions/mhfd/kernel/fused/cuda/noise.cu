@@ -1,4 +1,4 @@
-// --- Noise -----------------------------------------------------------------------------------------------------------
+// --- Noise ----------------------------------------------------------------------------------------------------------
 
 // Medians of magnitudes: corner of the spectrum, slow noise down and along, corner over the darker and over the
 // lighter pixels. Coarse histograms: corner of the darker, of the lighter, down, along.
@@ -42,8 +42,8 @@ __device__ inline void add_products(const float* at, float mean, int y, int x, i
 
 // A block of threads does a chunk of CHUNK_ROWS x CHUNK_COLS pixels, a thread a column.
 // Histograms of magnitudes: coarse ones, or fine ones within the bins already chosen. With coarse ones, `partials`
-// gets SUMS for each chunk: of the products of `add_products`, then of the darker and of the lighter pixels' local mean,
-// and the number of darker pixels.
+// gets SUMS for each chunk: of the products of `add_products`, then of the local mean of the darker and of the lighter
+// pixels, and the number of darker pixels.
 // Image: rows of the tile from `origin` on; counts rows `first` .. `last` of the tile, first a multiple of
 // CHUNK_ROWS.
 template <bool FINE>
@@ -187,7 +187,7 @@ KERNEL(1024) noise_medians(State* states, const unsigned* histograms) {
     }
 }
 
-// --- The numbers of the whole tile -------------------------------------------------------------------------------------
+// --- The numbers of the whole tile ----------------------------------------------------------------------------------
 
 __device__ inline double robust_variance(double median, double gain) {
     const double sigma = median / NORMAL_MEDIAN;

@@ -1,6 +1,7 @@
-// --- Two steps of the cascade in one launch ----------------------------------------------------------------------------
+// --- Two steps of the cascade in one launch -------------------------------------------------------------------------
 
-// The plane between two steps never goes through memory. A block walks down PAIR_COLS columns, PAIR_ROWS rows at a time:
+// The plane between two steps never goes through memory. A block walks down PAIR_COLS columns, PAIR_ROWS rows at a
+// time:
 //
 //     source, in memory -> first step -> the plane between: its last rows, in shared memory -> second step -> target
 //
@@ -11,8 +12,9 @@
 
 constexpr int PAIR_ROWS = PAIR_GROUPS * SMOOTH_ROWS;
 
-// As `smooth`, with the names of the first step's arguments first. `middle_response`: of the first step, or null, as
-// `target` and `response` may be. Strides and quads as in `change_along`; sums_size, changes_size: floats for either step.
+// As `smooth`; the second step's arguments begin with `next`. `middle_response`: of the first step, or null, as
+// `target` and `response` may be. Strides and quads as in `change_along`; sums_size, changes_size: floats for either
+// step.
 template <int K, int L>
 __device__ void pair(const float* __restrict__ source, float* __restrict__ middle_response,
                      float* __restrict__ target, float* __restrict__ response, const float* __restrict__ taps,
@@ -21,7 +23,8 @@ __device__ void pair(const float* __restrict__ source, float* __restrict__ middl
                      float next_t, int sums_size, int changes_size, int circular, int from_image, int shift,
                      int kept_rows, int kept_cols, int top_row, int left_col) {
     const int before = K * step, reach = L * next_step, width = PAIR_COLS + 2 * reach;
-    const int pitch = step * stride, changes_pitch = step * changes_stride, next_pitch = next_step * next_stride, kept = 2 * reach + PAIR_ROWS;
+    const int kept = 2 * reach + PAIR_ROWS;
+    const int pitch = step * stride, changes_pitch = step * changes_stride, next_pitch = next_step * next_stride;
     float* sums = (float*)shared_memory;  // of either step, see `smooth`
     float* changes = sums + sums_size;
     float* middle = changes + changes_size;  // (kept, width): row y is in line (y - start) modulo `kept`
@@ -42,7 +45,8 @@ __device__ void pair(const float* __restrict__ source, float* __restrict__ middl
         PHASE {
             const int x = threadIdx.x, from = x - reach, top = ahead + group_top(threadIdx.y, step);
             if (x >= width) continue;
-            const float* along = changes + threadIdx.y * SMOOTH_ROWS * changes_pitch + x % step * changes_stride + x / step;
+            const float* along =
+                changes + threadIdx.y * SMOOTH_ROWS * changes_pitch + x % step * changes_stride + x / step;
             const int line = (top - start) % kept;
             const bool inside = from >= 0 && from < PAIR_COLS && left + x < cols;
 #pragma unroll
@@ -73,7 +77,9 @@ __device__ void pair(const float* __restrict__ source, float* __restrict__ middl
 #pragma unroll
             for (int j = 0; j < SMOOTH_ROWS; ++j) place[j * next_pitch] = MINE(centre)[j] + MINE(change)[j];
         }
-        PHASE { change_along<L>(sums, changes, next_taps, PAIR_ROWS * next_step, next_stride, next_stride, next_quads); }
+        PHASE {
+            change_along<L>(sums, changes, next_taps, PAIR_ROWS * next_step, next_stride, next_stride, next_quads);
+        }
         PHASE {
             const int from = threadIdx.x - reach, x = left + (int)threadIdx.x;
             if (from < 0 || from >= PAIR_COLS || x >= cols) continue;

@@ -1,0 +1,200 @@
+"""The launches of the cascade: planes smoothed step by step, their responses merged into the maximum over scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mhfd.kernel.fused import pairs
+from mhfd.kernel.fused.launcher import Launcher
+from mhfd.kernel.fused.layout import (
+    Window,
+    fits_shared,
+    level_cols,
+    level_rows,
+    merge_shared,
+    smooth_quads,
+    smooth_shared,
+    smooth_stride,
+)
+from mhfd.kernel.fused.source import (
+    MERGE_GROUPS,
+    MERGE_SIDE,
+    PAIR_GROUPS,
+    PAIR_THREADS,
+    SMOOTH_COLS,
+    SMOOTH_GROUPS,
+    SMOOTH_ROWS,
+    WIDTH,
+    ceil_div,
+)
+from mhfd.kernel.plan import Decimate, Smooth
+
+
+@dataclass
+class Waiting:
+    """Responses of successive scales at one level, one plane after the other, that wait to be merged."""
+
+    level: int
+    first: int
+    address: np.generic
+    count: int = 0
+
+
+def taken(waiting: list[Waiting], level: int) -> Waiting:
+    """The first that wait, taken off the list; none of them unless they are of this level."""
+    return waiting.pop(0) if waiting and waiting[0].level == level else Waiting(level, 0, np.uint64(0))
+
+
+class Cascade:
+    """Launches the steps of the plan for one extent."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher, self._extent = launcher, launcher.extent
+
+    def run(self, window: Window) -> None:
+        """Maximum over scale of the rows `window.maximum`, in `strength` and `scale`; `image` holds what it reads."""
+        source, target = "even", "odd"
+        fresh = True
+        waiting: list[Waiting] = []
+        for numbers, kept in self.launches(window):
+            steps = [step for number in numbers if isinstance(step := self._extent.plan.steps[number], Smooth)]
+            wanted = [step for step in steps if step.scale_index is not None]
+            if wanted and not self._has_room(window, waiting, wanted[0].level, len(wanted)):
+                fresh = self._merge(window, waiting, fresh)
+            responses = [None if step.scale_index is None else self._wait(window, waiting, step) for step in steps]
+            into, place = None if kept is None else target, self._kept(window, steps[-1].level, kept)
+            match steps:
+                case [step]:
+                    self._smooth(window, numbers[0], step, responses[0], source, into, *place)
+                case [first, second]:
+                    self._pair(window, numbers, (first, second), responses, source, into, *place)
+            source, target = target, source
+        self._merge(window, waiting, fresh)
+
+    def _size(self, window: Window, level: int) -> tuple[int, int]:
+        first, last = level_rows(self._extent, window, level)
+        return last - first, level_cols(self._extent, level)
+
+    def _plane_bytes(self, window: Window, level: int) -> int:
+        return 4 * self._extent.batch * math.prod(self._size(window, level))
+
+    def _end(self, window: Window, waiting: list[Waiting]) -> int:
+        """Bytes that waiting responses take."""
+        return sum(each.count * self._plane_bytes(window, each.level) for each in waiting)
+
+    def _has_room(self, window: Window, waiting: list[Waiting], level: int, count: int) -> bool:
+        needed = self._end(window, waiting) + count * self._plane_bytes(window, level)
+        return needed <= self._launcher.layout.places["responses"][1]
+
+    def _wait(self, window: Window, waiting: list[Waiting], step: Smooth) -> np.generic:
+        """Where to put the response of a step, which then waits."""
+        address: np.generic = np.uint64(self._launcher.at("responses", self._end(window, waiting)))
+        if not (waiting and waiting[-1].level == step.level):
+            waiting.append(Waiting(step.level, step.scale_index or 0, address))
+        waiting[-1].count += 1
+        return address
+
+    def launches(self, window: Window) -> Iterator[tuple[list[int], int | None]]:
+        """Launch by launch: numbers of the steps of the plan; the level at which their plane is kept, None: nowhere."""
+        number, steps = 0, self._extent.plan.steps
+        while number < len(steps):
+            together = number + 1 < len(steps) and self._fit_together(window, steps[number], steps[number + 1])
+            end = number + 1 + together
+            kept = next((i for i in range(end, len(steps)) if isinstance(steps[i], Smooth)), None)
+            yield list(range(number, end)), None if kept is None else steps[kept].level
+            number = len(steps) if kept is None else kept
+
+    def _fit_together(self, window: Window, first: Smooth | Decimate, second: Smooth | Decimate) -> bool:
+        """Whether two steps run in one launch: it exists, keeps the device busy, and both responses have room."""
+        blocks = math.prod(pairs.blocks(*self._size(window, first.level))) * self._extent.batch
+        return blocks >= pairs.LEAST_BLOCKS and pairs.fits(first, second) and self._has_room(window, [], first.level, 2)
+
+    def _kept(self, window: Window, level: int, kept: int | None) -> tuple[int, ...]:
+        """How a step at one level leaves its plane at another, for `keep` of cascade.cu: from `shift` on."""
+        if kept is None or kept == level:
+            return 0, 0, 0, 0, 0
+        shift = kept - level
+        (top, _), (source_top, _) = (level_rows(self._extent, window, each) for each in (kept, level))
+        left = 0 if level else -self._extent.plan.margin
+        return shift, *self._size(window, kept), (top << shift) - source_top, left
+
+    def _pair(
+        self,
+        window: Window,
+        numbers: list[int],
+        steps: tuple[Smooth, Smooth],
+        responses: list[np.generic | None],
+        source: str,
+        target: str | None,
+        *kept: int,
+    ) -> None:
+        """Run two steps."""
+        first, second = steps
+        rows, cols = self._size(window, first.level)
+        self._launcher.launch(
+            f"pair_{len(first.taps)}_{len(second.taps)}", pairs.blocks(rows, cols), (PAIR_THREADS, PAIR_GROUPS),
+            "image" if first.from_image else source, responses[0], target, responses[1],
+            *(self._launcher.constant(f"taps {number}") for number in numbers), "states", rows, cols,
+            *pairs.arguments(first, second), int(self._extent.circular), int(first.from_image), *kept,
+            shared=pairs.shared(first, second),
+        )  # fmt: skip
+
+    def _smooth(
+        self,
+        window: Window,
+        number: int,
+        step: Smooth,
+        response: np.generic | None,
+        source: str,
+        target: str | None,
+        *kept: int,
+    ) -> None:
+        """Run one step."""
+        rows, cols = self._size(window, step.level)
+        begin = "image" if step.from_image else source
+        taps, count, circular = self._launcher.constant(f"taps {number}"), len(step.taps), int(self._extent.circular)
+        shape, rest = (rows, cols, step.step), (circular, int(step.from_image))
+        if fits_shared(step):
+            groups = ceil_div(rows, SMOOTH_ROWS * step.step) * step.step
+            grid = ceil_div(cols, SMOOTH_COLS), ceil_div(groups, SMOOTH_GROUPS)
+            self._launcher.launch(
+                f"smooth_{count}", grid, (SMOOTH_COLS, SMOOTH_GROUPS), begin, source, target, response, taps, "states",
+                *shape, smooth_stride(step), smooth_quads(step), step.t, *rest, *kept, shared=smooth_shared(step),
+            )  # fmt: skip
+            return
+        grid = rows, ceil_div(cols, WIDTH)
+        self._launcher.launch("smooth_down", grid, (WIDTH, 1), begin, "changes", taps, "states", count, *shape, *rest)
+        self._launcher.launch(
+            "smooth_along", grid, (WIDTH, 1), begin, "changes", source, target, response, taps, "states", count, *shape,
+            step.t, *rest, *kept,
+        )  # fmt: skip
+
+    def _merge(self, window: Window, waiting: list[Waiting], fresh: bool) -> bool:
+        """Merge waiting responses into the maximum and clear them; True if it is still empty."""
+        first, last = window.maximum
+        rows, cols = last - first, self._extent.shape[1]
+        polarity = ("dark", "bright", "both").index(self._extent.params.polarity)
+        while waiting:
+            finest = taken(waiting, 0)
+            finer = taken(waiting, waiting[0].level if waiting else 1)
+            coarser = taken(waiting, finer.level + 1)
+            *on_every_pixel, _, top, _ = self._waited(window, finest)
+            self._launcher.launch(
+                f"merge_{finer.level}", (ceil_div(cols, MERGE_SIDE), ceil_div(rows, MERGE_SIDE)),
+                (MERGE_SIDE, MERGE_GROUPS), *on_every_pixel, top, *self._waited(window, finer),
+                *self._waited(window, coarser), "strength", "scale", rows, cols, polarity, int(fresh),
+                shared=merge_shared(finer.level),
+            )  # fmt: skip
+            fresh = False
+        return fresh
+
+    def _waited(self, window: Window, what: Waiting) -> tuple[np.generic | int, ...]:
+        """Where responses are, their distance, number, first scale, size of each, sample at pixel (0, 0)."""
+        size, level = self._size(window, what.level), what.level
+        top = (window.maximum[0] >> level) - level_rows(self._extent, window, level)[0]
+        stride: np.generic = np.int64(self._extent.batch * math.prod(size))
+        return what.address, stride, what.count, what.first, *size, top, self._extent.plan.margin >> level
