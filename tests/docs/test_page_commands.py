@@ -34,6 +34,8 @@ tomllib: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "toml
 EVERY = re.compile(r"^( *)```([\w ]*)\n(.*?)^ *```", flags=re.DOTALL | re.MULTILINE)
 ENDS = {"|", ">", ">>", "&&", ";", "||", "&"}
 """Words of the shell that end a command."""
+OF_OTHERS = {"...", "facility"}
+"""Values of choices that the program does not have by itself: what a message fills in, a facility's own layout."""
 
 
 def blocks(page: Path, *languages: str) -> Iterator[str]:
@@ -80,7 +82,7 @@ def parse(command: click.Command, words: list[str], context: click.Context) -> N
         value = given.get(each.name)
         if isinstance(each.type, click.Choice) and isinstance(value, str | list):
             for one in [value] if isinstance(value, str) else value:
-                if one != "...":  # in a message: what it fills in
+                if one not in OF_OTHERS:
                     each.type.convert(one, each, context)
 
 
