@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +18,10 @@ from mhfd_client.cli.options import (
     example,
     say,
 )
+
+if TYPE_CHECKING:
+    from mhfd_client.config import Config
+    from mhfd_client.doctor import Check
 
 
 @click.command(epilog=example("mhfd register --dry-run"))
@@ -45,28 +51,52 @@ def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None
     click.echo(report.allowed_functions, nl=False)
 
 
-@click.command(epilog=example("mhfd doctor --endpoint dgx"))
+@click.command(epilog=example("mhfd doctor --endpoint dgx", "mhfd doctor --bundle help.zip"))
 @endpoint_option
 @click.option("--deadline-s", type=float, default=300.0, show_default=True, help="Longest wait for an answer.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of checks and nothing else.")
+@click.option("--bundle", type=FILE, metavar="FILE.zip", help="Also write all that a helper needs, without secrets.")
 @config_option
-def doctor(endpoint: str, deadline_s: float, as_json: bool, config_file: Path | None) -> None:
+def doctor(endpoint: str, deadline_s: float, as_json: bool, bundle: Path | None, config_file: Path | None) -> None:
     """Check this machine and an endpoint: names, ports, sign-in, versions on both sides, GPUs, a probe tile.
+
+    --bundle writes a zip file for a helper at a distance, and lists what it holds: look through it, then send it.
 
     Exit code: 0 no check fails, 69 one does.
     """
-    from mhfd_client.config import load_config
-    from mhfd_client.doctor import examine, worst
+    from mhfd_client.config import Config, ConfigError, load_config
+    from mhfd_client.doctor import Check, examine, worst
     from mhfd_client.views import terminal
 
     checks = []
-    for check in examine(load_config(config_file), endpoint, deadline_s=deadline_s):
+    try:
+        config = load_config(config_file)
+    except ConfigError as error:
+        if bundle is None:
+            raise
+        config = Config()  # what a helper is asked about may be this
+        checks.append(Check("configuration", "FAIL", str(error), "correct it; `mhfd config validate` checks it"))
+    for check in () if as_json else checks:
+        terminal.print_check(check)
+    for check in examine(config, endpoint, deadline_s=deadline_s):
         checks.append(check)
         if not as_json:
             terminal.print_check(check)
     if as_json:
         terminal.print_plain([check.to_dict() for check in checks])
+    if bundle is not None:
+        _write_bundle(bundle, config, config_file, checks)
     sys.exit(ExitCode.UNAVAILABLE if worst(checks) == "FAIL" else ExitCode.OK)
+
+
+def _write_bundle(path: Path, config: Config, config_file: Path | None, checks: Sequence[Check]) -> None:
+    from mhfd_client.upkeep.bundle import write_bundle
+
+    entries = write_bundle(path, config, config_file, checks)
+    say(f"{path} holds, without secrets, addresses and names of people that mhfd can tell:", err=True)
+    for entry in entries:
+        say(f"  {entry.name} ({entry.size:,} bytes): {entry.what}", err=True)
+    say("Look through it before you send it: it names folders, files and machines.", err=True)
 
 
 @click.command(epilog=example("mhfd warmup --endpoint dgx"))
