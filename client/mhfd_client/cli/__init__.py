@@ -36,6 +36,7 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "reference": ("reference", "List, keep or forget the sharp tiles that runs are compared with."),
     "retry": ("tiles", "Take up failed or stalled tiles again."),
     "ledger": ("ledger", "Back up the ledger, and restore it."),
+    "prune": ("prune", "Remove old logs, spools and runs. Never a tile."),
     "recover": ("tiles", "Store results from an endpoint's spool."),
     "score": ("score", "Score image files, folders and patterns."),
     "demo": ("simulate", "Simulate a run, score it, compare with the truth."),
