@@ -12,6 +12,7 @@ import click
 from mhfd.contract import ExitCode
 from mhfd_client.cli.options import (
     FILE,
+    Existing,
     Refusal,
     config_option,
     endpoint_option,
@@ -30,15 +31,19 @@ if TYPE_CHECKING:
 )
 @click.option("--group", help="UUID of a Globus group whose members may call them.")
 @click.option("--public", is_flag=True, help="Let anyone call them, on endpoints that allow it.")
+@click.option(
+    "--also", type=Existing(), multiple=True, help="functions.json of another version that stays allowed; repeatable."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None:
+def register(path: Path, group: str | None, public: bool, also: tuple[Path, ...], dry_run: bool) -> None:
     """Register new and changed functions, write functions.json, print the block for an endpoint's config.yaml.
 
     Exit code: 0; 2 the file or the group cannot be used, 69 Globus is out of reach, 77 somebody has to sign in.
     """
-    from mhfd.registry import run_register
+    from mhfd.registry import allowed_functions_block, load, run_register
     from mhfd_client.compute.registrar import SignedInRegistrar
 
+    others = [record for each in also for record in load(each)]
     report = run_register(path, group=group, public=public, dry_run=dry_run, client=SignedInRegistrar())
     plan = report.plan
     for what, names in (("new", plan.new), ("changed", plan.changed), ("unchanged", plan.unchanged)):
@@ -48,7 +53,7 @@ def register(path: Path, group: str | None, public: bool, dry_run: bool) -> None
         say(f"no longer functions of mhfd: {', '.join(plan.gone)}", err=True)
     if dry_run:
         click.echo("Nothing was registered: this is a dry run.", err=True)
-    click.echo(report.allowed_functions, nl=False)
+    click.echo(allowed_functions_block([*report.records, *others]), nl=False)
 
 
 @click.command(epilog=example("mhfd doctor --endpoint dgx", "mhfd doctor --bundle help.zip"))
