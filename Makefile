@@ -6,13 +6,16 @@ BIN     = $(VENV)/bin
 STAMP   = $(VENV)/installed
 DEMO   ?= .venv-demo
 
-.PHONY: demo test newest fuzz soak loopback notebooks docs services lint types check wheel clean
+.PHONY: demo test lock newest fuzz soak loopback notebooks docs services lint types check wheel clean
 
 demo: $(DEMO)/installed  ## simulate a run, score it, show verdicts against the truth, write demo/report.html
 	$(DEMO)/bin/mhfd demo --out demo --tile-px 256
 
 test: $(STAMP) services  ## all tests, on all cores; 11 minutes on two
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+lock:  ## exact versions of a client's packages, with hashes: deploy/locks/client.txt; needs the network
+	.ci/locks write
 
 newest: services  ## our parts of Globus on the newest SDK, endpoint and Parsl, in an environment of their own
 	.ci/newest

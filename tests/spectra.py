@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mhfd._version import __version__
 from mhfd.contract import FocusResult, Provenance
 from mhfd.spectrum import BINS, BLOCK_PX, CELLS, FREQUENCIES, HALF, SLOW_EDGES, Spectrum, bin_sizes, projection
 
 Array = NDArray[np.float64]
 
-ABOUT = Provenance(mhfd="0", params_sha256="0", backend="numpy", device="cpu")
+ABOUT = Provenance(mhfd=__version__, params_sha256="0", backend="numpy", device="cpu")
 SIDE = 1024
 BLOCKS = 16
 """Blocks of a cell in a tile of SIDE x SIDE px."""

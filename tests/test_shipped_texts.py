@@ -59,6 +59,7 @@ def watched(page: str) -> list[str]:
     """The commands around a watch, in the order in which the page gives them."""
     names = (
         "init", "watch", "runs", "status", "alerts", "export", "retakes", "reference", "calibrate", "retry", "replay",
+        "ledger", "prune",
     )  # fmt: skip
     begins = tuple(f"mhfd {name} " for name in names)
     text = "\n".join(re.findall(r"```sh\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL))

@@ -38,7 +38,7 @@ KERNEL = "mhfd.kernel"
 RETRY_S = 10.0
 """Pause after a failed write: the share that holds the log may answer slowly, or be gone."""
 
-_NAME = re.compile(r"mhfd-(\d{4}-\d\d-\d\d)(-\d+)?\.jsonl")
+LOG_NAME = re.compile(r"mhfd-(\d{4}-\d\d-\d\d)(-\d+)?\.jsonl")
 
 _SECRET_WORD = r"secret|passw|passphrase|token|credential|api[_-]?key"
 _SECRETS = (
@@ -129,8 +129,13 @@ def redact(text: str) -> str:
     return text
 
 
+def is_secret_name(name: str) -> bool:
+    """True if a variable or key of this name holds a password, token or key."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def _secrets_of_the_environment() -> list[str]:
-    found = {value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= 8}
+    found = {value for name, value in os.environ.items() if is_secret_name(name) and len(value) >= 8}
     return sorted(found, key=len, reverse=True)  # one may be part of another
 
 
@@ -205,7 +210,7 @@ class DailyFile(logging.Handler):
     def _delete_old(self) -> None:
         oldest = date.fromisoformat(self._day) - timedelta(days=self._days)
         for path in self._folder.glob("mhfd-*.jsonl"):
-            if (name := _NAME.fullmatch(path.name)) is None:
+            if (name := LOG_NAME.fullmatch(path.name)) is None:
                 continue
             with contextlib.suppress(OSError, ValueError):  # another process has it open, or it is not a date
                 if date.fromisoformat(name[1]) < oldest:

@@ -284,8 +284,12 @@ def run_register(
 
 
 def allowed_functions_block(records: Iterable[FunctionRecord]) -> str:
-    """YAML for an endpoint's config.yaml, which then runs these functions and no others; "" without records."""
-    lines = [f"  - {record.uuid}  # {record.name}, mhfd {record.version}" for record in records]
+    """YAML for an endpoint's config.yaml, which then runs these functions and no others; "" without records.
+
+    Records of several versions may be given together: a function that they share is listed once.
+    """
+    by_uuid = {record.uuid: record for record in reversed(list(records))}
+    lines = [f"  - {each.uuid}  # {each.name}, mhfd {each.version}" for each in reversed(by_uuid.values())]
     return "\n".join(["allowed_functions:", *lines, ""]) if lines else ""
 
 

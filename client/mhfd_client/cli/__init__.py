@@ -35,6 +35,8 @@ COMMANDS = {  # name -> module in this package, what `mhfd --help` says
     "calibrate": ("calibrate", "Learn from a focal series, or from sorted tiles."),
     "reference": ("reference", "List, keep or forget the sharp tiles that runs are compared with."),
     "retry": ("tiles", "Take up failed or stalled tiles again."),
+    "ledger": ("ledger", "Back up the ledger, and restore it."),
+    "prune": ("prune", "Remove old logs, spools and runs. Never a tile."),
     "recover": ("tiles", "Store results from an endpoint's spool."),
     "score": ("score", "Score image files, folders and patterns."),
     "rescore": ("rescore", "Score archived runs where they lie, on one or several endpoints."),

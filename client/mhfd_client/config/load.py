@@ -58,6 +58,11 @@ def read_text(file: Path) -> str:
     return file.read_text(encoding="utf-8-sig")  # Windows' editor may put a BOM in front
 
 
+def toml_loads(text: str) -> dict[str, Any]:
+    """The tables of a TOML file as they are, without a check; ValueError where it is no TOML."""
+    return tomllib.loads(text)
+
+
 def parse_config(given: Mapping[str, Any], source: str = "the configuration", folder: Path | None = None) -> Config:
     """`Config` from parsed TOML; relative paths are taken from `folder`.
 

@@ -136,6 +136,7 @@ class Explanation:
             "part_px": part_px(result) if result and part_in_words(result) else None,
             "content": result.content if result else None,
             "focus_score": result.focus_score if result else None,
+            "mhfd": result.provenance.mhfd if result else None,
             "max_blur_px": self.rule.max_blur_px,
             "min_content": self.rule.min_content,
             "usual_px": self.usual_px,

@@ -23,6 +23,7 @@ from mhfd_client.ledger.decisions import Choice, Decision, Decisions
 from mhfd_client.ledger.events import Delivery, Event, Events
 from mhfd_client.ledger.files import Files
 from mhfd_client.ledger.following import NO_TIME, Brief, Following, Marks
+from mhfd_client.ledger.forgetting import Forgetting
 from mhfd_client.ledger.judgements import Judgements, Said
 from mhfd_client.ledger.lookup import Lookup
 from mhfd_client.ledger.model import (
@@ -85,7 +86,20 @@ __all__ = [
 ]
 
 
-class Ledger(Runs, Files, Results, Reading, Lookup, References, Calibrations, Judgements, Decisions, Events, Following):
+class Ledger(
+    Runs,
+    Files,
+    Results,
+    Reading,
+    Lookup,
+    References,
+    Calibrations,
+    Judgements,
+    Decisions,
+    Events,
+    Following,
+    Forgetting,
+):
     """The whole ledger. Any thread may call any method; each call that writes is one transaction.
 
     Calls inside `with ledger.transaction():` belong to that one. A fault of the database raises `LedgerError`;

@@ -11,6 +11,7 @@ from typing import Any
 from mhfd.contract import storable
 from mhfd_client.ledger.database import Database, Lease, Record
 from mhfd_client.ledger.model import Json, LedgerError, TileRow
+from mhfd_client.ledger.schema import version_of
 from mhfd_client.naming.position import Position
 
 POSITION = ("section", "grid", "grid_row", "grid_col", "grid_tile")
@@ -40,6 +41,12 @@ class Core:
     def name(self) -> str:
         """For messages: "the ledger /home/.../ledger.db"."""
         return self._database.name
+
+    @property
+    def tables_version(self) -> int:
+        """The version of the tables, for a helper."""
+        with self._lock:
+            return version_of(self._database)
 
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:

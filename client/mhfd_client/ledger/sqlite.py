@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -130,15 +130,18 @@ class SQLiteDatabase:
         finally:
             reader.close()
 
+    def copy_to(self, path: Path) -> None:
+        """Copy the database, as of one moment, into an empty file, which needs no companions then.
+
+        In one step: a copy in parts would begin anew whenever another process writes. With a write-ahead log, writers
+        do not wait for it.
+        """
+        with self._told(), closing(sqlite3.connect(path)) as target:
+            self._connection.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")
+
     def lease(self, run_id: int) -> Lease | None:
-        lock = FileLock(f"{self.path}.run{run_id}.lock", timeout=0, thread_local=False, mode=OWNER_ONLY)
-        try:
-            lock.acquire()
-        except Timeout:
-            return None
-        except OSError as error:
-            raise LedgerError(f"{lock.lock_file}, the lock beside {self.name}, cannot be made: {error}") from error
-        return _FileLease(lock)
+        return lease_of(self.path, run_id)
 
     def check(self) -> None:
         if _identity(self.path) != self._identity:
@@ -149,6 +152,18 @@ class SQLiteDatabase:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def lease_of(path: Path, run_id: int) -> Lease | None:
+    """The exclusive right to a run of the ledger in this file; None if another process has it."""
+    lock = FileLock(f"{path}.run{run_id}.lock", timeout=0, thread_local=False, mode=OWNER_ONLY)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    except OSError as error:
+        raise LedgerError(f"{lock.lock_file}, the lock beside the ledger {path}, cannot be made: {error}") from error
+    return _FileLease(lock)
 
 
 @dataclass(frozen=True)

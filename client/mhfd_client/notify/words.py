@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import PurePath
 from uuid import uuid4
@@ -45,7 +45,7 @@ def message_of(run: Run, channel: str, group: Sequence[tuple[Delivery, Event]], 
     return Message(
         id=f"run{run.run_id}-{channel}-{last[1].event_id}-{last[0].about}",
         title=_title(run, [event for event, _ in by_event.values()], {each.about for each, _ in group}),
-        lines=(*lines, f"run: {run.root} (on {platform.node()})"),
+        lines=(*lines, f"run: {run.root} (on {platform.node()})", *_pages(by_event.values())),
         urgent=urgent,
         data={
             "host": platform.node(),
@@ -53,6 +53,11 @@ def message_of(run: Run, channel: str, group: Sequence[tuple[Delivery, Event]], 
             "events": [{**as_json(event), "about": sorted(abouts)} for event, abouts in by_event.values()],
         },
     )
+
+
+def page_of(kind: str) -> str:
+    """The page of mhfd's documentation that says what this kind of event means, and what to do."""
+    return f"docs/alarms/{kind}.md"
 
 
 def trial_message(channel: str) -> Message:
@@ -100,6 +105,13 @@ def _lines(event: Event, abouts: set[str]) -> list[str]:
         return [f"{end} (since {clock(event.ended_at or event.began_at)})"]
     began = f"{text} (since {clock(event.began_at)})"
     return [began, f"{end} (since {clock(event.ended_at or event.began_at)})"] if "ended" in abouts else [began]
+
+
+def _pages(events: Iterable[tuple[Event, set[str]]]) -> Iterator[str]:
+    """Where it is said what to do, of what has begun; of tiles their own line says it."""
+    begun = dict.fromkeys(event.kind for event, abouts in events if "began" in abouts and event.kind not in BUNDLES)
+    if begun:
+        yield f"what to do: {', '.join(map(page_of, begun))}"
 
 
 def _since(group: Sequence[tuple[Delivery, Event]]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from mhfd._version import __version__
 from mhfd.contract import Remark
 from mhfd.text import counted
 from mhfd_client.judge.explain import Explanation, Past
@@ -20,8 +21,14 @@ CHOICES = {"open": "left open", "retake": "to be taken again", "accept": "accept
 
 def lines(told: Explanation) -> list[str]:
     """The explanation, the most important first. Names in it are as they are: make them `visible` where they leave."""
-    found = (_verdict(told), _blur(told), _doubts(told), _remarks(told), _past(told), _decisions(told))
+    found = (_verdict(told), _blur(told), _doubts(told), _remarks(told), _past(told), _decisions(told), _version(told))
     return [line for line in found if line]
+
+
+def _version(told: Explanation) -> str:
+    """Which mhfd scored the tile, where that is not this one: while two versions are in use."""
+    scored_by = told.result.provenance.mhfd if told.result else __version__
+    return "" if scored_by == __version__ else f"scored by mhfd {scored_by}; this is {__version__}"
 
 
 def blur_table(told: Explanation) -> Table | None:
