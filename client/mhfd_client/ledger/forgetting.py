@@ -20,11 +20,6 @@ class Forgetting(Core):
         )
         return int(tiles) * ROW_BYTES + int(text)
 
-    def copies(self, run_id: int) -> int:
-        """Tiles whose copy at the endpoint is not removed yet; the ledger alone knows where they are."""
-        ((count,),) = self._ask("SELECT COUNT(*) FROM tile WHERE run_id = ? AND place IS NOT NULL", run_id)
-        return int(count)
-
     def forget_run(self, run_id: int) -> None:
         """Remove a run with all that is known of it; what it left in `reference` and `calibration` stays.
 

@@ -90,7 +90,7 @@ def old_runs(ledger: Ledger, before: float) -> Iterator[OldRun]:
         summary = ledger.summary(run.run_id)
         if max(run.opened_at, summary.last_scored_at or 0.0, summary.heartbeat_at or 0.0) >= before:
             continue
-        copies = ledger.copies(run.run_id)
+        copies = len(ledger.copies(run.run_id))
         kept = (
             f"{copies} copies of its tiles are at the endpoint: watch it once more, which removes them"
             if copies
