@@ -121,7 +121,8 @@ class TransferTask:
     def state(self) -> str:
         """Globus's reason why a task makes no progress."""
         said = self.document.get("nice_status_details") or self.document.get("nice_status_short_description")
-        return self.reason or str(said or "Globus gives no reason")
+        paused = f"it is paused by {self.pause}" if self.pause else ""
+        return self.reason or paused or str(said or "Globus gives no reason")
 
     def failure(self) -> str:
         """Why it failed, in a sentence."""

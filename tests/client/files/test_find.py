@@ -127,7 +127,7 @@ def test_a_zarr_folder_is_one_input_and_stacks_are_files(tmp_path: Path) -> None
         (tmp_path / name).touch()
     assert names(tmp_path, str(tmp_path)) == ["a.zarr", "t.mrc", "sub/b.ZARR", "x.tif/u.tif"]
     assert names(tmp_path, f"{tmp_path / 'a.zarr'}{os.sep}", str(tmp_path / "data")) == ["a.zarr", "data"]
-    assert names(tmp_path, str(tmp_path / "*")) == ["a.zarr", "t.mrc", "x.tif/u.tif"]
+    assert names(tmp_path, str(tmp_path / "*")) == ["a.zarr", "sub/b.ZARR", "t.mrc", "x.tif/u.tif"]
 
 
 def test_files_of_other_formats_are_told(tmp_path: Path) -> None:

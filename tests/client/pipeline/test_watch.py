@@ -222,17 +222,17 @@ def test_files_of_other_formats_are_told_and_alone_they_are_no_success(tmp_path:
     from mhfd_client.cli import main
 
     (tmp_path / "run").mkdir()
-    for name in ("a.dm4", "b.dm4", "c.mrc"):
+    for name in ("a.dm4", "b.dm4", "c.ser"):
         (tmp_path / "run" / name).write_bytes(b"pixels")
     for k in range(tiles):
         write(tmp_path / "run", f"s0001_r0_c{k}.tif", tile(k))
     environment = {"MHFD_SETTLE_S": "0.1", "MHFD_LEDGER": str(tmp_path / "l.db")}
     watched = CliRunner(env=environment).invoke(main, ["watch", str(tmp_path / "run"), "--once"])
     assert watched.exit_code == code, watched.output
-    assert "3 files of formats that mhfd does not read (.dm4, .mrc): export them as TIFF" in watched.stderr
+    assert "3 files of formats that mhfd does not read (.dm4, .ser): export them as TIFF" in watched.stderr
     scored = CliRunner().invoke(main, ["score", str(tmp_path / "run")])
     assert scored.exit_code == (0 if tiles else 2)
-    assert "3 files of formats that mhfd does not read (.dm4, .mrc): export them as TIFF" in scored.stderr
+    assert "3 files of formats that mhfd does not read (.dm4, .ser): export them as TIFF" in scored.stderr
 
 
 def test_second_watch_finds_nothing_to_do(run: Path, config: Config, ledger: Path) -> None:

@@ -23,6 +23,7 @@ from mhfd.worker import control_run, finish_run, plan_run, rows_of, score_shard
 from mhfd.worker.archive import shard as sharding
 from mhfd.worker.archive.manifest import Tile
 from mhfd.worker.archive.parts import SINGLE, PartWriter, schema
+from mhfd.worker.tasks import Asked
 
 from .conftest import QUICK, rescored, results_in, score_shards, write_run, write_stack
 
@@ -273,10 +274,10 @@ def test_a_running_shard_stops_when_it_is_told_to(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sharding, "LOOK_S", 0.0)
     read, begun, told = sharding.read_only, threading.Event(), threading.Event()
 
-    def waiting(path: str, collection: str | None) -> Any:
+    def waiting(asked: Asked) -> Any:
         begun.set()
         assert told.wait(30)
-        return read(path, collection)
+        return read(asked)
 
     monkeypatch.setattr(sharding, "read_only", waiting)
     answers: list[Row] = []

@@ -46,7 +46,6 @@ class Work(Launcher):
     def __init__(self, device: Device, extent: Extent, plan_of_memory: MemoryLayout, features: bool) -> None:
         super().__init__(device, extent, plan_of_memory)
         self.features = features
-        self._cascade = Cascade(self)
         self._in_image: tuple[int, int] | None = None
 
     # Copy in
@@ -186,7 +185,7 @@ class Work(Launcher):
     def responses(self, tile: Pixels, window: Window) -> None:
         """Maximum over scale of the rows `window.maximum`, in `strength` and `scale`."""
         self._normalise(tile, *window.image)
-        self._cascade.run(window)
+        Cascade(self).run(window)
 
     # Gather, peaks
 

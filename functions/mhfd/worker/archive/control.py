@@ -38,7 +38,7 @@ def _control(job: Job, action: object) -> Answer:
     elif action != "status":
         # Not `touch`: should there be a link of that name, nothing is made where it leads.
         with suppress(FileExistsError):
-            (job.folder / STOPS["paused" if action == "pause" else "cancelled"]).open("x").close()
+            (job.folder / STOPS["paused" if action == "pause" else "cancelled"]).open("xb").close()
     finished = job.all_finished().values()
     return {
         "schema": SCHEMA,
