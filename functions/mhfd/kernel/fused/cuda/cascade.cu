@@ -107,6 +107,19 @@ __device__ inline void keep(float value, float* target, int y, int x, int rows, 
     }
 }
 
+// The same for the samples of a thread, `pitch` apart in shared memory, in rows `step` apart, as far as these lie in
+// first .. last. A loop of its own: in the unrolled ones that make the samples it would be most of the machine code.
+__device__ inline void keep_thinned(const float* samples, int pitch, float* target, int top, int step, int first,
+                                    int last, int x, int rows, int cols, int circular, int shift, int kept_rows,
+                                    int kept_cols, int top_row, int left_col) {
+#pragma unroll 1
+    for (int j = 0; j < SMOOTH_ROWS; ++j) {
+        const int y = top + j * step;
+        if (y >= first && y < last)
+            keep(samples[j * pitch], target, y, x, rows, cols, circular, shift, kept_rows, kept_cols, top_row, left_col);
+    }
+}
+
 // One step of the cascade (plan.Smooth): target (see `keep`) and, unless `response` is null, the response
 // t (target - plane before).
 // from_image: the source is the tile, less its mean, and `before` the plane before; else the source is that plane.
@@ -138,8 +151,7 @@ __device__ void smooth(const float* __restrict__ source, const float* __restrict
         const int top = group_top(group, step);
         const int x = blockIdx.x * SMOOTH_COLS + threadIdx.x;
         if (x >= cols) continue;
-        const float* along =
-            changes + threadIdx.y * SMOOTH_ROWS * pitch + threadIdx.x % step * stride + threadIdx.x / step;
+        float* along = changes + threadIdx.y * SMOOTH_ROWS * pitch + threadIdx.x % step * stride + threadIdx.x / step;
 #pragma unroll
         for (int j = 0; j < SMOOTH_ROWS; ++j) {
             const int y = top + j * step;
@@ -147,9 +159,12 @@ __device__ void smooth(const float* __restrict__ source, const float* __restrict
             const float sum = along[j * pitch] + MINE(change)[j];
             const float value = MINE(centre)[j] + sum;
             const size_t there = plane + (size_t)y * cols + x;
-            keep(value, target, y, x, rows, cols, circular, shift, kept_rows, kept_cols, top_row, left_col);
+            if (target) *(shift ? along + j * pitch : target + there) = value;
             if (response) response[there] = t * (from_image ? value - before[there] : sum);
         }
+        if (target && shift)
+            keep_thinned(along, pitch, target, top, step, 0, rows, x, rows, cols, circular, shift, kept_rows, kept_cols,
+                         top_row, left_col);
     }
 }
 

@@ -83,18 +83,21 @@ __device__ void pair(const float* __restrict__ source, float* __restrict__ middl
         PHASE {
             const int from = threadIdx.x - reach, x = left + (int)threadIdx.x;
             if (from < 0 || from >= PAIR_COLS || x >= cols) continue;
-            const float* along = changes + threadIdx.y * SMOOTH_ROWS * next_pitch + from % next_step * next_stride +
-                                 from / next_step;
+            const int top = now + group_top(threadIdx.y, next_step);
+            float* along = changes + threadIdx.y * SMOOTH_ROWS * next_pitch + from % next_step * next_stride +
+                           from / next_step;
 #pragma unroll
             for (int j = 0; j < SMOOTH_ROWS; ++j) {
-                const int y = now + group_top(threadIdx.y, next_step) + j * next_step;
+                const int y = top + j * next_step;
                 if (y < first || y >= last) continue;
                 const float sum = along[j * next_pitch] + MINE(change)[j];
                 const size_t there = plane + (size_t)y * cols + x;
-                keep(MINE(centre)[j] + sum, target, y, x, rows, cols, circular, shift, kept_rows, kept_cols, top_row,
-                     left_col);
+                if (target) *(shift ? along + j * next_pitch : target + there) = MINE(centre)[j] + sum;
                 if (response) response[there] = next_t * sum;
             }
+            if (target && shift)
+                keep_thinned(along, next_pitch, target, top, next_step, first, last, x, rows, cols, circular, shift,
+                             kept_rows, kept_cols, top_row, left_col);
         }
     }
 }
