@@ -128,6 +128,7 @@ class Endpoint:
 
     def start(self) -> None:
         """Start it and wait until it is registered (online it is with its first heartbeat)."""
+        self._end(0)  # what is left of one that has ended by itself
         self._adapt()
         self.forget_pid_files()
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
