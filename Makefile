@@ -11,7 +11,7 @@ DEMO   ?= .venv-demo
 demo: $(DEMO)/installed  ## simulate a run, score it, show verdicts against the truth, write demo/report.html
 	$(DEMO)/bin/mhfd demo --out demo --tile-px 256
 
-test: $(STAMP) services  ## all tests, on all cores; 11 minutes on two
+test: $(STAMP) services  ## all tests, on all cores; half an hour on two
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lock:  ## exact versions of a client's packages, with hashes: deploy/locks/client.txt; needs the network
