@@ -92,7 +92,7 @@ def old_runs(ledger: Ledger, before: float) -> Iterator[OldRun]:
             continue
         copies = len(ledger.copies(run.run_id))
         kept = (
-            f"{copies} copies of its tiles are at the endpoint: watch it once more, which removes them"
+            f"copies of its tiles are at the endpoint, {copies} in all: watch it once more, which removes them"
             if copies
             else ""
         )
