@@ -220,7 +220,7 @@ class GlobusTransfer:
                 before, task.document = task.bytes_moved, service.task(task_id)
                 task.reason = "" if task.bytes_moved > before else task.reason
                 task.look_s = now + min(max(FIRST_LOOK_S, task.age_s / 10), LONGEST_LOOK_S)
-                task.pause = task.pause if task.document.get("is_paused") else ""
+                task.pause = task.pause if task.ended or task.document.get("is_paused") else ""
                 self._see(service, task)
         except NotFoundError as error:
             log.warning("Globus no longer knows transfer %s; its files are sent again", task_id)

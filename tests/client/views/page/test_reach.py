@@ -28,6 +28,7 @@ def test_everything_can_be_done_by_keyboard(studio: MakeStudio) -> None:
     press("j")
     shows(page, "#name", "s0006 r2 c2")  # the newest one
     press("4")
+    wait(page, "() => document.querySelectorAll('.list a').length === 5")
     press("k")
     shows(page, "#side-name", "s0005 r0 c3")
     press("a")

@@ -51,7 +51,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     if request.param == "opened before":
         with served(folder, WAFER) as page:
             happen(page.filling)
-            until(lambda: explanation(page, BAD) == mhfd(page, "explain", WAFER.name(BAD)))  # judged as a whole
+            until(lambda: listed(page) == told_list(page))  # judged as a whole
             yield page
         return
     with served(folder, WAFER, before=happen) as page:
@@ -62,6 +62,16 @@ def page(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
 def explanation(page: Served, spot: Spot) -> Any:
     """On the page."""
     return page.get(f"/api/tile/{number(page.filling.ledger, page.filling.run.run_id, spot)}").json["explain"]
+
+
+def listed(page: Served) -> Any:
+    """The retake list of the page, without its time."""
+    return {**page.get("/api/retakes?format=json").json, "time": None}
+
+
+def told_list(page: Served) -> Any:
+    """The retake list of the command, without its time."""
+    return {**mhfd(page, "retakes", "--all", str(page.filling.root)), "time": None}
 
 
 def happen(filling: Filling) -> None:
@@ -88,10 +98,9 @@ def exported(page: Served) -> list[dict[str, Any]]:
 
 
 def test_the_list_is_that_of_the_command(page: Served) -> None:
-    told = mhfd(page, "retakes", "--all", str(page.filling.root))
+    told = told_list(page)
     assert {each["state"] for each in told["tiles"]} == {"open", "accept", "closed"}
-    written = page.get("/api/retakes?format=json").json
-    assert {**written, "time": None} == {**told, "time": None}
+    assert listed(page) == told
     table = list(csv.DictReader(io.StringIO(page.get("/api/retakes?format=csv").body.decode("utf-8-sig"))))
     assert [(each["path"], each["state"], each["reason"]) for each in table] == [
         (each["tile"], each["state"], each["reason"]) for each in told["tiles"]

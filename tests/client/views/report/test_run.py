@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from mhfd import __version__
 from mhfd_client.judge.retakes import retake_list
 from mhfd_client.judge.standing import judged_now
 from mhfd_client.ledger import Decision, Missing
@@ -228,4 +229,4 @@ def test_the_settings_are_those_of_the_run(fill: Fill) -> None:
     text = text_of(render_report(told(filling)))
     for name, value in (("out of focus above", "1.25 px"), ("instrument", "Merlin"), ("n_scales", "16")):
         assert f"{name} {value}" in text
-    assert "mhfd 0 cpu: 144 tiles" in text
+    assert f"mhfd {__version__} cpu: 144 tiles" in text
