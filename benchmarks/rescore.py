@@ -1,25 +1,32 @@
 """How fast is an archived run scored, against reading and the kernel alone, and is its memory flat?
 
     python benchmarks/rescore.py --tiles 100000 --out rescore.csv
+    python benchmarks/rescore.py --tiles 100000 --loopback 10 --out rescore_loopback.csv
 
 Makes tiles of 256 px in a temporary folder, --distinct of them and hard links to these, and plans the run. Then, shard
 by shard and in this one process: a pool of as many threads reads the shard's tiles and runs the kernel, and keeps
 nothing; and `score_shard` makes its part, the first of the two in every other shard. The ratio is that of their times.
 Peak memory is that of the process after each shard. The parts must hold a scored row for each tile. Linux only.
+
+With --loopback the tiles are so many runs, and the command `mhfd rescore` takes the place of `score_shard`, from its
+start to its end: plan, shards, verdicts. SDK, endpoint, engine, broker and the one worker are real, Compute's service
+is the tests' loopback. Peak memory is that of the worker.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
@@ -30,33 +37,27 @@ from mhfd.images import read_tile
 from mhfd.worker import device, finish_run, plan_run, score_shard, warmup
 from mhfd.worker.archive.manifest import Manifest
 
+if TYPE_CHECKING:
+    from soak import Stage
+
 SIDE_PX = 256
 IN_A_FOLDER = 1000
 PARAMS = FocusParams()
-COLUMNS = ("shard", "tiles", "alone_s", "shard_s", "peak_mib")
+
+Row = dict[str, Any]
 
 
 def main() -> None:
     given = arguments()
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory(dir=given.on) as temporary:
-        run = Path(temporary)
-        make_run(run, given.tiles, given.distinct)
         warmup()
-        start = time.perf_counter()
-        plan = plan_run(str(run), None, PARAMS.to_dict(), {"shard_tiles": given.shard_tiles})
-        plan_s = time.perf_counter() - start
-        rows = [measured(plan, shard) for shard in range(plan["shards"])]
-        start = time.perf_counter()
-        finished = finish_run(plan["manifest"])
-        finish_s = time.perf_counter() - start
-        peak = peak_mib()
-    assert (finished["complete"], finished["scored"]) == (True, given.tiles), finished
-    if given.out:
-        with given.out.open("w", newline="", encoding="utf-8") as out:
-            writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-    report(rows, given.tiles, plan_s, finish_s, peak)
+        print(f"{device.worker()['backend']}, {device.threads_here()} threads, {given.tiles} tiles of {SIDE_PX} px")
+        for row in through_loopback(Path(temporary), given) if given.loopback else by_shard(Path(temporary), given):
+            rows.append(row)
+            if given.out:
+                write(given.out, rows)
+    report(rows)
 
 
 def arguments() -> argparse.Namespace:
@@ -64,8 +65,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tiles", type=int, default=2000, help="(default: %(default)s)")
     parser.add_argument("--distinct", type=int, default=200, help="different ones (default: %(default)s)")
     parser.add_argument("--shard-tiles", type=int, default=1000, help="(default: %(default)s)")
+    parser.add_argument("--loopback", type=int, metavar="RUNS", help="mhfd rescore, of so many runs")
     parser.add_argument("--on", type=Path, help="where the temporary folder is made")
-    parser.add_argument("--out", type=Path, help="write every shard's figures to this CSV file")
+    parser.add_argument("--out", type=Path, help="write every shard's or run's figures to this CSV file")
     return parser.parse_args()
 
 
@@ -81,7 +83,7 @@ def make_run(run: Path, tiles: int, distinct: int) -> None:
     """Folders of a thousand tiles each; a tile's first name is the file, the others are hard links."""
     for number in range(tiles):
         file = run / f"s{number // IN_A_FOLDER:05}" / f"t{number:09}.tif"
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         if number < distinct:
             tifffile.imwrite(file, tissue(number), photometric="minisblack")
         else:
@@ -89,25 +91,29 @@ def make_run(run: Path, tiles: int, distinct: int) -> None:
             os.link(run / f"s{first // IN_A_FOLDER:05}" / f"t{first:09}.tif", file)
 
 
-def measured(plan: dict[str, Any], shard: int) -> dict[str, Any]:
-    """A row of the table."""
-    first = shard * plan["shard_tiles"]
-    count = min(plan["shard_tiles"], plan["tiles"] - first)
-    names = [tile.name for tile in Manifest.open(plan["manifest"]).tiles(first, count)]
+# ------------------------------------------------------------------------------------------------------ in this process
 
-    def score() -> None:
-        answer = score_shard(plan["manifest"], first, count)
-        assert answer.get("scored") == count, answer
 
-    ways: dict[str, Callable[[], None]] = {
-        "alone_s": lambda: alone([Path(plan["folder"], name) for name in names]), "shard_s": score,
-    }  # fmt: skip
-    seconds = {}
-    for way in sorted(ways, reverse=bool(shard % 2)):
-        start = time.perf_counter()
-        ways[way]()
-        seconds[way] = round(time.perf_counter() - start, 4)
-    return {"shard": shard, "tiles": count, **seconds, "peak_mib": peak_mib()}
+def by_shard(run: Path, given: argparse.Namespace) -> Iterator[Row]:
+    make_run(run, given.tiles, given.distinct)
+    begun_s = time.perf_counter()
+    plan = plan_run(str(run), None, PARAMS.to_dict(), {"shard_tiles": given.shard_tiles})
+    print(f"plan_run: {given.tiles / (time.perf_counter() - begun_s):.0f} tiles/s")
+    for shard in range(plan["shards"]):
+        first = shard * plan["shard_tiles"]
+        count = min(plan["shard_tiles"], plan["tiles"] - first)
+        files = [Path(plan["folder"], tile.name) for tile in Manifest.open(plan["manifest"]).tiles(first, count)]
+        seconds = timed({"alone_s": partial(alone, files), "shard_s": partial(score, plan, first, count)}, shard)
+        yield {"shard": shard, "tiles": count, **seconds, "peak_mib": peak_mib("self")}
+    begun_s = time.perf_counter()
+    finished = finish_run(plan["manifest"])
+    print(f"finish_run: {given.tiles / (time.perf_counter() - begun_s):.0f} tiles/s, peak {peak_mib('self')} MiB")
+    assert (finished["complete"], finished["scored"]) == (True, given.tiles), finished
+
+
+def score(plan: dict[str, Any], first: int, count: int) -> None:
+    answer = score_shard(plan["manifest"], first, count)
+    assert answer.get("scored") == count, answer
 
 
 def alone(files: list[Path]) -> None:
@@ -118,26 +124,74 @@ def alone(files: list[Path]) -> None:
             pass
 
 
-def peak_mib() -> int:
-    status = Path("/proc/self/status").read_text()
+# ------------------------------------------------------------------------------------------------- through the loopback
+
+
+def through_loopback(folder: Path, given: argparse.Namespace) -> Iterator[Row]:
+    from soak import staged
+
+    os.environ["XDG_DATA_HOME"] = str(folder / "data")
+    with staged(folder) as stage:
+        rescored(stage, made(folder / "first", 2 * given.distinct, given.distinct))  # starts the worker
+        for number in range(given.loopback):
+            run = made(folder / f"run{number}", given.tiles // given.loopback, given.distinct)
+            files = sorted(run.rglob("*.tif"))
+            seconds = timed({"alone_s": partial(alone, files), "rescore_s": partial(rescored, stage, run)}, number)
+            peak = max(peak_mib(worker.pid) for worker in stage.endpoint.processes("worker"))
+            yield {"run": number, "tiles": len(files), **seconds, "peak_mib": peak}
+
+
+def made(run: Path, tiles: int, distinct: int) -> Path:
+    make_run(run, tiles, distinct)
+    return run
+
+
+def rescored(stage: Stage, run: Path) -> None:
+    code = stage.command("rescore", run, "--endpoint", "soak", "--config", stage.config, "--priority", "normal").wait()
+    if code:
+        stage.tell()
+        raise RuntimeError(f"mhfd rescore ended with {code}")
+    (summary,) = run.glob(".mhfd/*/summary.json")
+    assert json.loads(summary.read_text("utf-8"))["scored"] == sum(1 for _ in run.rglob("*.tif"))
+
+
+# -------------------------------------------------------------------------------------------------------------- figures
+
+
+def timed(ways: dict[str, Callable[[], None]], number: int) -> dict[str, float]:
+    """Seconds of each, the last first if the number is odd."""
+    seconds = {}
+    for way in sorted(ways, reverse=bool(number % 2)):
+        begun_s = time.perf_counter()
+        ways[way]()
+        seconds[way] = round(time.perf_counter() - begun_s, 4)
+    return {way: seconds[way] for way in ways}
+
+
+def peak_mib(process: int | str) -> int:
+    status = Path(f"/proc/{process}/status").read_text()
     return round(int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) / 1024)
 
 
-def report(rows: list[dict[str, Any]], tiles: int, plan_s: float, finish_s: float, peak: int) -> None:
-    ratios = [row["alone_s"] / row["shard_s"] for row in rows]
-    total = {way: sum(row[way] for row in rows) for way in ("alone_s", "shard_s")}
+def write(path: Path, rows: list[Row]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def report(rows: list[Row]) -> None:
+    (ours,) = {"shard_s", "rescore_s"} & set(rows[0])
+    tiles = sum(row["tiles"] for row in rows)
+    for way, what in (
+        ("alone_s", "reading and kernel alone"),
+        (ours, "score_shard" if ours == "shard_s" else "rescore"),
+    ):
+        print(f"{what}: {tiles / sum(row[way] for row in rows):.0f} tiles/s")
+    ratio = statistics.median(row["alone_s"] / row[ours] for row in rows)
     early = max(row["peak_mib"] for row in rows[: max(1, len(rows) // 10)])
-    print(f"{device.worker()['backend']}, {device.threads_here()} threads, {tiles} tiles of {SIDE_PX} px")
-    print("| what | tiles/s |")
-    print("| --- | --- |")
-    print(f"| plan_run | {tiles / plan_s:.0f} |")
-    print(f"| reading and kernel alone | {tiles / total['alone_s']:.0f} |")
-    print(f"| score_shard | {tiles / total['shard_s']:.0f} |")
-    print(f"| finish_run | {tiles / finish_s:.0f} |")
-    print(
-        f"score_shard against reading and kernel alone: {statistics.median(ratios):.0%} (median of {len(rows)} shards)"
-    )
-    print(f"peak memory: {early} MiB after a tenth of the tiles, {rows[-1]['peak_mib']} after all, {peak} when judged")
+    print(f"peak memory: {early} MiB after a tenth of the tiles, {rows[-1]['peak_mib']} after all")
+    print(f"against reading and kernel alone: {ratio:.0%} (median of {len(rows)} pairs)")
 
 
 if __name__ == "__main__":
