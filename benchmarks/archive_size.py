@@ -89,7 +89,7 @@ def results(run: Path, count: int, columns: bool) -> list[tuple[str, int, int]]:
     short = [json.dumps({**row, "spectrum": None}) for row in rows_of(part)]
     if columns:
         tell_columns(part)
-    sizes = {"part": part, "spectra": spectra, "verdicts": job / "verdicts.parquet"}
+    sizes = {"part": part, "spectra": spectra, "verdicts": job / "verdicts-00000.parquet"}
     return [
         *((what, count, file.stat().st_size) for what, file in sizes.items()),
         ("JSON lines without spectra", count, sum(len(line) + 1 for line in short)),

@@ -10,7 +10,8 @@ Peak memory is that of the process after each shard. The parts must hold a score
 
 With --loopback the tiles are so many runs, and the command `mhfd rescore` takes the place of `score_shard`, from its
 start to its end: plan, shards, verdicts. SDK, endpoint, engine, broker and the one worker are real, Compute's service
-is the tests' loopback. Peak memory is that of the worker.
+is the tests' loopback. Peak memory is that of the worker. A quarter of the tiles is read and measured alone, half of it
+before the command and half of it after.
 """
 
 from __future__ import annotations
@@ -103,8 +104,16 @@ def by_shard(run: Path, given: argparse.Namespace) -> Iterator[Row]:
         first = shard * plan["shard_tiles"]
         count = min(plan["shard_tiles"], plan["tiles"] - first)
         files = [Path(plan["folder"], tile.name) for tile in Manifest.open(plan["manifest"]).tiles(first, count)]
-        seconds = timed({"alone_s": partial(alone, files), "shard_s": partial(score, plan, first, count)}, shard)
-        yield {"shard": shard, "tiles": count, **seconds, "peak_mib": peak_mib("self")}
+        ways = {"alone_s": partial(alone, files), "shard_s": partial(score, plan, first, count)}
+        seconds = {way: round(timed(ways[way]), 4) for way in sorted(ways, reverse=bool(shard % 2))}
+        yield {
+            "shard": shard,
+            "tiles": count,
+            "alone_tiles": count,
+            "alone_s": seconds["alone_s"],
+            "shard_s": seconds["shard_s"],
+            "peak_mib": peak_mib("self"),
+        }
     begun_s = time.perf_counter()
     finished = finish_run(plan["manifest"])
     print(f"finish_run: {given.tiles / (time.perf_counter() - begun_s):.0f} tiles/s, peak {peak_mib('self')} MiB")
@@ -136,9 +145,17 @@ def through_loopback(folder: Path, given: argparse.Namespace) -> Iterator[Row]:
         for number in range(given.loopback):
             run = made(folder / f"run{number}", given.tiles // given.loopback, given.distinct)
             files = sorted(run.rglob("*.tif"))
-            seconds = timed({"alone_s": partial(alone, files), "rescore_s": partial(rescored, stage, run)}, number)
-            peak = max(peak_mib(worker.pid) for worker in stage.endpoint.processes("worker"))
-            yield {"run": number, "tiles": len(files), **seconds, "peak_mib": peak}
+            before, after = files[::8], files[4::8]
+            ways = (partial(alone, before), partial(rescored, stage, run), partial(alone, after))
+            seconds = [timed(way) for way in ways]
+            yield {
+                "run": number,
+                "tiles": len(files),
+                "alone_tiles": len(before) + len(after),
+                "alone_s": round(seconds[0] + seconds[2], 4),
+                "rescore_s": round(seconds[1], 4),
+                "peak_mib": max(peak_mib(worker.pid) for worker in stage.endpoint.processes("worker")),
+            }
 
 
 def made(run: Path, tiles: int, distinct: int) -> Path:
@@ -158,14 +175,11 @@ def rescored(stage: Stage, run: Path) -> None:
 # -------------------------------------------------------------------------------------------------------------- figures
 
 
-def timed(ways: dict[str, Callable[[], None]], number: int) -> dict[str, float]:
-    """Seconds of each, the last first if the number is odd."""
-    seconds = {}
-    for way in sorted(ways, reverse=bool(number % 2)):
-        begun_s = time.perf_counter()
-        ways[way]()
-        seconds[way] = round(time.perf_counter() - begun_s, 4)
-    return {way: seconds[way] for way in ways}
+def timed(way: Callable[[], None]) -> float:
+    """Its seconds."""
+    begun_s = time.perf_counter()
+    way()
+    return time.perf_counter() - begun_s
 
 
 def peak_mib(process: int | str) -> int:
@@ -181,14 +195,10 @@ def write(path: Path, rows: list[Row]) -> None:
 
 
 def report(rows: list[Row]) -> None:
-    (ours,) = {"shard_s", "rescore_s"} & set(rows[0])
-    tiles = sum(row["tiles"] for row in rows)
-    for way, what in (
-        ("alone_s", "reading and kernel alone"),
-        (ours, "score_shard" if ours == "shard_s" else "rescore"),
-    ):
-        print(f"{what}: {tiles / sum(row[way] for row in rows):.0f} tiles/s")
-    ratio = statistics.median(row["alone_s"] / row[ours] for row in rows)
+    ours, name = ("shard_s", "score_shard") if "shard_s" in rows[0] else ("rescore_s", "mhfd rescore")
+    for what, tiles, seconds in (("reading and kernel alone", "alone_tiles", "alone_s"), (name, "tiles", ours)):
+        print(f"{what}: {sum(row[tiles] for row in rows) / sum(row[seconds] for row in rows):.0f} tiles/s")
+    ratio = statistics.median(row["tiles"] / row[ours] / (row["alone_tiles"] / row["alone_s"]) for row in rows)
     early = max(row["peak_mib"] for row in rows[: max(1, len(rows) // 10)])
     print(f"peak memory: {early} MiB after a tenth of the tiles, {rows[-1]['peak_mib']} after all")
     print(f"against reading and kernel alone: {ratio:.0%} (median of {len(rows)} pairs)")

@@ -341,8 +341,9 @@ def measure_recovery(stage: Stage, paths: Sequence[Path]) -> Iterator[Sample]:
 def kill_at_work(process: psutil.Process) -> bool:
     """Kill it while it computes; True if it did.
 
-    It is stopped first and looked at: its task may have ended since it was seen to use the processor, and in the system
-    call in which it waits for another it holds the lock.
+    It is stopped first and looked at: its task may have ended since it was seen to use the processor. In the system
+    call in which it waits for another it holds the lock; and a result that it has noted as done, but not handed over,
+    is waited for without end.
     """
     before = sum(process.cpu_times()[:2])
     time.sleep(0.03)
@@ -351,12 +352,22 @@ def kill_at_work(process: psutil.Process) -> bool:
     process.suspend()
     while process.status() != psutil.STATUS_STOPPED:
         time.sleep(0.001)
-    with contextlib.suppress(PermissionError):  # where that is not shown, it is taken to compute still
-        if Path(f"/proc/{process.pid}/syscall").read_text().split()[0] != "-1":
-            process.resume()
-            return False
+    if not _is_in_a_task(process):
+        process.resume()
+        return False
     process.kill()
     return True
+
+
+def _is_in_a_task(process: psutil.Process) -> bool:
+    """Whether a stopped worker has begun a task and not ended it, and is in no system call."""
+    (log,) = (each.path for each in process.open_files() if Path(each.path).name.startswith("worker_"))
+    if "Received executor task" not in Path(log).read_text("utf-8").splitlines()[-1]:
+        return False
+    try:
+        return Path(f"/proc/{process.pid}/syscall").read_text().split()[0] == "-1"
+    except PermissionError:  # where that is not shown, it is taken to compute
+        return True
 
 
 def run_batch(

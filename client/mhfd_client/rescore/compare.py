@@ -19,7 +19,7 @@ Reason = Literal[
     "version",  # of mhfd, or of its measure
     "setting",  # size of the picture or of a pixel, dwell time, vendor, as the file tells them
     "numbers",  # what was measured
-    "reference",  # the sharp tiles that it was compared with
+    "reference",  # the sharp tiles that it was compared with, or that there were none
     "threshold",  # the same blur, another verdict: --max-blur-px
     "unknown",  # nothing that both sides tell differs
 ]
@@ -137,9 +137,16 @@ def why(a: Verdict, b: Verdict) -> tuple[Reason, ...]:
     }
     same_tile = not any(found.values())
     same_blur = not _blur_differs(a.blur_px, b.blur_px) and not _blur_differs(a.flag_px, b.flag_px)
-    found["reference"] = _differ(a.reference, b.reference) or (same_tile and not same_blur)
+    found["reference"] = (
+        _differ(a.reference, b.reference) or _lacks_one(a, b) or _lacks_one(b, a) or (same_tile and not same_blur)
+    )
     found["threshold"] = not any(found.values()) and a.flag_px is not None and b.flag_px is not None
     return tuple(reason for reason, is_so in found.items() if is_so) or ("unknown",)
+
+
+def _lacks_one(a: Verdict, b: Verdict) -> bool:
+    """True if nothing could be told of one side, for want of tiles to compare it with."""
+    return (a.verdict, a.reference) == ("cannot_tell", None) and b.reference is not None
 
 
 def _counted(change: Change, tally: Tally) -> Change:

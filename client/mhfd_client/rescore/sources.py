@@ -23,7 +23,7 @@ from mhfd_client.rescore.compare import MEASURES, Verdict
 log = logging.getLogger(__name__)
 
 SQLITE = b"SQLite format 3\0"
-SUCCESS, PARTS, VERDICTS = "_SUCCESS.json", "part-*.parquet", "verdicts.parquet"
+SUCCESS, PARTS, VERDICTS = "_SUCCESS.json", "part-*.parquet", "verdicts-*.parquet"
 AT_ONCE = 8192
 LOOKED_AT = 100_000  # rows in which the first tile of the other side is looked for
 FAILED: tuple[State, ...] = ("failed",)
@@ -132,13 +132,12 @@ def _dataset(folder: Path) -> Source:
 def _of_dataset(folder: Path) -> Iterator[Verdict]:
     """Parts and verdicts are in the same order, row by row."""
     needed("pyarrow", "parquet", "a dataset")
-    verdicts = folder / VERDICTS
-    judged = _table_rows(verdicts) if verdicts.exists() else iter(())
+    judged = chain.from_iterable(map(_table_rows, sorted(folder.glob(VERDICTS))))
     for part in sorted(folder.glob(PARTS)):
         for row in _table_rows(part):
             said = next(judged, {})
             if said and said["path"] != row["path"]:
-                raise SourceError(f"{verdicts} does not belong to the parts beside it: run `mhfd rescore` again")
+                raise SourceError(f"{folder}: its verdicts do not belong to its parts: run `mhfd rescore` again")
             yield of_columns({**row, **said})
 
 

@@ -38,6 +38,7 @@ BLURRED = replace(TILE, verdict="out_of_focus")
         (replace(BLURRED, measures=(7.1, 3000.0, 0.02, 0.9, 0.1)), ["numbers"]),
         (replace(BLURRED, error_code="truncated"), ["numbers"]),
         (replace(BLURRED, reference="another run"), ["reference"]),
+        (replace(BLURRED, verdict="cannot_tell", blur_px=None, flag_px=None, reference=None), ["reference"]),
         (replace(BLURRED, blur_px=1.4, flag_px=1.6), ["reference"]),
         (BLURRED, ["threshold"]),
         (replace(BLURRED, flag_px=None), ["unknown"]),

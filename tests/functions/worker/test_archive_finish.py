@@ -13,9 +13,12 @@ import tifffile
 from scipy import ndimage
 
 from mhfd.contract import FocusResult
-from mhfd.judge import judge, references_of
+from mhfd.judge import VerdictRule, judge, references_of
 from mhfd.worker import finish_run, plan_run, score_shard
-from mhfd.worker.archive import finish as finishing
+from mhfd.worker.archive import verdicts as judging
+from mhfd.worker.archive.job import Job
+from mhfd.worker.archive.manifest import Manifest
+from mhfd.worker.archive.verdicts import Judging
 from phantoms import as_uint8
 
 from .conftest import QUICK, rescored, score_shards, write_run
@@ -43,8 +46,8 @@ def write_tissue(folder: Path, count: int, blurred: range = range(0), sigma: flo
 
 def verdicts_in(answer: dict[str, Any]) -> list[dict[str, Any]]:
     parquet = importlib.import_module("pyarrow.parquet")
-    rows: list[dict[str, Any]] = parquet.read_table(Path(answer["dataset"]) / "verdicts.parquet").to_pylist()
-    return rows
+    files = sorted(Path(answer["dataset"]).glob("verdicts-*.parquet"))
+    return [row for file in files for row in parquet.read_table(file).to_pylist()]
 
 
 def test_a_job_with_shards_missing_is_not_complete(tmp_path: Path) -> None:
@@ -148,8 +151,49 @@ def test_a_kill_before_the_end_leaves_no_sign_of_success(tmp_path: Path, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as away:
-        away.setattr(finishing, "judge", lambda *_, **__: killed())
+        away.setattr(judging, "judge", lambda *_, **__: killed())
         with pytest.raises(KeyboardInterrupt):
-            finish_run(answer["manifest"])
+            finish_run(answer["manifest"], options={"max_blur_px": 3.0})
     assert not Path(answer["success"]).exists()
     assert finish_run(answer["manifest"])["complete"]
+
+
+def test_processes_side_by_side_change_no_verdict(tmp_path: Path) -> None:
+    """Stretches of 16 tiles; the second begins with the sharp ones of the first, and is blurred throughout."""
+    write_tissue(tmp_path, 40, blurred=range(16, 32))
+    answer = rescored(tmp_path, params=SCALES, shard_tiles=8)
+    way = Judging(Job(Manifest.open(answer["manifest"])), VerdictRule(), (), at_once=8, stretch_tiles=16)
+    found = []
+    for processes in (1, 2):
+        for file in Path(answer["dataset"]).glob("verdicts-*.parquet"):
+            file.unlink()
+        counts = way.run(processes)
+        found.append((counts, verdicts_in(answer)))
+    assert found[0] == found[1]
+    assert found[0][0]["out_of_focus"] == 16
+    assert [row["path"] for row in found[0][1]] == [row["path"] for row in answer["results"]]
+    assert len(list(Path(answer["dataset"]).glob("verdicts-*.parquet"))) == 3
+
+
+def test_a_judged_stretch_stays_until_its_parts_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tissue(tmp_path, 24)
+    answer = rescored(tmp_path, params=SCALES, shard_tiles=8)
+    way = Judging(Job(Manifest.open(answer["manifest"])), VerdictRule(), (), at_once=8, stretch_tiles=8)
+    counts = way.run(1)
+    judged: list[int] = []
+    monkeypatch.setattr(judging, "judge", lambda rows, *_, **__: judged.append(len(rows)) or judge(rows))
+    assert way.run(1) == counts and not judged
+    part = Path(answer["dataset"]) / "part-00002.parquet"
+    part.unlink()
+    score_shards(answer)
+    assert way.run(1) == counts
+    assert judged == [8, 8], "the last stretch, and the tiles before it"
+
+
+def test_where_no_process_can_judge_this_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tissue(tmp_path, 16)
+    answer = rescored(tmp_path, params=SCALES, shard_tiles=8)
+    monkeypatch.setattr(judging.sys, "executable", "/bin/false")
+    way = Judging(Job(Manifest.open(answer["manifest"])), VerdictRule(), (), at_once=8, stretch_tiles=8)
+    assert way.run(2) == {"in_focus": 16}
+    assert len(verdicts_in(answer)) == 16

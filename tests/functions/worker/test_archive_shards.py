@@ -347,7 +347,7 @@ def test_a_run_killed_at_any_moment_goes_on_and_loses_nothing(tmp_path: Path, se
     assert (answer["complete"], answer["rows"]) == (True, 36)
     assert without_times(results_in(job)) == whole
     assert sorted({path.name.split("-")[0] for path in job.iterdir()}) == [
-        "_SUCCESS.json", "manifest.parquet", "part", "spectra", "summary.json", "verdicts.parquet",
+        "_SUCCESS.json", "manifest.parquet", "part", "spectra", "summary.json", "verdicts",
     ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
     <run>/.mhfd/<job>/manifest.parquet     the tiles, in the order of their names
                       part-00000.parquet   results of a shard: the first 65,536 tiles, ...
                       spectra-00000.parquet
-                      verdicts.parquet     when all is scored
+                      verdicts-00000.parquet when all is scored, for 131,072 tiles or more
                       summary.json, _SUCCESS.json
 
 A manifest never changes once it lies there, and a valid part means that its shard is done: parts say in their footers

@@ -40,9 +40,8 @@ class Job:
     def spectra(self, shard: int) -> Path:
         return self.folder / f"spectra-{shard:05}.parquet"
 
-    @property
-    def verdicts(self) -> Path:
-        return self.folder / "verdicts.parquet"
+    def verdicts(self, stretch: int) -> Path:
+        return self.folder / f"verdicts-{stretch:05}.parquet"
 
     @property
     def success(self) -> Path:
