@@ -6,9 +6,15 @@ import logging
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from mhfd import ahead
 from mhfd.ahead import Later, _every
+from mhfd.backends import select_backend
+from mhfd.contract import FocusParams
+from mhfd.scoring import stream
+from mhfd.scoring.tile import Scorer, job
 
 
 def test_what_cannot_be_compiled_leaves_the_slower_code(caplog: pytest.LogCaptureFixture) -> None:
@@ -42,3 +48,14 @@ assert bool(identity._MANY.made) == is_faster()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("count", "times"), [(2, 0), (3, 1), (7, 1)])
+def test_it_begins_once_tiles_are_many(monkeypatch: pytest.MonkeyPatch, count: int, times: int) -> None:
+    begun: list[None] = []
+    monkeypatch.setattr(stream, "MANY", 3)
+    monkeypatch.setattr(ahead, "prepare", lambda: begun.append(None))
+    scorer = Scorer(FocusParams(n_scales=2, max_t=3), select_backend("numpy"))
+    tiles = [np.full((16, 16), number, np.uint8) for number in range(count)]
+    assert len(list(stream.in_threads(scorer, map(job, tiles), threads=2))) == count
+    assert len(begun) == times

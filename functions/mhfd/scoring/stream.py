@@ -34,6 +34,9 @@ BATCH_TILES = 32
 BATCH_PIXELS = 2**25
 """A batch takes the tiles that are ready, up to these limits: beyond, a GPU gains nothing."""
 
+MANY = 256
+"""Tiles after which it pays to compile what many need beside the kernel (`mhfd.ahead`)."""
+
 BATCHES_PER_LANE = 2
 """One computes while the next is copied."""
 
@@ -42,9 +45,13 @@ def in_threads(scorer: Scorer, jobs: Iterable[Job], threads: int) -> Iterator[Fo
     """Read and measure each tile in a pool of threads."""
     # Threads, not processes: the kernels release the lock.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="mhfd-score")
+    number = 0
     try:
         for row in _in_order(scorer, jobs, partial(_score, scorer), pool, threads * TILES_PER_WORKER_AHEAD):
             if row is not None:
+                number += 1
+                if number == MANY:
+                    ahead.prepare()
                 yield row
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
