@@ -24,20 +24,15 @@ from mhfd import registry
 from mhfd._version import __version__
 from mhfd_client.cli import main
 from mhfd_client.config import load_config
+from other_version import OTHER, write_other_version
 
-ROOT = Path(__file__).parents[3]
-OTHER = "0.99.0"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The other version's packages."""
-    tree = tmp_path_factory.mktemp("other")
-    for name in ("functions/mhfd", "client/mhfd_client"):
-        shutil.copytree(ROOT / name, tree / Path(name).name, ignore=shutil.ignore_patterns("__pycache__"))
-    (tree / "mhfd" / "_version.py").write_text(f'__version__ = "{OTHER}"\n')
-    return tree
+    return write_other_version(tmp_path_factory.mktemp("other"))
 
 
 @pytest.fixture
