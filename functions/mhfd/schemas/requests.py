@@ -103,11 +103,13 @@ class FinishOptions:
     max_blur_px : blur above which a tile is out of focus
     min_content : content below which it is empty
     judged_at_once : how many tiles are compared with each other
+    processes : that judge, where there are many tiles; at most, and by default, as many as the worker has cores
     """
 
     max_blur_px: float | None = None
     min_content: float | None = None
     judged_at_once: int | None = None
+    processes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

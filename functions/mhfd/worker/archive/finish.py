@@ -28,7 +28,7 @@ def finish_run(manifest: object, params: object = None, reference: object = None
     params : keys of `FocusParams`; None, or those of the plan
     reference : sharp tiles of an earlier run (`mhfd.judge.Reference.to_dict`), a list of them, or None
     options : {"max_blur_px", "min_content", "judged_at_once", "processes"}: thresholds of the verdict, how many tiles
-        are compared with each other, and how many processes judge (as many as there are cores for this worker)
+        are compared with each other, and how many processes judge (at most, and by default, the cores of this worker)
 
     Returns
     -------
@@ -55,7 +55,8 @@ def _finish(job: Job, reference: object, options: object, start: float) -> Answe
     by_verdict, summary = dict[str, int](), dict[str, Any]()
     if not missing:
         at_once = number(given, "judged_at_once", int) or JUDGED_AT_ONCE
-        processes = number(given, "processes", int) or device.threads_here()
+        cores = device.threads_here()
+        processes = min(number(given, "processes", int) or cores, cores)
         by_verdict = Judging(job, rule, tuple(references), at_once).run(processes)
         summary = {
             "schema": SCHEMA,
