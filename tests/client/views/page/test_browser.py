@@ -189,6 +189,18 @@ def test_a_lost_connection_is_said_and_decisions_wait(studio: MakeStudio) -> Non
     shown.forgive("ERR_")
 
 
+def test_a_queue_is_told_until_workers_come(studio: MakeStudio) -> None:
+    shown = studio(SMALL)
+    ledger, run_id = shown.filling.ledger, shown.filling.run.run_id
+    ledger.heartbeat(run_id, {"queued_since": time.time() - 7200}, time.time())
+    page = shown.look("now")
+    shows(page, "#banner", "has no workers yet: queued since")
+    shows(page, "#health", "has no workers yet")
+    ledger.heartbeat(run_id, {}, time.time())
+    wait(page, "() => document.querySelector('#banner').hidden")
+    shows(page, "#health", "ready")
+
+
 def test_the_later_of_two_viewers_sees_who_was_first(studio: MakeStudio) -> None:
     shown = studio(BAD)
     first, second = (shown.look("retakes") for _ in range(2))

@@ -11,7 +11,7 @@ export function makeHealth({ store, live }) {
   function rows() {
     const lost = live.state === 'lost', known = store.health, away = known?.endpoint && known.endpoint.ok === false, old = seconds(known?.last_tile);
     const not = (value) => (lost ? 'not known' : value);
-    const endpoint = !known?.endpoint ? '–' : h('span', {}, bdi(known.endpoint.name ?? 'endpoint'), away ? ` away since ${clock(known.endpoint.since)}` : known.endpoint.ok ? ' ready' : ', not watched');
+    const endpoint = !known?.endpoint ? '–' : h('span', {}, bdi(known.endpoint.name ?? 'endpoint'), away ? ` away since ${clock(known.endpoint.since)}` : known?.queue?.workers_awaited ? ' has no workers yet' : known.endpoint.ok ? ' ready' : ', not watched');
     return [
       ['Page', lost ? 'connection lost' : live.held ? 'held' : live.state === 'live' ? 'live' : 'connecting', lost],
       ['Endpoint', not(endpoint), !lost && away],
