@@ -341,13 +341,12 @@ def measure_recovery(stage: Stage, paths: Sequence[Path]) -> Iterator[Sample]:
 def kill_at_work(process: psutil.Process) -> bool:
     """Kill it while it computes; True if it did.
 
-    It is stopped first and looked at: its task may have ended since it was seen to use the processor. In the system
-    call in which it waits for another it holds the lock; and a result that it has noted as done, but not handed over,
-    is waited for without end.
+    It is stopped first, and its log looked at: its task may have ended since it was seen to use the processor. While it
+    waits for another it holds the lock; and a result that is noted as done, but not handed over, is awaited for ever.
     """
     before = sum(process.cpu_times()[:2])
     time.sleep(0.03)
-    if sum(process.cpu_times()[:2]) - before < 0.02:
+    if sum(process.cpu_times()[:2]) == before:
         return False
     process.suspend()
     while process.status() != psutil.STATUS_STOPPED:
@@ -360,14 +359,10 @@ def kill_at_work(process: psutil.Process) -> bool:
 
 
 def _is_in_a_task(process: psutil.Process) -> bool:
-    """Whether a stopped worker has begun a task and not ended it, and is in no system call."""
-    (log,) = (each.path for each in process.open_files() if Path(each.path).name.startswith("worker_"))
-    if "Received executor task" not in Path(log).read_text("utf-8").splitlines()[-1]:
-        return False
-    try:
-        return Path(f"/proc/{process.pid}/syscall").read_text().split()[0] == "-1"
-    except PermissionError:  # where that is not shown, it is taken to compute
-        return True
+    """Whether a worker began a task a while ago, and has not ended it, by its log."""
+    (log,) = (Path(each.path) for each in process.open_files() if Path(each.path).name.startswith("worker_"))
+    begun = "Received executor task" in log.read_text("utf-8").splitlines()[-1]
+    return begun and time.time() - log.stat().st_mtime > 0.03
 
 
 def run_batch(
