@@ -414,7 +414,7 @@ def test_rescoring_is_timed_beside_reading_and_the_kernel(tmp_path: Path) -> Non
     rows = read_csv(tmp_path / "r.csv")
     assert [(row["shard"], row["tiles"]) for row in rows] == [("0", "4"), ("1", "4")]
     assert all(float(row["alone_s"]) > 0 and float(row["shard_s"]) > 0 for row in rows)
-    assert "(median of 2 shards)" in done.stdout
+    assert "(median of 2 pairs)" in done.stdout
     assert list(tmp_path.iterdir()) == [tmp_path / "r.csv"]
 
 

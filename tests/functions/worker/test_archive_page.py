@@ -12,8 +12,8 @@ import pytest
 import tifffile
 
 from mhfd.worker.archive.earlier import PASSING
-from mhfd.worker.archive.finish import VERDICTS
 from mhfd.worker.archive.parts import schema
+from mhfd.worker.archive.verdicts import VERDICTS
 
 from .conftest import rescored, write_run
 
