@@ -13,6 +13,7 @@ import pytest
 
 from ledger_connections import connections
 from loopback.fixtures import (
+    collect,
     loopback,
     loopback_session,
     pytest_collection_modifyitems,
@@ -39,6 +40,11 @@ def pytest_sessionstart() -> None:
         from mhfd.kernel import machine_code
 
         machine_code.make()
+
+
+def pytest_sessionfinish() -> None:
+    """What ends with the last threads, too, is collected before pytest looks for what was left open."""
+    collect()
 
 
 @pytest.fixture(scope="session")

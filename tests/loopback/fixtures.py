@@ -52,7 +52,7 @@ def loopback_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopb
     everything = Loopback(tmp_path_factory.mktemp("loopback"), worker_environment={"PYTHONPATH": FUNCTIONS})
     yield everything
     everything.stop()
-    _collect()
+    collect()
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def loopback(loopback_session: Loopback, monkeypatch: pytest.MonkeyPatch) -> Ite
     loopback_session.stats.clear()
     yield loopback_session
     loopback_session.settle()
-    _collect()
+    collect()
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +81,7 @@ def transfer_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trans
     service.start()
     yield service
     service.kill()
-    _collect()
+    collect()
 
 
 @pytest.fixture
@@ -95,10 +95,10 @@ def transfer_service(transfer_session: Transfer, monkeypatch: pytest.MonkeyPatch
     if not transfer_session.running():
         transfer_session.start()
     transfer_session.calm()
-    _collect()
+    collect()
 
 
-def _collect() -> None:
+def collect() -> None:
     """Collect the SDK's garbage now, not during a later test."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", SDK_LEAVES, ResourceWarning)
@@ -106,7 +106,7 @@ def _collect() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Allow during the test, too, what `_collect` removes."""
+    """Allow during the test, too, what `collect` removes."""
     for item in items:
         if {"loopback", "transfer_service"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.filterwarnings(f"ignore:{SDK_LEAVES}:ResourceWarning"))

@@ -72,3 +72,4 @@ def loopback_session(slurm_session: Slurm, tmp_path_factory: pytest.TempPathFact
     )
     yield everything
     everything.stop()
+    fixtures.collect()
