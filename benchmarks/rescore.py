@@ -80,7 +80,7 @@ def tissue(number: int) -> NDArray[np.uint8]:
     return np.clip(128 + 8 * smooth + rng.normal(0, 8, noise.shape), 0, 255).astype(np.uint8)
 
 
-def make_run(run: Path, tiles: int, distinct: int) -> None:
+def make_run(run: Path, tiles: int, distinct: int) -> Path:
     """Folders of a thousand tiles each; a tile's first name is the file, the others are hard links."""
     for number in range(tiles):
         file = run / f"s{number // IN_A_FOLDER:05}" / f"t{number:09}.tif"
@@ -90,6 +90,7 @@ def make_run(run: Path, tiles: int, distinct: int) -> None:
         else:
             first = number % distinct
             os.link(run / f"s{first // IN_A_FOLDER:05}" / f"t{first:09}.tif", file)
+    return run
 
 
 # ------------------------------------------------------------------------------------------------------ in this process
@@ -141,9 +142,9 @@ def through_loopback(folder: Path, given: argparse.Namespace) -> Iterator[Row]:
 
     os.environ["XDG_DATA_HOME"] = str(folder / "data")
     with staged(folder) as stage:
-        rescored(stage, made(folder / "first", 2 * given.distinct, given.distinct))  # starts the worker
+        rescored(stage, make_run(folder / "first", 2 * given.distinct, given.distinct))  # starts the worker
         for number in range(given.loopback):
-            run = made(folder / f"run{number}", given.tiles // given.loopback, given.distinct)
+            run = make_run(folder / f"run{number}", given.tiles // given.loopback, given.distinct)
             files = sorted(run.rglob("*.tif"))
             before, after = files[::8], files[4::8]
             ways = (partial(alone, before), partial(rescored, stage, run), partial(alone, after))
@@ -156,11 +157,6 @@ def through_loopback(folder: Path, given: argparse.Namespace) -> Iterator[Row]:
                 "rescore_s": round(seconds[1], 4),
                 "peak_mib": max(peak_mib(worker.pid) for worker in stage.endpoint.processes("worker")),
             }
-
-
-def made(run: Path, tiles: int, distinct: int) -> Path:
-    make_run(run, tiles, distinct)
-    return run
 
 
 def rescored(stage: Stage, run: Path) -> None:

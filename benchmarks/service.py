@@ -360,9 +360,10 @@ def kill_at_work(process: psutil.Process) -> bool:
 
 def _is_in_a_task(process: psutil.Process) -> bool:
     """Whether a worker began a task a while ago, and has not ended it, by its log."""
-    (log,) = (Path(each.path) for each in process.open_files() if Path(each.path).name.startswith("worker_"))
-    begun = "Received executor task" in log.read_text("utf-8").splitlines()[-1]
-    return begun and time.time() - log.stat().st_mtime > 0.03
+    for log in map(Path, (each.path for each in process.open_files())):  # one that starts has none yet
+        if log.name.startswith("worker_") and time.time() - log.stat().st_mtime > 0.03:
+            return "Received executor task" in log.read_text("utf-8").rstrip().rpartition("\n")[2]
+    return False
 
 
 def run_batch(

@@ -43,8 +43,8 @@ def test_changes_are_listed_by_release_the_newest_first() -> None:
     assert versions == sorted(set(versions), reverse=True)
     assert str(versions[0]) == __version__
     for section in re.split(r"^## .*$", text("CHANGELOG.md"), flags=re.MULTILINE)[1:]:
-        parts = re.split(r"^### .*$", section, flags=re.MULTILINE)
-        assert all(part.strip().startswith("- ") for part in parts if part.strip() or part is not parts[0])
+        first, *rest = (part.strip() for part in re.split(r"^### .*$", section, flags=re.MULTILINE))
+        assert all(part.startswith("- ") for part in ([first, *rest] if first or not rest else rest))
 
 
 def test_the_citation_is_of_this_version_and_of_the_paper_that_the_readme_names() -> None:

@@ -59,3 +59,5 @@ def test_it_begins_once_tiles_are_many(monkeypatch: pytest.MonkeyPatch, count: i
     tiles = [np.full((16, 16), number, np.uint8) for number in range(count)]
     assert len(list(stream.in_threads(scorer, map(job, tiles), threads=2))) == count
     assert len(begun) == times
+    assert len(list(stream.in_this_thread(scorer, map(job, tiles)))) == count
+    assert len(begun) == 2 * times

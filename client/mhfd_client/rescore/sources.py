@@ -137,13 +137,13 @@ def _of_dataset(folder: Path) -> Iterator[Verdict]:
         for row in _table_rows(part):
             said = next(judged, {})
             if said and said["path"] != row["path"]:
-                raise SourceError(f"{folder}: its verdicts do not belong to its parts: run `mhfd rescore` again")
+                raise SourceError(f"in {folder} verdicts and parts do not belong together: run `mhfd rescore` again")
             yield of_columns({**row, **said})
 
 
 def _table_rows(file: Path) -> Iterator[Mapping[str, Any]]:
     parquet = needed("pyarrow.parquet", "parquet", "a dataset")
-    with parquet.ParquetFile(file) as opened:
+    with file.open("rb") as content, parquet.ParquetFile(content) as opened:
         wanted = [name for name in opened.schema_arrow.names if name in _COLUMNS]
         for batch in opened.iter_batches(AT_ONCE, columns=wanted):
             yield from batch.to_pylist()

@@ -45,26 +45,33 @@ def in_threads(scorer: Scorer, jobs: Iterable[Job], threads: int) -> Iterator[Fo
     """Read and measure each tile in a pool of threads."""
     # Threads, not processes: the kernels release the lock.
     pool = ThreadPoolExecutor(threads, thread_name_prefix="mhfd-score")
-    number = 0
+    rows = _in_order(scorer, jobs, partial(_score, scorer), pool, threads * TILES_PER_WORKER_AHEAD)
     try:
-        for row in _in_order(scorer, jobs, partial(_score, scorer), pool, threads * TILES_PER_WORKER_AHEAD):
-            if row is not None:
-                number += 1
-                if number == MANY:
-                    ahead.prepare()
-                yield row
+        yield from _minding_many(row for row in rows if row is not None)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def in_this_thread(scorer: Scorer, jobs: Iterable[Job]) -> Iterator[FocusResult]:
     """Tile after tile. The kernel keeps its memory for the next call: a new thread would have to get it anew."""
+    return _minding_many(_one_by_one(scorer, jobs))
+
+
+def _one_by_one(scorer: Scorer, jobs: Iterable[Job]) -> Iterator[FocusResult]:
     for job in jobs:
         found = scorer.or_failed_row(job, partial(_score, scorer, job))
         if isinstance(found, Pages):
-            yield from in_this_thread(scorer, found)
+            yield from _one_by_one(scorer, found)
         else:
             yield found
+
+
+def _minding_many(rows: Iterable[FocusResult]) -> Iterator[FocusResult]:
+    """The same rows; once they are many, what many need is compiled in the background."""
+    for number, row in enumerate(rows, 1):
+        if number == MANY:
+            ahead.prepare()
+        yield row
 
 
 def _score(scorer: Scorer, job: Job) -> FocusResult | Pages:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import gc
-import warnings
 
 import numpy as np
 import pytest
 
+from loopback.fixtures import collect
 from mhfd.images.memory import Recycled, empty
 
 
 @pytest.fixture(autouse=True)
 def _others_garbage() -> None:
     """What other tests have left is collected, and not laid to these."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    collect()
 
 
 def test_memory_is_used_again_when_the_last_array_of_it_ends() -> None:

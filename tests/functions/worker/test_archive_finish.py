@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,13 @@ def test_where_no_process_can_judge_this_one_does(tmp_path: Path, monkeypatch: p
     way = Judging(Job(Manifest.open(answer["manifest"])), VerdictRule(), (), at_once=8, stretch_tiles=8)
     assert way.run(2) == {"in_focus": 16}
     assert len(verdicts_in(answer)) == 16
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+def test_a_folder_whose_name_is_not_utf_8_is_judged_in_processes(tmp_path: Path) -> None:
+    run = Path(os.fsdecode(os.fsencode(tmp_path) + b"/r\xe9n"))
+    write_tissue(run, 16)
+    answer = rescored(run, params=SCALES, shard_tiles=8)
+    assert (answer["complete"], answer["by_verdict"]) == (True, {"in_focus": 16})
+    way = Judging(Job(Manifest.open(answer["manifest"])), VerdictRule(max_blur_px=3.0), (), at_once=8, stretch_tiles=8)
+    assert way.run(2) == {"in_focus": 16}

@@ -83,7 +83,7 @@ def reading(path: Path) -> Iterator[Any]:
     """
     arrow = pyarrow()
     try:
-        with arrow.parquet.ParquetFile(path) as file:
+        with path.open("rb") as content, arrow.parquet.ParquetFile(content) as file:  # its own `open` wants UTF-8
             yield file
     except FileNotFoundError:
         raise
@@ -106,7 +106,8 @@ def footer(path: Path) -> dict[str, Any] | None:
     """Our object in the footer of a Parquet file; None if there is no whole file of ours."""
     arrow = pyarrow()
     try:
-        found = json.loads((arrow.parquet.read_metadata(path).metadata or {})[FOOTER])
+        with path.open("rb") as content:
+            found = json.loads((arrow.parquet.read_metadata(content).metadata or {})[FOOTER])
     except (OSError, ValueError, KeyError, arrow.ArrowException):
         return None
     return found if isinstance(found, dict) else None
