@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
-from mhfd.kernel.fused.layout import GROUP, Extent, layout
+from mhfd.kernel.fused.layout import GROUP, Extent, layout, seam_bytes
 from mhfd.kernel.fused.single import Program
 from mhfd.kernel.fused.source import (
     COARSE_BINS,
@@ -106,8 +106,9 @@ class Recorder:
 
     def launch(self, kernel: str, grid: Grid, block: Grid, args: Sequence[Any], shared: int) -> None:
         named = dict(zip(self._names[kernel], (arg.item() for arg in args), strict=True))
-        moved = self._moved[family(kernel)](named, grid)
-        again = AGAIN[family(kernel)](named, grid, numbers(kernel)) if family(kernel) in AGAIN else 0.0
+        kind = family(kernel)
+        moved = _merge(named, grid, numbers(kernel)) if kind == "merge" else self._moved[kind](named, grid)
+        again = AGAIN[kind](named, grid, numbers(kernel)) if kind in AGAIN else 0.0
         self.launches.append(Launch(kernel, grid, block, shared, moved * grid[2], (moved + again) * grid[2]))
 
 
@@ -154,20 +155,37 @@ def _kept(args: Args) -> int:
     return bool(args["target"]) * (_plane(args, "kept_rows", "kept_cols") if args["shift"] else _plane(args))
 
 
+def _wanted(args: Args) -> int:
+    """Samples of a response that are written."""
+    return int((args["wanted_bottom"] - args["wanted_top"]) * (args["wanted_right"] - args["wanted_left"]))
+
+
 def _smooth(args: Args, grid: Grid) -> float:
-    planes = 1 + bool(args["response"]) * (1 + bool(args["from_image"]))
-    return 4.0 * (planes * _plane(args) + _kept(args))
+    return 4.0 * (_plane(args) + _kept(args) + bool(args["response"]) * (1 + bool(args["from_image"])) * _wanted(args))
 
 
 def _pair(args: Args, grid: Grid) -> float:
-    planes = 1 + bool(args["middle_response"]) + bool(args["response"])
-    return 4.0 * (planes * _plane(args) + _kept(args))
+    written = {args["middle_response"], args["response"]} - {0}  # one plane if both are the same
+    return 4.0 * (_plane(args) + _kept(args) + len(written) * _wanted(args))
 
 
-def _merge(args: Args, grid: Grid) -> float:
-    samples = args["finest_count"] * _plane(args) + args["count"] * _plane(args, "response_rows", "response_cols")
-    samples += args["coarser_count"] * _plane(args, "coarser_rows", "coarser_cols")
-    return float(4 * samples + (6 if args["fresh"] else 10) * _plane(args))
+def _read(args: Args, level: int, rows: str, cols: str) -> int:
+    """Samples of a plane of responses that the maximum is made from."""
+    around = 2 * HALF_WIDTH
+    return int(
+        min(args[rows], (args["rows"] - 1 >> level) + around) * min(args[cols], (args["cols"] - 1 >> level) + around)
+    )
+
+
+def _merge(args: Args, grid: Grid, levels: list[int]) -> float:
+    samples = args["finest_count"] * _plane(args)
+    samples += args["count"] * _read(args, levels[0], "response_rows", "response_cols")
+    samples += args["coarser_count"] * _read(args, levels[0] + 1, "coarser_rows", "coarser_cols")
+    before = 0 if args["fresh"] else 6 if args["counts"] else 4
+    after = 0.0 if args["counts"] else 6.0 * _plane(args)
+    if args["counts"] and max(grid[:2]) > 1:
+        after = float(seam_bytes((args["rows"], args["cols"])))
+    return 4 * samples + before * _plane(args) + after
 
 
 def _smooth_again(args: Args, grid: Grid, taps: list[int]) -> float:
@@ -186,7 +204,7 @@ def _merge_again(args: Args, grid: Grid, level: list[int]) -> float:
     again = 0
     for count, part, here in ((args["count"], "response", level[0]), (args["coarser_count"], "coarser", level[0] + 1)):
         side = (MERGE_SIDE >> here) + 2 * HALF_WIDTH - 1
-        again += count * max(0, grid[0] * grid[1] * side**2 - _plane(args, f"{part}_rows", f"{part}_cols"))
+        again += count * max(0, grid[0] * grid[1] * side**2 - _read(args, here, f"{part}_rows", f"{part}_cols"))
     return 4.0 * again
 
 
@@ -212,8 +230,8 @@ def bytes_moved(itemsize: int) -> dict[str, Callable[[Args, Grid], float]]:
         "smooth_down": lambda a, g: 8 * _plane(a),
         "smooth_along": lambda a, g: 4 * _plane(a) + _smooth(a, g),
         "pair": _pair,
-        "merge": _merge,
         "peaks": lambda a, g: 4 * (a["last"] - a["first"] + 2 * g[1]) * a["cols"],
+        "seams": lambda a, g: seam_bytes((a["rows"], a["cols"])),
     }
 
 

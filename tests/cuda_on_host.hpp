@@ -31,7 +31,7 @@ struct float4 {
 
 // Several Python threads may launch at the same time.
 static thread_local Dim3 gridDim, blockDim, blockIdx, threadIdx;
-alignas(16) static thread_local double shared_memory[48 * 1024 / sizeof(double)];
+alignas(16) static thread_local double shared_memory[53 * 1024 / sizeof(double)];
 
 static inline int thread_number() { return threadIdx.y * blockDim.x + threadIdx.x; }
 

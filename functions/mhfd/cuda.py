@@ -22,7 +22,7 @@ from mhfd.extras import install_hint
 from mhfd.kernel import fourier
 from mhfd.kernel.fused import Fused
 from mhfd.kernel.fused.device import Device, Memory
-from mhfd.kernel.fused.source import source
+from mhfd.kernel.fused.source import PAIR_SHARED_BYTES, source
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
 
@@ -215,7 +215,14 @@ class CupyDevice:
                 )
             self._module = self._cupy.RawModule(code=source(), options=COMPILE_OPTIONS)
             self._module.compile()
-        self.kernel: Callable[[str], Any] = cache(self._module.get_function)
+        self.kernel: Callable[[str], Any] = cache(self._kernel)
+
+    def _kernel(self, name: str) -> Any:
+        """A kernel of the source, on this device."""
+        kernel = self._module.get_function(name)
+        if name.startswith("pair_"):  # beyond what a block gets unasked
+            kernel.max_dynamic_shared_size_bytes = PAIR_SHARED_BYTES
+        return kernel
 
     @contextmanager
     def selected(self) -> Iterator[None]:

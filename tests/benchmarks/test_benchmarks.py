@@ -368,7 +368,7 @@ def test_the_bytes_of_the_gpu_kernels_are_counted_without_a_gpu(tmp_path: Path) 
     rows = {row["kernel"]: row for row in read_csv(tmp_path / "traffic.csv")}
     assert float(rows["normalise"]["counted_mb"]) == pytest.approx(8 * 256**2 / 1e6)  # read and written once
     assert rows["normalise"]["measured_mb"] == "1.0" and rows["smooth"]["measured_mb"] == "3.5"
-    assert rows["peaks"]["launches"] == "1" and rows["peaks"]["measured_mb"] == ""
+    assert rows["seams"]["launches"] == "1" and rows["seams"]["measured_mb"] == ""
     launches = sum(int(row["launches"]) for row in rows.values())
     assert f"| **all** | {launches} |" in done.stdout
 

@@ -27,6 +27,9 @@ LEVEL_T = 3.0
 
 MAX_LEVEL = 6
 
+CLOSE = 2, 7
+"""Most samples apart, and most of them on each side, of taps that are close (`plan`)."""
+
 HALF_WIDTH = 6
 """Samples on each side that the interpolation of a level uses."""
 
@@ -112,13 +115,17 @@ class CascadePlan:
 
 
 @lru_cache(maxsize=64)
-def plan(params: FocusParams, shape: tuple[int, int], first: int = 0, last: int | None = None) -> CascadePlan:
+def plan(
+    params: FocusParams, shape: tuple[int, int], first: int = 0, last: int | None = None, *, close: bool = False
+) -> CascadePlan:
     """Steps that yield D_i for first <= i < last, by default all.
 
     Parameters
     ----------
     params : scales in pixels
     shape : (rows, cols) of the whole tile
+    close : taps within CLOSE rather than fewer ones further apart, where they magnify nothing: two such steps run in
+        one launch of a GPU
     """
     scales = params.scales
     last = params.n_scales if last is None else last
@@ -133,7 +140,7 @@ def plan(params: FocusParams, shape: tuple[int, int], first: int = 0, last: int 
         while level < top and t >= LEVEL_T * 2 ** (level + 1):
             level += 1
             steps.append(Decimate(level))
-        steps.append(_smooth(t, u, level, index))
+        steps.append(_smooth(t, u, level, index, close))
         t = u
     spacing = 2**level
     return CascadePlan(tuple(steps), margin=-(-(margin + HALF_WIDTH * spacing) // spacing) * spacing if level else 0)
@@ -148,16 +155,27 @@ def _way_points(t: float) -> list[float]:
     return points[::-1]
 
 
-def _smooth(t: float, u: float, level: int, index: int | None) -> Smooth:
+def _smooth(t: float, u: float, level: int, index: int | None, close: bool) -> Smooth:
     """The cheaper of the step from the plane before and the step from the tile; t = 0 is the tile."""
     # D is proportional to the distance between its scales; so is the error allowed.
     tolerance = TOLERANCE * min(1.0, u - t) / u
     found, from_image = _fit(t, u, 2**level, tolerance), t == 0
+    if close and found and found[0] > CLOSE[0]:
+        nearby = _fit(t, u, 2**level, tolerance, fewer_than=CLOSE[1] + 1, widest=CLOSE[0])
+        found = nearby if nearby and not _magnifies(nearby) else found
     if level == 0 and u < 2 * LEVEL_T and not from_image:
         direct = _fit(0.0, u, 1, tolerance, fewer_than=found and len(found[1]))
         found, from_image = direct or found, direct is not None
     assert found is not None, (t, u, level)
     return Smooth(level, from_image, found[1], found[0], u, index, 0.0 if index is None else t)
+
+
+def _magnifies(taps: _Taps) -> bool:
+    """Whether a step makes waves of some frequency larger: after many such steps rounding would be seen."""
+    step, weights = taps
+    omega = np.linspace(0, math.pi, _FREQUENCIES)
+    gain = 1 + 2 * (np.cos(np.outer(omega, step * np.arange(1, len(weights) + 1))) - 1) @ np.array(weights)
+    return bool(np.abs(gain).max() > 1 + TOLERANCE)
 
 
 def transfer(t: float, omega: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -176,15 +194,17 @@ def _band(t: float) -> NDArray[np.float64]:
     return np.linspace(0, min(math.pi, 7 / t) if t else math.pi, _FREQUENCIES)
 
 
-def _fit(t: float, u: float, spacing: int, tolerance: float, fewer_than: int | None = None) -> _Taps | None:
+def _fit(
+    t: float, u: float, spacing: int, tolerance: float, fewer_than: int | None = None, widest: int | None = None
+) -> _Taps | None:
     """Step and fewest taps that take Gaussian(t) to Gaussian(u) within the tolerance; None if not `fewer_than`."""
     omega = _band(t)
     before, after = transfer(t, omega), transfer(u, omega)
     width = math.sqrt(u * u - t * t) / spacing
     best: _Taps | None = None
     # Taps further apart than this let aliases of the Gaussian in.
-    widest = max(1, int(1.2 * width * t / u))
-    for step in range(widest, 0, -1):
+    too_wide = 1 + max(1, int(1.2 * width * t / u))
+    for step in range(min(too_wide - 1, widest or too_wide), 0, -1):
         if best and step < best[0] - 2:  # closer taps only become more
             break
         for count in range(max(1, int(3 * width / step)), math.ceil(6 * width / step) + (40 if step == 1 else 4)):

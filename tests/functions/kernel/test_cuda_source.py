@@ -72,9 +72,11 @@ def test_every_kernel_compiles(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 def test_the_kernels_of_the_default_scales_keep_their_numbers_in_registers(architecture: str) -> None:
     used = registers(architecture)
-    taps = {len(step.taps) for n in (16, 64) for step in smooths(plan(FocusParams(n_scales=n), (1024, 1024)))}
+    taps = {
+        len(step.taps) for n in (16, 64) for step in smooths(plan(FocusParams(n_scales=n), (1024, 1024), close=True))
+    }
     others = [f"pair_{first}_{second}" for first, second in PAIRS] + ["noise_coarse", "noise_fine"]
-    for kernel in [*others, *(f"smooth_{count}" for count in taps), "merge_1", "merge_2", "peaks"]:
+    for kernel in [*others, *(f"smooth_{count}" for count in taps), "merge_1", "merge_2", "seams", "peaks"]:
         assert used[kernel][1] <= 24, kernel
 
 
@@ -83,7 +85,7 @@ def test_short_steps_of_the_cascade_leave_room_for_three_blocks(architecture: st
     threads, used = SMOOTH_COLS * SMOOTH_GROUPS, registers(architecture)
     assert all(3 * threads * used[f"smooth_{count}"][0] <= 65536 for count in range(1, 8))
     # An A100's multiprocessor has 164 KiB of shared memory, of which a block also takes 1 KiB for itself.
-    short = [s for s in smooths(plan(FocusParams(), (1024, 1024))) if len(s.taps) <= 7]
+    short = [s for s in smooths(plan(FocusParams(), (1024, 1024), close=True)) if len(s.taps) <= 7]
     assert all(3 * (smooth_shared(step) + 1024) <= 164 * 1024 for step in short)
 
 
@@ -91,7 +93,7 @@ def test_short_steps_of_the_cascade_leave_room_for_three_blocks(architecture: st
 def test_two_steps_in_a_launch_leave_room_for_three_blocks(architecture: str) -> None:
     threads, used = PAIR_THREADS * PAIR_GROUPS, registers(architecture)
     assert all(3 * threads * used[f"pair_{first}_{second}"][0] <= 65536 for first, second in PAIRS)
-    steps = plan(FocusParams(), (1024, 1024)).steps
+    steps = plan(FocusParams(), (1024, 1024), close=True).steps
     taken = [pairs.shared(*two) for two in pairwise(steps) if pairs.fits(*two)]
     assert taken and all(3 * (shared + 1024) <= 164 * 1024 for shared in taken)
 

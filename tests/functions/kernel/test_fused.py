@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -216,12 +217,14 @@ def in_pairs(kernels: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("shape", [(131, 517), (300, 129), (79, 81), (9, 300)])
 @pytest.mark.parametrize("mode", ["robust", "paper"])
+@pytest.mark.parametrize("polarity", ["dark", "bright", "both"])
 @pytest.mark.parametrize("backwards", [False, True], ids=["", "last thread first"])
 def test_two_steps_in_a_launch_give_what_two_launches_give(
-    shape: tuple[int, int], mode: Any, backwards: bool, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int], mode: Any, polarity: Any, backwards: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tile, one, two = tissue(*shape), Launched(), Launched(backwards=backwards)
-    for params in (FocusParams(mode=mode), replace(COARSE, mode=mode, n_scales=20)):
+    for scales in (FocusParams(), replace(COARSE, n_scales=20)):
+        params = replace(scales, mode=mode, polarity=polarity)
         expected = Fused(one).measure(tile, params)
         with monkeypatch.context() as patch:
             patch.setattr(pairs, "LEAST_BLOCKS", 1)
@@ -250,6 +253,55 @@ def test_strips_two_steps_a_launch_give_the_whole(monkeypatch: pytest.MonkeyPatc
     assert len(memory.windows) > 1 and memory.group > 1
     assert_same(Fused(device, budget).measure(tile, params), whole)
     assert in_pairs(device.kernels)
+
+
+def test_a_batch_of_default_scales_takes_few_launches_and_keeps_no_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs, "LEAST_BLOCKS", 1)
+    device = Launched()
+    Fused(device).submit([tissue(600, 700)] * 2, FocusParams()).result()
+    assert in_pairs(device.kernels) == [f"pair_{taps}" for taps in ("5_9", "10_6", "6_7", "6_6", *["5_5"] * 4)]
+    assert device.kernels[-3:] == ["smooth_5", "merge_1", "seams"]
+    assert [kernel for kernel in device.kernels if kernel.startswith(("merge", "peaks"))] == ["merge_1"]
+
+
+# --- Maximum and features at once ---------------------------------------------------------------------------------
+
+
+def stripes(down: int, along: int) -> Callable[[int, int], NDArray[np.uint8]]:
+    """Lines of equal pixels, so that maxima touch."""
+
+    def picture(rows: int, cols: int) -> NDArray[np.uint8]:
+        y, x = np.mgrid[:rows, :cols]
+        return np.where((down * y + along * x) % 9 < 4, 60, 190).astype(np.uint8)
+
+    return picture
+
+
+@pytest.mark.parametrize("shape", [(1, 130), (129, 1), (64, 64), (63, 65), (65, 64), (128, 129), (127, 193), (66, 200)])
+@pytest.mark.parametrize("picture", [tissue, stripes(1, 0), stripes(0, 1), stripes(1, 1), stripes(1, -1)])
+@pytest.mark.parametrize("backwards", [False, True], ids=["", "last thread first"])
+def test_blocks_that_search_what_they_make_find_the_features_of_the_whole(
+    shape: tuple[int, int], picture: Callable[[int, int], NDArray[np.uint8]], backwards: bool
+) -> None:
+    tile, params = picture(*shape), FocusParams(n_scales=4, max_t=5, mode="paper", k_noise=0)
+    extent = Extent.of(tile.shape, tile.dtype, params)
+    found = []
+    for at_once in (False, True):
+        work = Work(HostDevice(backwards=backwards), extent, fit(extent, 2**30, True), features=True)
+        (window,) = work.layout.windows
+        work.reset()
+        work.copy_in(tile)
+        work.greys(tile)
+        if at_once:
+            work.search(tile, window)
+        else:
+            work.responses(tile, window)
+            work.peaks(window)
+        counts = work.all_numbers()[0].counts
+        found.append((np.sort(work.listed(), order=["row", "col"]), counts))
+    (apart, counts), (together, same_counts) = found
+    assert len(apart) == counts.sum()
+    assert np.array_equal(apart, together) and np.array_equal(counts, same_counts)
 
 
 def test_a_plane_that_nothing_reads_is_not_written() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mhfd.contract import FocusParams
 from mhfd.kernel.plan import (
+    CLOSE,
     HALF_WIDTH,
     LEVEL_T,
     TOLERANCE,
@@ -57,9 +58,10 @@ def responses(made: CascadePlan) -> dict[int, NDArray[np.float64]]:
     return found
 
 
+@pytest.mark.parametrize("close", [False, True], ids=["", "close"])
 @pytest.mark.parametrize("params", PARAMS, ids=name)
-def test_each_response_is_the_difference_of_its_gaussians(params: FocusParams) -> None:
-    made = responses(plan(params, SHAPE))
+def test_each_response_is_the_difference_of_its_gaussians(params: FocusParams, close: bool) -> None:
+    made = responses(plan(params, SHAPE, close=close))
     assert list(made) == list(range(params.n_scales))
     for i, (t, u) in enumerate(pairwise(params.scales)):
         exact = t * (transfer(u, OMEGA) - transfer(t, OMEGA))
@@ -92,6 +94,29 @@ def test_default_scales_take_few_taps() -> None:
     """Sampled Gaussians from scale to scale, cut at six deviations, take 404 pairs at full resolution."""
     taps = sum(len(step.taps) / 4**step.level for step in plan(FocusParams(), SHAPE).steps if isinstance(step, Smooth))
     assert taps < 55
+
+
+def gain(step: Smooth) -> float:
+    """Of the frequency that a step magnifies most."""
+    lags = step.step * np.arange(1, len(step.taps) + 1)
+    return float(np.abs(1 + 2 * (np.cos(np.outer(OMEGA, lags)) - 1) @ np.array(step.taps)).max())
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (97, 120)])
+@pytest.mark.parametrize("params", [*PARAMS, FocusParams(n_scales=40)], ids=name)
+def test_close_taps_magnify_nothing_where_they_take_the_place_of_wide_ones(
+    params: FocusParams, shape: tuple[int, int]
+) -> None:
+    wide, close = (plan(params, shape, close=close).steps for close in (False, True))
+    for before, after in zip(wide, close, strict=True):
+        if isinstance(before, Smooth) and isinstance(after, Smooth) and before != after:
+            assert before.step > CLOSE[0] >= after.step and len(after.taps) <= CLOSE[1]
+            assert gain(after) < 1 + 1e-5
+
+
+def test_the_default_scales_come_in_close_taps() -> None:
+    made = plan(FocusParams(), SHAPE, close=True)
+    assert all(step.step <= CLOSE[0] for step in made.steps if isinstance(step, Smooth))
 
 
 def test_a_tile_smaller_than_the_widest_gaussian_stays_at_full_resolution() -> None:

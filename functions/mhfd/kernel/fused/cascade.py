@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mhfd.kernel.fused import pairs
-from mhfd.kernel.fused.launcher import Launcher
+from mhfd.kernel.fused.launcher import Argument, Launcher
 from mhfd.kernel.fused.layout import (
     Window,
     fits_shared,
     level_cols,
     level_rows,
     merge_shared,
+    search_shared,
     smooth_quads,
     smooth_shared,
     smooth_stride,
+    wanted,
 )
 from mhfd.kernel.fused.source import (
     MERGE_GROUPS,
@@ -33,15 +35,30 @@ from mhfd.kernel.fused.source import (
 )
 from mhfd.kernel.plan import Decimate, Smooth
 
+MOST_FINEST = 31
+"""Planes of level 0 that may wait: as many as `folded` has bits."""
+
+
+NO_SEARCH: tuple[Argument, ...] = (None,) * 7 + (0,)
+"""What a launch gets that makes the maximum over scale only."""
+
 
 @dataclass
 class Waiting:
-    """Responses of successive scales at one level, one plane after the other, that wait to be merged."""
+    """Responses of successive scales at one level that wait to be merged.
+
+    Attributes
+    ----------
+    level, first : the first scale
+    address : of `count` planes, one after the other
+    folded : bit i is set if plane i holds two scales (cuda/pair.cu)
+    """
 
     level: int
     first: int
     address: np.generic
     count: int = 0
+    folded: int = 0
 
 
 def taken(waiting: list[Waiting], level: int) -> Waiting:
@@ -54,18 +71,23 @@ class Cascade:
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher, self._extent = launcher, launcher.extent
+        self._polarity = ("dark", "bright", "both").index(launcher.extent.params.polarity)
+        self._sign = -1 if launcher.extent.params.polarity == "bright" else 1  # of the responses that count
 
-    def run(self, window: Window) -> None:
-        """Maximum over scale of the rows `window.maximum`, in `strength` and `scale`; `image` holds what it reads."""
+    def run(self, window: Window, search: Sequence[Argument] = NO_SEARCH) -> None:
+        """Maximum over scale of the rows `window.maximum`, in `strength` and `scale`; `image` holds what it reads.
+
+        `search`: from `seams` on, what the last launch needs to search that maximum for features (cuda/maximum.cu);
+        then it leaves only the seams between its blocks.
+        """
         source, target = "even", "odd"
         fresh = True
         waiting: list[Waiting] = []
         for numbers, kept in self.launches(window):
             steps = [step for number in numbers if isinstance(step := self._extent.plan.steps[number], Smooth)]
-            wanted = [step for step in steps if step.scale_index is not None]
-            if wanted and not self._has_room(window, waiting, wanted[0].level, len(wanted)):
+            if not self._has_room(window, waiting, steps):
                 fresh = self._merge(window, waiting, fresh)
-            responses = [None if step.scale_index is None else self._wait(window, waiting, step) for step in steps]
+            responses = self._wait(window, waiting, steps)
             into, place = None if kept is None else target, self._kept(window, steps[-1].level, kept)
             match steps:
                 case [step]:
@@ -73,7 +95,12 @@ class Cascade:
                 case [first, second]:
                     self._pair(window, numbers, (first, second), responses, source, into, *place)
             source, target = target, source
-        self._merge(window, waiting, fresh)
+        self._merge(window, waiting, fresh, search)
+
+    def _folds(self, steps: Sequence[Smooth]) -> bool:
+        """Whether a launch writes two responses as one plane (cuda/pair.cu): none is interpolated, signs are free."""
+        two = len(steps) == 2 and all(step.level == 0 and step.scale_index is not None for step in steps)
+        return two and self._extent.params.polarity != "both"
 
     def _size(self, window: Window, level: int) -> tuple[int, int]:
         first, last = level_rows(self._extent, window, level)
@@ -86,17 +113,29 @@ class Cascade:
         """Bytes that waiting responses take."""
         return sum(each.count * self._plane_bytes(window, each.level) for each in waiting)
 
-    def _has_room(self, window: Window, waiting: list[Waiting], level: int, count: int) -> bool:
+    def _has_room(self, window: Window, waiting: list[Waiting], steps: Sequence[Smooth]) -> bool:
+        """Whether the responses of a launch have room beside those that wait."""
+        level, count = steps[0].level, 1 if self._folds(steps) else sum(step.scale_index is not None for step in steps)
         needed = self._end(window, waiting) + count * self._plane_bytes(window, level)
-        return needed <= self._launcher.layout.places["responses"][1]
+        finest = count + sum(each.count for each in waiting if each.level == level == 0)
+        return not count or (needed <= self._launcher.layout.places["responses"][1] and finest <= MOST_FINEST)
 
-    def _wait(self, window: Window, waiting: list[Waiting], step: Smooth) -> np.generic:
-        """Where to put the response of a step, which then waits."""
-        address: np.generic = np.uint64(self._launcher.at("responses", self._end(window, waiting)))
-        if not (waiting and waiting[-1].level == step.level):
-            waiting.append(Waiting(step.level, step.scale_index or 0, address))
-        waiting[-1].count += 1
-        return address
+    def _wait(self, window: Window, waiting: list[Waiting], steps: Sequence[Smooth]) -> list[np.generic | None]:
+        """Where a launch is to put the response of each step, which then waits."""
+        addresses: list[np.generic | None] = []
+        for step in steps:
+            if step.scale_index is None:
+                addresses.append(None)
+            elif addresses and self._folds(steps):
+                addresses.append(addresses[-1])
+                waiting[-1].folded |= 1 << (waiting[-1].count - 1)
+            else:
+                address: np.generic = np.uint64(self._launcher.at("responses", self._end(window, waiting)))
+                if not (waiting and waiting[-1].level == step.level):
+                    waiting.append(Waiting(step.level, step.scale_index, address))
+                waiting[-1].count += 1
+                addresses.append(address)
+        return addresses
 
     def launches(self, window: Window) -> Iterator[tuple[list[int], int | None]]:
         """Launch by launch: numbers of the steps of the plan; the level at which their plane is kept, None: nowhere."""
@@ -111,7 +150,8 @@ class Cascade:
     def _fit_together(self, window: Window, first: Smooth | Decimate, second: Smooth | Decimate) -> bool:
         """Whether two steps run in one launch: it exists, keeps the device busy, and both responses have room."""
         blocks = math.prod(pairs.blocks(*self._size(window, first.level))) * self._extent.batch
-        return blocks >= pairs.LEAST_BLOCKS and pairs.fits(first, second) and self._has_room(window, [], first.level, 2)
+        steps = [step for step in (first, second) if isinstance(step, Smooth)]
+        return blocks >= pairs.LEAST_BLOCKS and pairs.fits(first, second) and self._has_room(window, [], steps)
 
     def _kept(self, window: Window, level: int, kept: int | None) -> tuple[int, ...]:
         """How a step at one level leaves its plane at another, for `keep` of cascade.cu: from `shift` on."""
@@ -139,7 +179,8 @@ class Cascade:
             f"pair_{len(first.taps)}_{len(second.taps)}", pairs.blocks(rows, cols), (PAIR_THREADS, PAIR_GROUPS),
             "image" if first.from_image else source, responses[0], target, responses[1],
             *(self._launcher.constant(f"taps {number}") for number in numbers), "states", rows, cols,
-            *pairs.arguments(first, second), int(self._extent.circular), int(first.from_image), *kept,
+            *pairs.arguments(first, second, self._sign if self._folds(steps) else 1), int(self._extent.circular),
+            int(first.from_image), *wanted(self._extent, window, first.level), *kept,
             shared=pairs.shared(first, second),
         )  # fmt: skip
 
@@ -158,36 +199,40 @@ class Cascade:
         begin = "image" if step.from_image else source
         taps, count, circular = self._launcher.constant(f"taps {number}"), len(step.taps), int(self._extent.circular)
         shape, rest = (rows, cols, step.step), (circular, int(step.from_image))
+        response_and_kept = (*wanted(self._extent, window, step.level), *kept)
         if fits_shared(step):
             groups = ceil_div(rows, SMOOTH_ROWS * step.step) * step.step
             grid = ceil_div(cols, SMOOTH_COLS), ceil_div(groups, SMOOTH_GROUPS)
             self._launcher.launch(
                 f"smooth_{count}", grid, (SMOOTH_COLS, SMOOTH_GROUPS), begin, source, target, response, taps, "states",
-                *shape, smooth_stride(step), smooth_quads(step), step.t, *rest, *kept, shared=smooth_shared(step),
+                *shape, smooth_stride(step), smooth_quads(step), step.t, *rest, *response_and_kept,
+                shared=smooth_shared(step),
             )  # fmt: skip
             return
         grid = rows, ceil_div(cols, WIDTH)
         self._launcher.launch("smooth_down", grid, (WIDTH, 1), begin, "changes", taps, "states", count, *shape, *rest)
         self._launcher.launch(
             "smooth_along", grid, (WIDTH, 1), begin, "changes", source, target, response, taps, "states", count, *shape,
-            step.t, *rest, *kept,
+            step.t, *rest, *response_and_kept,
         )  # fmt: skip
 
-    def _merge(self, window: Window, waiting: list[Waiting], fresh: bool) -> bool:
+    def _merge(
+        self, window: Window, waiting: list[Waiting], fresh: bool, search: Sequence[Argument] = NO_SEARCH
+    ) -> bool:
         """Merge waiting responses into the maximum and clear them; True if it is still empty."""
         first, last = window.maximum
         rows, cols = last - first, self._extent.shape[1]
-        polarity = ("dark", "bright", "both").index(self._extent.params.polarity)
         while waiting:
             finest = taken(waiting, 0)
             finer = taken(waiting, waiting[0].level if waiting else 1)
             coarser = taken(waiting, finer.level + 1)
-            *on_every_pixel, _, top, _ = self._waited(window, finest)
+            address, stride, count, *rest, _, top, _ = self._waited(window, finest)
             self._launcher.launch(
                 f"merge_{finer.level}", (ceil_div(cols, MERGE_SIDE), ceil_div(rows, MERGE_SIDE)),
-                (MERGE_SIDE, MERGE_GROUPS), *on_every_pixel, top, *self._waited(window, finer),
-                *self._waited(window, coarser), "strength", "scale", rows, cols, polarity, int(fresh),
-                shared=merge_shared(finer.level),
+                (MERGE_SIDE, MERGE_GROUPS), address, stride, count, finest.folded, *rest, top,
+                *self._waited(window, finer), *self._waited(window, coarser), "strength", "scale", rows, cols,
+                self._polarity, int(fresh), *(NO_SEARCH if waiting else search),
+                shared=max(merge_shared(finer.level), search_shared(self._extent.params.n_scales)),
             )  # fmt: skip
             fresh = False
         return fresh

@@ -7,6 +7,9 @@ import numpy as np
 from mhfd.kernel.fused.device import Device
 from mhfd.kernel.fused.layout import Extent, MemoryLayout, constants
 
+Argument = str | int | float | np.generic | None
+"""Of a kernel: a str names a place in memory, None is null, numbers get 32 bits."""
+
 
 class Launcher:
     """Launches kernels over all tiles of a batch, on memory laid out for their extent."""
@@ -31,14 +34,14 @@ class Launcher:
         kernel: str,
         grid: tuple[int, int],
         block: tuple[int, int],
-        *args: str | int | float | np.generic | None,
+        *args: Argument,
         shared: int = 0,
     ) -> None:
-        """Launch over all tiles of the batch; a str names a place in memory, None is null, numbers get 32 bits."""
+        """Launch over all tiles of the batch."""
         typed = [self._argument(arg) for arg in args]
         self.stream.launch(kernel, (*grid, self.extent.batch), (*block, 1), typed, shared)
 
-    def _argument(self, arg: str | int | float | np.generic | None) -> np.generic:
+    def _argument(self, arg: Argument) -> np.generic:
         typed: np.generic
         if isinstance(arg, np.generic):
             typed = arg

@@ -22,7 +22,6 @@ from mhfd.kernel.fused.source import (
     FINE_BITS,
     MEDIANS,
     MERGE_SIDE,
-    PEAK_ROWS,
     SHARED_BYTES,
     SMOOTH_COLS,
     SMOOTH_GROUPS,
@@ -31,7 +30,6 @@ from mhfd.kernel.fused.source import (
     SPECTRUM_SIZE,
     STATE,
     SUMS,
-    WIDTH,
     ceil_div,
 )
 from mhfd.kernel.measures import LINE_LAGS, noise_gains
@@ -76,11 +74,11 @@ class Extent:
     def of(shape: tuple[int, int], dtype: np.dtype[Any], params: FocusParams, batch: int = 1) -> Extent:
         """All scales of whole tiles."""
         n = params.n_scales
-        return Extent(shape, dtype, params, batch, 0, n, (0, shape[0]), plan(params, shape).spacing)
+        return Extent(shape, dtype, params, batch, 0, n, (0, shape[0]), plan(params, shape, close=True).spacing)
 
     @property
     def plan(self) -> CascadePlan:
-        return plan(self.params, self.shape, self.first, self.last)
+        return plan(self.params, self.shape, self.first, self.last, close=True)
 
     @property
     def circular(self) -> bool:
@@ -157,6 +155,20 @@ def level_cols(extent: Extent, level: int) -> int:
     return ceil_div(extent.shape[1], 1 << level) + 2 * margin
 
 
+def wanted(extent: Extent, window: Window, level: int) -> tuple[int, int, int, int]:
+    """Samples of a level's planes that the maximum is made from: first and last (exclusive) row, and column."""
+    (first, last), (start, stop), cols = window.maximum, level_rows(extent, window, level), extent.shape[1]
+    if level == 0:
+        return first - start, last - start, 0, cols
+    left, before, after = extent.plan.margin >> level, HALF_WIDTH - 1, HALF_WIDTH + 1
+    return (
+        max(0, (first >> level) - before - start),
+        min((last - 1 >> level) + after, stop) - start,
+        left - before,
+        left + (cols - 1 >> level) + after,
+    )
+
+
 @dataclass(frozen=True)
 class MemoryLayout:
     """Places in one block of memory, in bytes from its start.
@@ -191,7 +203,7 @@ def layout(extent: Extent, core_rows: int, group: int, resident: bool, features:
     raw_rows = extent.shape[0] if resident else image_rows
     plane = 4 * batch * max(samples(extent, w, level) for w in strips for level in range(extent.plan.levels))
     _, bits = extent.digits
-    # The list of features takes the place of the responses: no more than one pixel in 2 x 2 is one.
+    # The list of features takes the place of a plane that is done with: no more than one pixel in 2 x 2 is one.
     core = max(w.core[1] - w.core[0] for w in strips)
     listed = FEATURE.itemsize * ((core + 1) // 2) * ((cols + 1) // 2) if features else 0
     sizes = {
@@ -211,10 +223,10 @@ def layout(extent: Extent, core_rows: int, group: int, resident: bool, features:
         "partials": 8 * SUMS * extent.chunks * batch,
         "raw": extent.dtype.itemsize * raw_rows * cols * batch,
         "image": 4 * image_rows * cols * batch,
-        "even": plane,
-        "odd": plane,
+        "even": max(plane, listed),
+        "odd": max(plane, seam_bytes(extent.shape) * batch),
         "changes": plane if any(not fits_shared(step) for step in smooths(extent.plan)) else 0,
-        "responses": max(group * 4 * image_rows * cols * batch, plane, listed),
+        "responses": max(group * 4 * image_rows * cols * batch, plane),
         "strength": 4 * maximum,
         "scale": 2 * maximum,
     }
@@ -271,9 +283,25 @@ def rank_shared(bins: int) -> int:
     return 2 * 24 + 4 * max(256, bins // 256)
 
 
-def peak_shared(n_scales: int) -> int:
-    """Bytes of shared memory of `peaks` of features.cu."""
-    return 4 * (n_scales + 1) + 2 * WIDTH // 2 * ceil_div(PEAK_ROWS, 2)
+def found_shared(n_scales: int, rows: int, cols: int) -> int:
+    """Bytes of shared memory of what a block of features.cu has found: no two maxima touch."""
+    return 4 * (n_scales + 1) + 8 * ceil_div(rows, 2) * ceil_div(cols, 2)
+
+
+def search_shared(n_scales: int) -> int:
+    """Bytes of shared memory of `search_block` of maximum.cu."""
+    return 4 * MERGE_SIDE**2 + found_shared(n_scales, MERGE_SIDE, MERGE_SIDE)
+
+
+def seam_blocks(shape: tuple[int, int]) -> tuple[int, int]:
+    """Blocks of the maximum over scale of a whole tile, along each axis."""
+    return ceil_div(shape[0], MERGE_SIDE), ceil_div(shape[1], MERGE_SIDE)
+
+
+def seam_bytes(shape: tuple[int, int]) -> int:
+    """Bytes of the lines of one tile (`lines_of` of features.cu)."""
+    down, along = seam_blocks(shape)
+    return 20 * (down * shape[1] + along * shape[0])
 
 
 @lru_cache(maxsize=64)

@@ -6,10 +6,10 @@ from mhfd.kernel.fused.layout import smooth_quads, smooth_stride, spread
 from mhfd.kernel.fused.source import (
     PAIR_COLS,
     PAIR_GROUPS,
+    PAIR_SHARED_BYTES,
     PAIR_SPAN,
     PAIR_THREADS,
     PAIRS,
-    SHARED_BYTES,
     SMOOTH_ROWS,
     ceil_div,
 )
@@ -57,15 +57,15 @@ def fits(first: Smooth | Decimate, second: Smooth | Decimate) -> bool:
         and not (first.from_image and first.scale_index is not None)  # a response beside the plane before
         and all(PAIR_GROUPS % step.step == 0 for step in (first, second))
         and columns(second) <= PAIR_THREADS
-        and shared(first, second) <= SHARED_BYTES
+        and shared(first, second) <= PAIR_SHARED_BYTES
     )
 
 
-def arguments(first: Smooth, second: Smooth) -> tuple[int | float, ...]:
-    """From `span` to `changes_size` of pair.cu."""
+def arguments(first: Smooth, second: Smooth, sign: int) -> tuple[int | float, ...]:
+    """From `span` to `changes_size` of pair.cu; responses times `sign`."""
     between = columns(second)
     return (
         PAIR_SPAN, first.step, smooth_stride(first, between), changes_stride(first, second),
-        smooth_quads(first, between), first.t, second.step, smooth_stride(second, PAIR_COLS),
-        smooth_quads(second, PAIR_COLS), second.t, *sizes(first, second),
+        smooth_quads(first, between), sign * first.t, second.step, smooth_stride(second, PAIR_COLS),
+        smooth_quads(second, PAIR_COLS), sign * second.t, *sizes(first, second),
     )  # fmt: skip

@@ -54,8 +54,7 @@ class Program:
         work.reset()
         work.greys(tile)
         work.noise(tile)
-        work.responses(tile, window)
-        work.peaks(window)
+        work.search(tile, window)
         work.copy_out(self._results)
         if len(self._listed):
             work.copy_features(self._listed)

@@ -16,13 +16,14 @@ from mhfd.spectrum import BLOCK_PX, CELLS
 BLOCK = measures.CONTENT_BLOCK_PX
 SMOOTH_COLS, SMOOTH_ROWS, SMOOTH_GROUPS, SMOOTH_TAPS = 128, 8, 3, 16
 PAIR_COLS, PAIR_THREADS, PAIR_GROUPS, PAIR_SPAN = 128, 160, 2, 256
-PAIRS = (*product((4, 5, 6), repeat=2), (5, 8), (5, 9), (10, 6))  # taps of two steps that one launch does
+PAIRS = (*product((4, 5, 6), repeat=2), (5, 8), (5, 9), (10, 6), (6, 7))  # taps of two steps that one launch does
 MERGE_SIDE, MERGE_GROUPS = 64, 8
 CHUNK_ROWS, CHUNK_COLS = 32, 256
 COARSE_BINS, FINE_BITS = 2048, 17
 PEAK_ROWS, WIDTH = 8, 256
 BANKS = 32  # of shared memory
 SHARED_BYTES = 48 * 1024  # of shared memory that every device grants a block
+PAIR_SHARED_BYTES = 53 * 1024  # what a pair asks for beyond that; three blocks of it fit a multiprocessor of 164 KiB
 LAGS, SHADES, MEDIANS = 12, 3, 5
 SUMS = LAGS + SHADES  # of a chunk
 SPECTRUM_SIZE = power.KEPT + 2  # numbers of a block
@@ -51,7 +52,7 @@ STATE = np.dtype(
 )  # fmt: skip
 """`State` of common.cu."""
 
-PARTS = "common", "grey", "noise", "spectrum", "cascade", "pair", "maximum", "features"
+PARTS = "common", "grey", "noise", "spectrum", "cascade", "pair", "features", "maximum"
 """Files of the CUDA source, compiled as one text in this order."""
 
 FEATURE = np.dtype([("row", "i4"), ("col", "i4"), ("scale", "i4"), ("strength", "f4")])

@@ -18,8 +18,9 @@ from mhfd.kernel.fused.layout import (
     Extent,
     MemoryLayout,
     Window,
-    peak_shared,
+    found_shared,
     rank_shared,
+    seam_blocks,
 )
 from mhfd.kernel.fused.numbers import Numbers
 from mhfd.kernel.fused.source import (
@@ -187,6 +188,19 @@ class Work(Launcher):
         self._normalise(tile, *window.image)
         Cascade(self).run(window)
 
+    def search(self, tile: Pixels, window: Window) -> None:
+        """`responses` and `peaks` of a tile that one window holds, at once: the maximum stays in no memory."""
+        self._normalise(tile, *window.image)
+        (rows, cols), n_scales = self.extent.shape, self.extent.params.n_scales
+        search = "odd", *self._search(), n_scales
+        Cascade(self).run(window, search)
+        down, along = seam_blocks(self.extent.shape)
+        if down + along > 2:
+            self.launch(
+                "seams", (ceil_div(max(rows, cols), WIDTH), down + along - 2), (WIDTH, 1), *search, rows, cols,
+                shared=found_shared(n_scales, 2, WIDTH),
+            )  # fmt: skip
+
     # Gather, peaks
 
     def gather(self, other: Work, window: Window) -> None:
@@ -200,19 +214,21 @@ class Work(Launcher):
 
     def peaks(self, window: Window) -> None:
         """Count the features of the core and, if wanted, list them."""
-        (first, last), cols = window.core, self.extent.shape[1]
-        robust, n_scales = self.extent.params.mode == "robust", self.extent.params.n_scales
+        (first, last), cols, n_scales = window.core, self.extent.shape[1], self.extent.params.n_scales
         self.launch(
-            "peaks", (ceil_div(cols, WIDTH), ceil_div(last - first, PEAK_ROWS)), (WIDTH, 1),
-            "strength", "scale", "image", "states", self.constant("thresholds") if robust else None, "counts",
-            "responses" if self.features else None, "found", *window.maximum, window.image[0],
-            window.image[1] - window.image[0], first, last, self.extent.shape[0], cols, n_scales,
-            shared=peak_shared(n_scales),
+            "peaks", (ceil_div(cols, WIDTH), ceil_div(last - first, PEAK_ROWS)), (WIDTH, 1), "strength", "scale",
+            *self._search(), *window.maximum, window.image[0], window.image[1] - window.image[0], first, last,
+            self.extent.shape[0], cols, n_scales, shared=found_shared(n_scales, PEAK_ROWS, WIDTH),
         )  # fmt: skip
+
+    def _search(self) -> tuple[str | np.generic | None, ...]:
+        """From `image` to `found` of features.cu. Nothing reads the plane any more that the list takes."""
+        thresholds = self.constant("thresholds") if self.extent.params.mode == "robust" else None
+        return "image", "states", thresholds, "counts", "even" if self.features else None, "found"
 
     def copy_features(self, listed: NDArray[Any]) -> None:
         """Copy as many features of the window just searched, in any order, as there is room for."""
-        self.stream.download(listed, self.at("responses"))
+        self.stream.download(listed, self.at("even"))
 
     def listed(self) -> NDArray[Any]:
         """The features of the window just searched, in any order."""

@@ -1,5 +1,12 @@
 // --- The cascade ----------------------------------------------------------------------------------------------------
 
+// Of a plane of responses the maximum over scale is made from rows wanted_top .. wanted_bottom, columns wanted_left ..
+// wanted_right. A thread that has none of these writes none.
+__device__ inline bool is_wanted(int top, int step, int x, int wanted_top, int wanted_bottom, int wanted_left,
+                                 int wanted_right) {
+    return top + (SMOOTH_ROWS - 1) * step >= wanted_top && top < wanted_bottom && x >= wanted_left && x < wanted_right;
+}
+
 // A block smooths SMOOTH_COLS columns and SMOOTH_GROUPS groups of SMOOTH_ROWS rows, those `step` apart, so that
 // neighbouring outputs of a thread share all but one of their inputs, which stay in registers.
 
@@ -121,14 +128,15 @@ __device__ inline void keep_thinned(const float* samples, int pitch, float* targ
 }
 
 // One step of the cascade (plan.Smooth): target (see `keep`) and, unless `response` is null, the response
-// t (target - plane before).
+// t (target - plane before), where it is wanted.
 // from_image: the source is the tile, less its mean, and `before` the plane before; else the source is that plane.
 // `stride` is chosen so that a warp meets each bank of shared memory once.
 template <int K>
 __device__ void smooth(const float* __restrict__ source, const float* __restrict__ before, float* __restrict__ target,
                        float* __restrict__ response, const float* __restrict__ taps, const State* states, int rows,
                        int cols, int step, int stride, int quads, float t, int circular, int from_image,
-                       int shift, int kept_rows, int kept_cols, int top_row, int left_col) {
+                       int wanted_top, int wanted_bottom, int wanted_left, int wanted_right, int shift, int kept_rows,
+                       int kept_cols, int top_row, int left_col) {
     constexpr int ROWS = SMOOTH_GROUPS * SMOOTH_ROWS;
     float* sums = (float*)shared_memory;  // (ROWS, step, stride): smoothed down
     const int pitch = step * stride;
@@ -151,6 +159,8 @@ __device__ void smooth(const float* __restrict__ source, const float* __restrict
         const int top = group_top(group, step);
         const int x = blockIdx.x * SMOOTH_COLS + threadIdx.x;
         if (x >= cols) continue;
+        const bool wanted =
+            response && is_wanted(top, step, x, wanted_top, wanted_bottom, wanted_left, wanted_right);
         float* along = changes + threadIdx.y * SMOOTH_ROWS * pitch + threadIdx.x % step * stride + threadIdx.x / step;
 #pragma unroll
         for (int j = 0; j < SMOOTH_ROWS; ++j) {
@@ -160,7 +170,7 @@ __device__ void smooth(const float* __restrict__ source, const float* __restrict
             const float value = MINE(centre)[j] + sum;
             const size_t there = plane + (size_t)y * cols + x;
             if (target) *(shift ? along + j * pitch : target + there) = value;
-            if (response) response[there] = t * (from_image ? value - before[there] : sum);
+            if (wanted) response[there] = t * (from_image ? value - before[there] : sum);
         }
         if (target && shift)
             keep_thinned(along, pitch, target, top, step, 0, rows, x, rows, cols, circular, shift, kept_rows, kept_cols,
@@ -172,9 +182,11 @@ __device__ void smooth(const float* __restrict__ source, const float* __restrict
     KERNEL(SMOOTH_COLS * SMOOTH_GROUPS, K <= 7 ? 3 : 2) smooth_##K(                                                    \
         const float* source, const float* before, float* target, float* response, const float* taps,                   \
         const State* states, int rows, int cols, int step, int stride, int quads, float t, int circular,               \
-        int from_image, int shift, int kept_rows, int kept_cols, int top_row, int left_col) {                          \
+        int from_image, int wanted_top, int wanted_bottom, int wanted_left, int wanted_right, int shift,               \
+        int kept_rows, int kept_cols, int top_row, int left_col) {                                                     \
         smooth<K>(source, before, target, response, taps, states, rows, cols, step, stride, quads, t, circular,        \
-                  from_image, shift, kept_rows, kept_cols, top_row, left_col);                                         \
+                  from_image, wanted_top, wanted_bottom, wanted_left, wanted_right, shift, kept_rows, kept_cols,       \
+                  top_row, left_col);                                                                                  \
     }
 SMOOTH(1)
 SMOOTH(2)
@@ -218,13 +230,14 @@ KERNEL(256) smooth_down(const float* source, float* changes, const float* taps, 
 // ... then the rows.
 KERNEL(256) smooth_along(const float* source, const float* changes, const float* before, float* target,
                          float* response, const float* taps, const State* states, int count, int rows, int cols,
-                         int step, float t, int circular, int from_image, int shift, int kept_rows, int kept_cols,
-                         int top_row, int left_col) {
+                         int step, float t, int circular, int from_image, int wanted_top, int wanted_bottom,
+                         int wanted_left, int wanted_right, int shift, int kept_rows, int kept_cols, int top_row,
+                         int left_col) {
     const float offset = from_image ? (float)states[blockIdx.z].mean : 0.0f;
     PHASE {
-        const int x = blockIdx.y * 256 + threadIdx.x;
+        const int x = blockIdx.y * 256 + threadIdx.x, y = blockIdx.x;
         if (x >= cols) continue;
-        const size_t row = plane_of(rows, cols) + (size_t)blockIdx.x * cols;
+        const size_t row = plane_of(rows, cols) + (size_t)y * cols;
         const float centre = source[row + x] - offset, change = changes[row + x], both = centre + change;
         float sum = 0;
         for (int k = 1; k <= count; ++k) {
@@ -235,7 +248,8 @@ KERNEL(256) smooth_along(const float* source, const float* changes, const float*
             sum = fmaf(taps[k - 1], fmaf(-2.0f, both, after + ahead), sum);
         }
         sum += change;
-        keep(centre + sum, target, blockIdx.x, x, rows, cols, circular, shift, kept_rows, kept_cols, top_row, left_col);
-        if (response) response[row + x] = t * (from_image ? centre + sum - before[row + x] : sum);
+        keep(centre + sum, target, y, x, rows, cols, circular, shift, kept_rows, kept_cols, top_row, left_col);
+        if (response && y >= wanted_top && y < wanted_bottom && x >= wanted_left && x < wanted_right)
+            response[row + x] = t * (from_image ? centre + sum - before[row + x] : sum);
     }
 }

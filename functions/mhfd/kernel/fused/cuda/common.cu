@@ -58,6 +58,8 @@ __device__ inline int place_in_turn(int i, int turn, int n, int circular) {
     return turn * n + (circular || turn % 2 == 0 ? i : n - 1 - i);
 }
 
+__device__ inline float nothing() { return __uint_as_float(0xff800000u); }  // minus infinity
+
 __device__ inline size_t plane_of(int rows, int cols) { return (size_t)blockIdx.z * rows * cols; }
 
 // --- Histograms and what is read off them ----------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 constexpr int DARK = 0, BRIGHT = 1;  // else both
 
-__device__ inline float nothing() { return __uint_as_float(0xff800000u); }  // minus infinity
-
 __device__ inline float polarised(float d, int polarity) {
     return polarity == DARK ? d : polarity == BRIGHT ? -d : fabsf(d);
 }
@@ -11,7 +9,11 @@ __device__ inline float polarised(float d, int polarity) {
 // One launch merges the responses of up to three successive levels into the maximum M over scale and the scale A that
 // attains it, (rows, cols), larger scales last: M and A go through memory once. `finest`: of level 0, with as many
 // columns, row finest_top + y for row y of M; then those of LEVEL and of LEVEL + 1; a count of 0: none. Planes of a
-// level are `stride` floats apart; `fresh`: M and A are empty.
+// level are `stride` floats apart; planes of the finest whose bit of finest_folded is set hold two scales (pair.cu);
+// `fresh`: M and A are empty.
+//
+// Unless `counts` is null, these are all scales of all of the tile: then features are counted, and M and A stay where
+// they are but for their `Lines`, in `seams`.
 //
 // Responses on every 2^LEVEL-th pixel, (response_rows, response_cols), are interpolated. Sample (top, left) is at pixel
 // (0, 0) of M. A block does MERGE_SIDE squared pixels, a thread MERGE_ROWS of a column.
@@ -89,8 +91,8 @@ __device__ inline void merge_level(const float* __restrict__ responses, long lon
 }
 
 // The same for responses on every pixel.
-__device__ inline void merge_finest(const float* __restrict__ responses, long long stride, int count, int first,
-                                    int response_rows, int top, int rows, int cols, int polarity,
+__device__ inline void merge_finest(const float* __restrict__ responses, long long stride, int count, int folded,
+                                    int first, int response_rows, int top, int rows, int cols, int polarity,
                                     HELD(float, best, MERGE_ROWS), HELD(int, which, MERGE_ROWS)) {
     responses += plane_of(response_rows, cols);
     PHASE {
@@ -100,29 +102,71 @@ __device__ inline void merge_finest(const float* __restrict__ responses, long lo
         for (int j = 0; j < MERGE_ROWS; ++j) {
             if (y + j >= rows) continue;
             const float* response = responses + (size_t)(top + y + j) * cols + x;
+            int scale = first;
             for (int i = 0; i < count; ++i) {
-                const float here = polarised(response[i * stride], polarity);
-                if (here > MINE(best)[j]) MINE(best)[j] = here, MINE(which)[j] = first + i;
+                const int two = folded >> i & 1;
+                const float value = response[i * stride], here = two ? fabsf(value) : polarised(value, polarity);
+                if (here > MINE(best)[j]) MINE(best)[j] = here, MINE(which)[j] = scale + (two && value < 0);
+                scale += 1 + two;
             }
         }
     }
 }
 
+// Counts the features of a block, from the M and A of each thread, and leaves its lines for those at the seams.
+__device__ inline void search_block(HELD(float, best, MERGE_ROWS), HELD(int, which, MERGE_ROWS), float* seams,
+                                    const Search& search) {
+    float* strength = (float*)shared_memory;  // MERGE_SIDE squared
+    const Found here = found_at(strength + MERGE_SIDE * MERGE_SIDE, search.n_scales);
+    const int top = blockIdx.y * MERGE_SIDE, left = blockIdx.x * MERGE_SIDE;
+    clear(here, search.n_scales);
+    PHASE {
+        const int col = threadIdx.x, row = threadIdx.y * MERGE_ROWS;
+        Lines down, along;
+        lines_of(seams, search.rows, search.cols, &down, &along);
+#pragma unroll
+        for (int j = 0; j < MERGE_ROWS; ++j) {
+            const bool inside = top + row + j < search.rows && left + col < search.cols;
+            strength[(row + j) * MERGE_SIDE + col] = inside ? MINE(best)[j] : nothing();
+            if (!inside) continue;
+            leave(down, blockIdx.y, row + j, search.cols, left + col, MINE(best)[j], MINE(which)[j]);
+            leave(along, blockIdx.x, col, search.rows, top + row + j, MINE(best)[j], MINE(which)[j]);
+        }
+    }
+    PHASE {
+        const int col = threadIdx.x, row = threadIdx.y * MERGE_ROWS;
+        if (left + col >= search.cols || at_seam(left + col, search.cols)) continue;
+        float above[3], level[3], below[3];
+        three(strength, row - 1, 0, MERGE_SIDE, col, MERGE_SIDE, above);
+        three(strength, row, 0, MERGE_SIDE, col, MERGE_SIDE, level);
+#pragma unroll
+        for (int j = 0; j < MERGE_ROWS; ++j) {
+            three(strength, row + j + 1, 0, MERGE_SIDE, col, MERGE_SIDE, below);
+            if (is_maximum(above, level, below) && !at_seam(top + row + j, search.rows))
+                list(here, level[1], MINE(which)[j], row + j, col);
+#pragma unroll
+            for (int i = 0; i < 3; ++i) above[i] = level[i], level[i] = below[i];
+        }
+    }
+    count_features(here, search, top, left);
+}
+
 template <int LEVEL>
-__device__ void merge(const float* finest, long long finest_stride, int finest_count, int finest_first, int finest_rows,
-                      int finest_top, const float* responses, long long stride, int count, int first,
-                      int response_rows, int response_cols, int top, int left, const float* coarser,
-                      long long coarser_stride, int coarser_count, int coarser_first, int coarser_rows,
-                      int coarser_cols, int coarser_top, int coarser_left, float* strength, u2* scale, int rows,
-                      int cols, int polarity, int fresh) {
+__device__ void merge(const float* finest, long long finest_stride, int finest_count, int finest_folded,
+                      int finest_first, int finest_rows, int finest_top, const float* responses, long long stride,
+                      int count, int first, int response_rows, int response_cols, int top, int left,
+                      const float* coarser, long long coarser_stride, int coarser_count, int coarser_first,
+                      int coarser_rows, int coarser_cols, int coarser_top, int coarser_left, float* strength,
+                      u2* scale, int rows, int cols, int polarity, int fresh, float* seams, const float* image, const State* states,
+                      const double* thresholds, unsigned* counts, Feature* features, unsigned* found, int n_scales) {
     PER_THREAD(float, best, MERGE_ROWS);
     PER_THREAD(int, which, MERGE_ROWS);
     PHASE {
 #pragma unroll
         for (int j = 0; j < MERGE_ROWS; ++j) MINE(best)[j] = nothing(), MINE(which)[j] = 0;
     }
-    merge_finest(finest, finest_stride, finest_count, finest_first, finest_rows, finest_top, rows, cols, polarity, best,
-                 which);
+    merge_finest(finest, finest_stride, finest_count, finest_folded, finest_first, finest_rows, finest_top, rows, cols,
+                 polarity, best, which);
     merge_level<LEVEL>(responses, stride, count, first, response_rows, response_cols, top, left, polarity, best, which);
     if constexpr (LEVEL < MAX_LEVEL) {
         if (coarser_count)
@@ -135,24 +179,34 @@ __device__ void merge(const float* finest, long long finest_stride, int finest_c
         for (int j = 0; j < MERGE_ROWS; ++j) {
             if (x >= cols || y + j >= rows) continue;
             const size_t at = plane_of(rows, cols) + (size_t)(y + j) * cols + x;
-            if (!fresh && !(MINE(best)[j] > strength[at])) continue;
-            strength[at] = MINE(best)[j];
-            scale[at] = (u2)MINE(which)[j];
+            const bool grows = fresh || MINE(best)[j] > strength[at];
+            if (counts) {
+                if (!grows) MINE(best)[j] = strength[at], MINE(which)[j] = scale[at];
+            } else if (grows) {
+                strength[at] = MINE(best)[j];
+                scale[at] = (u2)MINE(which)[j];
+            }
         }
     }
+    if (!counts) return;
+    search_block(best, which, seams, search_of(image, states, thresholds, counts, features, found, 0, rows, rows, cols,
+                                               n_scales));
 }
 
 #define MERGE(LEVEL)                                                                                                   \
     KERNEL(MERGE_THREADS, 2) merge_##LEVEL(                                                                            \
-        const float* finest, long long finest_stride, int finest_count, int finest_first, int finest_rows,             \
-        int finest_top, const float* responses, long long stride, int count, int first, int response_rows,             \
-        int response_cols, int top, int left, const float* coarser, long long coarser_stride, int coarser_count,       \
-        int coarser_first, int coarser_rows, int coarser_cols, int coarser_top, int coarser_left, float* strength,     \
-        u2* scale, int rows, int cols, int polarity, int fresh) {                                                      \
-        merge<LEVEL>(finest, finest_stride, finest_count, finest_first, finest_rows, finest_top, responses, stride,    \
-                     count, first, response_rows, response_cols, top, left, coarser, coarser_stride, coarser_count,    \
-                     coarser_first, coarser_rows, coarser_cols, coarser_top, coarser_left, strength, scale, rows,      \
-                     cols, polarity, fresh);                                                                           \
+        const float* finest, long long finest_stride, int finest_count, int finest_folded, int finest_first,           \
+        int finest_rows, int finest_top, const float* responses, long long stride, int count, int first,               \
+        int response_rows, int response_cols, int top, int left, const float* coarser, long long coarser_stride,       \
+        int coarser_count, int coarser_first, int coarser_rows, int coarser_cols, int coarser_top, int coarser_left,   \
+        float* strength, u2* scale, int rows, int cols, int polarity, int fresh, float* seams, const float* image,     \
+        const State* states, const double* thresholds, unsigned* counts, Feature* features, unsigned* found,           \
+        int n_scales) {                                                                                                \
+        merge<LEVEL>(finest, finest_stride, finest_count, finest_folded, finest_first, finest_rows, finest_top,        \
+                     responses, stride, count, first, response_rows, response_cols, top, left, coarser,                \
+                     coarser_stride, coarser_count, coarser_first, coarser_rows, coarser_cols, coarser_top,            \
+                     coarser_left, strength, scale, rows, cols, polarity, fresh, seams, image, states, thresholds,     \
+                     counts, features, found, n_scales);                                                               \
     }
 MERGE(1)
 MERGE(2)
