@@ -149,9 +149,9 @@ class Cascade:
 
     def _fit_together(self, window: Window, first: Smooth | Decimate, second: Smooth | Decimate) -> bool:
         """Whether two steps run in one launch: it exists, keeps the device busy, and both responses have room."""
-        blocks = math.prod(pairs.blocks(*self._size(window, first.level))) * self._extent.batch
         steps = [step for step in (first, second) if isinstance(step, Smooth)]
-        return blocks >= pairs.LEAST_BLOCKS and pairs.fits(first, second) and self._has_room(window, [], steps)
+        busy = pairs.best_span(*self._size(window, first.level), self._extent.batch) is not None
+        return busy and pairs.fits(first, second) and self._has_room(window, [], steps)
 
     def _kept(self, window: Window, level: int, kept: int | None) -> tuple[int, ...]:
         """How a step at one level leaves its plane at another, for `keep` of cascade.cu: from `shift` on."""
@@ -175,10 +175,12 @@ class Cascade:
         """Run two steps."""
         first, second = steps
         rows, cols = self._size(window, first.level)
+        span = pairs.best_span(rows, cols, self._extent.batch)
+        assert span is not None  # `_fit_together`
         self._launcher.launch(
-            f"pair_{len(first.taps)}_{len(second.taps)}", pairs.blocks(rows, cols), (PAIR_THREADS, PAIR_GROUPS),
+            f"pair_{len(first.taps)}_{len(second.taps)}", pairs.blocks(rows, cols, span), (PAIR_THREADS, PAIR_GROUPS),
             "image" if first.from_image else source, responses[0], target, responses[1],
-            *(self._launcher.constant(f"taps {number}") for number in numbers), "states", rows, cols,
+            *(self._launcher.constant(f"taps {number}") for number in numbers), "states", rows, cols, span,
             *pairs.arguments(first, second, self._sign if self._folds(steps) else 1), int(self._extent.circular),
             int(first.from_image), *wanted(self._extent, window, first.level), *kept,
             shared=pairs.shared(first, second),

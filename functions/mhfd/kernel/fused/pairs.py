@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from mhfd.kernel.fused.layout import smooth_quads, smooth_stride, spread
 from mhfd.kernel.fused.source import (
     PAIR_COLS,
     PAIR_GROUPS,
     PAIR_SHARED_BYTES,
-    PAIR_SPAN,
     PAIR_THREADS,
     PAIRS,
     SMOOTH_ROWS,
@@ -16,6 +17,9 @@ from mhfd.kernel.fused.source import (
 from mhfd.kernel.plan import Decimate, Smooth
 
 PAIR_ROWS = PAIR_GROUPS * SMOOTH_ROWS
+
+SPANS = 256, 128
+"""Rows of a block, the best first: at the start of a block rows are made that another block makes, too."""
 
 LEAST_BLOCKS = 256
 """With fewer blocks than this a GPU is not busy: one tile is done step by step, in many more blocks."""
@@ -43,8 +47,13 @@ def shared(first: Smooth, second: Smooth) -> int:
     return 4 * (sum(sizes(first, second)) + (2 * second.reach + PAIR_ROWS) * columns(second))
 
 
-def blocks(rows: int, cols: int) -> tuple[int, int]:
-    return ceil_div(cols, PAIR_COLS), ceil_div(rows, PAIR_SPAN)
+def blocks(rows: int, cols: int, span: int) -> tuple[int, int]:
+    return ceil_div(cols, PAIR_COLS), ceil_div(rows, span)
+
+
+def best_span(rows: int, cols: int, batch: int) -> int | None:
+    """Rows of a block for planes of a batch; None if no span keeps a GPU busy."""
+    return next((span for span in SPANS if batch * math.prod(blocks(rows, cols, span)) >= LEAST_BLOCKS), None)
 
 
 def fits(first: Smooth | Decimate, second: Smooth | Decimate) -> bool:
@@ -62,10 +71,10 @@ def fits(first: Smooth | Decimate, second: Smooth | Decimate) -> bool:
 
 
 def arguments(first: Smooth, second: Smooth, sign: int) -> tuple[int | float, ...]:
-    """From `span` to `changes_size` of pair.cu; responses times `sign`."""
+    """From `step` to `changes_size` of pair.cu; responses times `sign`."""
     between = columns(second)
     return (
-        PAIR_SPAN, first.step, smooth_stride(first, between), changes_stride(first, second),
+        first.step, smooth_stride(first, between), changes_stride(first, second),
         smooth_quads(first, between), sign * first.t, second.step, smooth_stride(second, PAIR_COLS),
         smooth_quads(second, PAIR_COLS), sign * second.t, *sizes(first, second),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from mhfd.spectrum import BLOCK_PX, CELLS
 
 BLOCK = measures.CONTENT_BLOCK_PX
 SMOOTH_COLS, SMOOTH_ROWS, SMOOTH_GROUPS, SMOOTH_TAPS = 128, 8, 3, 16
-PAIR_COLS, PAIR_THREADS, PAIR_GROUPS, PAIR_SPAN = 128, 160, 2, 256
+PAIR_COLS, PAIR_THREADS, PAIR_GROUPS = 128, 160, 2
 PAIRS = (*product((4, 5, 6), repeat=2), (5, 8), (5, 9), (10, 6), (6, 7))  # taps of two steps that one launch does
 MERGE_SIDE, MERGE_GROUPS = 64, 8
 CHUNK_ROWS, CHUNK_COLS = 32, 256
