@@ -94,7 +94,7 @@ def count_tiles(path: Source) -> int:
     with _opened(path) as (file, format_):
         if format_ != "tiff" or _plain_page(file, DEFAULT_MAX_PIXELS, DEFAULT_MAX_RESIDENT_BYTES):
             return 1
-        return tiff.count(file, str(path))
+        return _count(file, str(path))
 
 
 class TileRows:
@@ -127,7 +127,8 @@ class TileRows:
         if end <= first:
             return np.empty((0, self.shape[1]), self.dtype)
         with _opened(self._path) as (file, _):
-            pixels = self._source.read(file, first, end)
+            with _silent_tifffile():
+                pixels = self._source.read(file, first, end)
             tile, low, high = with_extremes(grey_channel(pixels) if self._known_grey else pixels, self._what)
             with self._lock:
                 self._low, self._high = min(self._low, low), max(self._high, high)
@@ -183,7 +184,7 @@ def read_only_tile(path: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Til
         at_most = _resident(path, DEFAULT_MAX_RESIDENT_BYTES)
         if tile := _read_plain(file, str(path), max_pixels, at_most):
             return tile
-        if (count := tiff.count(file, str(path))) != 1:
+        if (count := _count(file, str(path))) != 1:
             return count
         return _read_tiff(file, str(path), 0, max_pixels, at_most)
 
@@ -207,8 +208,14 @@ def _read_plain(file: File, path: str, max_pixels: int, max_resident_bytes: int)
     return Tile(path=path, pixels=pixels, pixel_size_nm=pixel_size_nm, acquisition=acquisition, picture=picture)
 
 
+def _count(file: File, path: str) -> int:
+    with _silent_tifffile():
+        return tiff.count(file, path)
+
+
 def _read_tiff(file: File, path: str, index: int, max_pixels: int, max_resident_bytes: int) -> Tile:
-    page = tiff.read(file, path, index, max_pixels, max_resident_bytes)
+    with _silent_tifffile():
+        page = tiff.read(file, path, index, max_pixels, max_resident_bytes)
     what = f"{path}#page={index}" if page.one_of_several else path
     lossy = page.acquisition.lossy
     pixels: Pixels
@@ -229,16 +236,15 @@ def _read_tiff(file: File, path: str, index: int, max_pixels: int, max_resident_
 def _opened(path: Source) -> Iterator[tuple[File, Format]]:
     """The open file and its format; inside the block every error becomes a `TileError`."""
     with as_tile_errors(path):
-        _check_file(path)
-        with path.read() if isinstance(path, Member) else Path(path).open("rb") as file, _silent_tifffile():
+        place = Path(path.path if isinstance(path, Member) else path)
+        _check_file(place)
+        with path.read() if isinstance(path, Member) else place.open("rb") as file:
             yield file, _format(file, str(path))
 
 
-def _check_file(path: Source) -> None:
-    if isinstance(path, Member):
-        path = path.path
+def _check_file(path: Path) -> None:
     try:
-        mode = Path(path).stat().st_mode
+        mode = path.stat().st_mode
     except ValueError as exc:  # a null character, or one that this system's names cannot have
         raise TileError("not_found", f"{str(path)!r} cannot be the name of a file; check the path") from exc
     if stat.S_ISDIR(mode):

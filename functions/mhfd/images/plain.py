@@ -166,6 +166,16 @@ class Head:
             self.asked[offset] = found
         return found
 
+    def has(self, asked: dict[int, bytes]) -> bool:
+        """Whether the file has the same bytes where another one was asked for them; then these were asked for, too."""
+        first = self._first
+        for at, data in asked.items():
+            end = at + len(data)
+            if (first[at:end] if end <= len(first) else self.at(at, len(data))) != data:
+                return False
+        self.asked = dict(asked)
+        return True
+
     def data(self, tag: Tag) -> bytes:
         return self.at(tag.valueoffset, tag.valuebytecount)
 
@@ -180,7 +190,7 @@ def plain_page(file: File, size: int, max_pixels: int, max_bytes: int) -> PlainP
     """
     head = Head(file, size)
     for known in _known:
-        if known.head.size == size and all(head.at(at, len(data)) == data for at, data in known.head.asked.items()):
+        if known.head.size == size and head.has(known.head.asked):
             return known.of(file, head) if _is_small(known, max_pixels, max_bytes) else None
     found = _tags(head, size)
     if found is None:

@@ -1,4 +1,4 @@
-"""What `rows.look` finds, in one compiled pass over integers of up to 16 bits."""
+"""What `rows.look` finds, in one compiled pass over integers of up to 16 bits; and whether that calls for a remark."""
 
 # mypy: allow-untyped-defs, allow-untyped-calls
 # numba infers the types of the loops from their arguments.
@@ -51,3 +51,66 @@ def _look(block, stretches, samples, step, first, weights, constant, means, numb
         while x < cols and row[x] == row[0]:
             x += np.uint32(1)
         constant[y] = x == cols
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def is_plain(constant, means, numbers, less_rows, contrast, least_streaks):
+    """True if a look at rows surely gives no remark: most tiles, and NumPy need not ask of each what may be wrong.
+
+    Parameters
+    ----------
+    constant, means, numbers : of `look`
+    less_rows, contrast, least_streaks : of `streaks`
+    """
+    return (
+        not (constant[0] or constant[-1])
+        and _all_differ(numbers, constant)
+        and _has_no_streaks(means, less_rows, contrast, least_streaks)
+    )
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _all_differ(numbers, constant):
+    """Whether no two rows that are not constant have one number."""
+    mask = np.uint64(1)
+    while mask < 4 * numbers.size:
+        mask *= np.uint64(2)
+    table, used = np.empty(mask, np.uint64), np.zeros(mask, np.bool_)
+    mask -= np.uint64(1)
+    for i in range(numbers.size):
+        if constant[i]:
+            continue
+        number = numbers[i]
+        at = (number ^ (number >> np.uint64(32))) & mask
+        while used[at]:
+            if table[at] == number:
+                return False
+            at = (at + np.uint64(1)) & mask
+        table[at], used[at] = number, True
+    return True
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _has_no_streaks(means, less_rows, contrast, least_streaks):
+    rows, stretches = means.shape
+    if rows <= 2 * less_rows or stretches < 2:
+        return True
+    total = np.float64(0)
+    for y in range(rows):
+        for n in range(stretches):
+            total += means[y, n]
+    mean, squares = total / (rows * stretches), np.float64(0)
+    for y in range(rows):
+        for n in range(stretches):
+            squares += (means[y, n] - mean) ** 2
+    least = 0.999 * contrast * np.sqrt(squares / (rows * stretches))  # NumPy rounds the deviation otherwise
+    found = 0
+    for y in range(less_rows, rows - less_rows):
+        before = False
+        for n in range(stretches):
+            bright = means[y, n] - max(means[y - less_rows, n], means[y + less_rows, n]) > least
+            if bright and before:
+                found += 1
+                break
+            before = bright
+    return found < least_streaks

@@ -12,12 +12,12 @@ from mhfd.robust import NORMAL_MEDIAN
 
 Array = NDArray[Any]
 
-_LESS_ROWS = 4  # than a streak's rows
+LESS_ROWS = 4  # than a streak's rows
 _ENOUGH_ROWS = 256  # for a median
 _SIGMAS = 4.0  # of the same difference in the rest of the tile
-_CONTRAST = 1.5  # standard deviations of the stretches
+CONTRAST = 1.5  # standard deviations of the stretches
 _APART_ROWS = 32
-_LEAST_STREAKS = 3  # so far apart: a cross hair, or text over a picture, are one or two
+LEAST_STREAKS = 3  # so far apart: a cross hair, or text over a picture, are one or two
 
 
 def charging(means: Array) -> Remark | None:
@@ -27,22 +27,22 @@ def charging(means: Array) -> Remark | None:
     ----------
     means : (rows, n) `stretches` of a tile (`mhfd.scoring.rows`)
     """
-    if means.shape[0] <= 2 * _LESS_ROWS or means.shape[1] < 2:
+    if means.shape[0] <= 2 * LESS_ROWS or means.shape[1] < 2:
         return None
     with np.errstate(over="ignore", invalid="ignore"):  # numbers near the end of their type
         rows = _rows(means)
     count = 1 + np.count_nonzero(np.diff(rows) > _APART_ROWS) if len(rows) else 0
-    if count < _LEAST_STREAKS:
+    if count < LEAST_STREAKS:
         return None
     return Remark(code="charging", message=f"{count} bright streaks along the rows, as of a specimen that charges")
 
 
 def _rows(means: Array) -> Array:
     """The rows of streaks, counted from the fifth."""
-    here, above, below = means[_LESS_ROWS:-_LESS_ROWS], means[: -2 * _LESS_ROWS], means[2 * _LESS_ROWS :]
+    here, above, below = means[LESS_ROWS:-LESS_ROWS], means[: -2 * LESS_ROWS], means[2 * LESS_ROWS :]
     excess = here - np.maximum(above, below)
-    contrast = _CONTRAST * float(means.std())
-    if len(found := _bright(excess > contrast)) < _LEAST_STREAKS:  # which is so for nearly all tiles
+    contrast = CONTRAST * float(means.std())
+    if len(found := _bright(excess > contrast)) < LEAST_STREAKS:  # which is so for nearly all tiles
         return found[:0]
     some = excess[:: max(1, len(excess) // _ENOUGH_ROWS)]
     usual = _middle(some)

@@ -176,8 +176,9 @@ class Scorer:
             return tile
         pixel_size_nm = tile.pixel_size_nm if self.pixel_size_nm is None else self.pixel_size_nm
         params = self.params.in_pixels(pixel_size_nm)
-        lossy = tile.acquisition.lossy or shows_jpeg(tile.pixels)
-        tile = replace(tile, acquisition=replace(tile.acquisition, lossy=lossy))
+        lossy = tile.acquisition.lossy
+        if not lossy and (lossy := shows_jpeg(tile.pixels)):
+            tile = replace(tile, acquisition=replace(tile.acquisition, lossy=True))
         choice = choose(tile.pixels, tile.picture, params, tile.path or "the array", lossy=lossy)
         read_ms = ms_since(start)
         return Loaded(

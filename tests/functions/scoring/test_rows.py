@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mhfd.images import blocks, picture
-from mhfd.scoring import rows
+from mhfd.scoring import remarks, rows
 from phantoms import as_uint8, texture
 
 Loop = Any
@@ -17,7 +18,7 @@ Loop = Any
 @pytest.fixture(scope="module")
 def loops() -> dict[str, Loop]:
     pytest.importorskip("numba")
-    modules = {"rows": rows, "blocks": blocks, "picture": picture}
+    modules = {"rows": rows, "blocks": blocks, "picture": picture, "remarks": remarks}
     return {name: module._compiled() for name, module in modules.items()}
 
 
@@ -51,6 +52,46 @@ def test_a_part_of_a_page_is_looked_at_as_a_copy_of_it(loops: dict[str, Loop], m
     found, expected = rows.look(part), rows.look(part.copy())
     assert np.array_equal(found.numbers, expected.numbers)
     assert np.array_equal(found.stretches, expected.stretches)
+
+
+def _as_it_is(tile: Any) -> None:
+    """Leave a page as it is."""
+
+
+def _repeated(tile: Any) -> None:
+    tile[70] = tile[31]
+
+
+def _streaks(tile: Any) -> None:
+    for row in (40, 120, 200):
+        tile[row : row + 2, 30:290] = 250
+
+
+def _broken_off(tile: Any) -> None:
+    tile[240:] = 7
+
+
+@pytest.mark.parametrize("fault", [_as_it_is, _repeated, _streaks, _broken_off])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_remarks_are_the_same_compiled_or_not(
+    dtype: str, fault: Callable[[Any], None], loops: dict[str, Loop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tile = (0.6 * as_uint8(0.5 + 0.2 * texture((260, 320), np.random.default_rng(5)))).astype(dtype)
+    fault(tile)
+    found = []
+    for module in (rows, remarks):
+        monkeypatch.setattr(module._COMPILED, "made", None)
+    found.append(remarks.examine(tile).remarks)
+    for name, module in (("rows", rows), ("remarks", remarks)):
+        monkeypatch.setattr(module._COMPILED, "made", loops[name])
+    found.append(remarks.examine(tile).remarks)
+    assert found[0] == found[1] and len(found[0]) == (fault is not _as_it_is)
+    assert not (found[0] and loops["remarks"](rows.look(tile)))
+
+
+def test_a_tile_that_differs_from_row_to_row_needs_no_second_look(loops: dict[str, Loop]) -> None:
+    slope = np.add.outer(np.arange(200), np.arange(300)).astype(np.uint16)
+    assert loops["remarks"](rows.look(slope))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
