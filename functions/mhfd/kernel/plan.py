@@ -203,8 +203,8 @@ def _fit(
     width = math.sqrt(u * u - t * t) / spacing
     best: _Taps | None = None
     # Taps further apart than this let aliases of the Gaussian in.
-    too_wide = 1 + max(1, int(1.2 * width * t / u))
-    for step in range(min(too_wide - 1, widest or too_wide), 0, -1):
+    furthest = max(1, int(1.2 * width * t / u))
+    for step in range(min(furthest, widest or furthest), 0, -1):
         if best and step < best[0] - 2:  # closer taps only become more
             break
         for count in range(max(1, int(3 * width / step)), math.ceil(6 * width / step) + (40 if step == 1 else 4)):
