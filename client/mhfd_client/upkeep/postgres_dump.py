@@ -75,7 +75,7 @@ def restore(source: Path, url: str) -> str | None:
                 raise LedgerBusyError(f"a watch of run {run_id} uses {database.name}; end it first")
             held.callback(lease.release)
         database.execute("SELECT pg_advisory_lock(?, 0)", (LOCKS,))  # whoever writes waits, until this connection ends
-        kept = f"{SCHEMA}_before_{time.strftime('%Y%m%d_%H%M%S')}" if had_tables else None
+        kept = _free_name(database) if had_tables else None
         database.execute(f"ALTER SCHEMA {SCHEMA} RENAME TO {kept}" if kept else f"DROP SCHEMA {SCHEMA}")
         try:
             _program(
@@ -86,6 +86,14 @@ def restore(source: Path, url: str) -> str | None:
                 database.execute(f"ALTER SCHEMA {kept} RENAME TO {SCHEMA}")
             raise
     return kept
+
+
+def _free_name(database: PostgresDatabase) -> str:
+    """A name for the schema that is replaced; two may be restored in one second."""
+    stamp = f"{SCHEMA}_before_{time.strftime('%Y%m%d_%H%M%S')}"
+    known = database.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE ?", (f"{stamp}%",))
+    taken = {name for (name,) in known}
+    return next(name for n in range(len(taken) + 1) if (name := f"{stamp}_{n}" if n else stamp) not in taken)
 
 
 def _rows(source: Path, table: str) -> Iterator[str]:

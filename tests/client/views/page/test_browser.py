@@ -104,8 +104,8 @@ def test_a_decision_survives_a_restart_and_is_in_the_list(studio: MakeStudio) ->
     page.locator("#who button[value=ok]").click()
     shows(page, "tr[data-n] .who", "Ana")
     wait(page, "() => document.querySelector('#open').textContent === '4'")
-    shown.stop()
     page.close()
+    shown.stop()
     shown.serve()
     page = shown.look("retakes", context)
     page.locator('[aria-label="Accept s0003 r1 c1"][aria-pressed=true]').wait_for()
@@ -327,6 +327,11 @@ def test_the_map_zooms_and_moves_under_mouse_and_fingers(studio: MakeStudio) -> 
     page.locator("[data-zoom='0']").click()
     page.mouse.move(*far)
     shows(page, "#readout", "s0006 r1 c1")
+    page.mouse.move(*middle(page, 5, 5, BAD))
+    shows(page, "#readout", "s0005 r1 c1")
+    for zoom, there in (("2", False), ("0", True)):  # the mouse stays, the map moves below it
+        page.evaluate("zoom => document.querySelector(`[data-zoom='${zoom}']`).click()", zoom)
+        wait(page, "there => document.querySelector('#readout').textContent.startsWith('s0005 r1 c1') === there", there)
     fingers = page.context.new_cdp_session(page)
     touch = "Input.dispatchTouchEvent"
     for kind, gap in (("touchStart", 20), ("touchMove", 60), ("touchMove", 120)):

@@ -28,7 +28,7 @@ export function makeKeys({ store, view, decisions, hold }) {
 
   window.addEventListener('keydown', (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !$('#keys-on').checked) return;
-    if ($('dialog[open]') || event.target.closest?.('input, select, textarea')) return;
+    if ($('dialog[open]') || event.target.closest?.('input:not([type=checkbox]), select, textarea')) return;
     const key = event.key.toLowerCase(), work = everywhere[key] ?? inView[view.name][key];
     if (work) { event.preventDefault(); work(); }
     else if (event.key === 'Enter' && view.name === 'retakes' && event.target === document.body && view.n !== null) view.go('tile');

@@ -13,7 +13,7 @@ const LISTED = ['in_focus', 'out_of_focus', 'astigmatic', 'no_content', 'cannot_
 
 export function makeMap({ store, view }) {
   const canvas = $('.map canvas'), picture = new MapPicture(store);
-  let at = { x: 0, y: 0, zoom: 1 }, placed = null, painted = null, stale = true, colours = palette();
+  let at = { x: 0, y: 0, zoom: 1 }, placed = null, painted = null, stale = true, moved = false, colours = palette();
 
   const whole = () => view.name === 'map';
   const X = (s) => GUTTER + (s - placed.x0) * placed.kx;
@@ -143,6 +143,7 @@ export function makeMap({ store, view }) {
     drawChosen(context);
     context.restore();
     drawAxes(context, height);
+    if (moved) { moved = false; tellUnder(); }
   }
 
   const redraw = framed(draw);
@@ -166,12 +167,14 @@ export function makeMap({ store, view }) {
     const { kx, ky } = fit({ width: placed.width + GUTTER, height: placed.height + FOOT }, painted, at);
     at.x = s - ((cx ?? mx) - GUTTER) / kx;
     at.y = p - (cy ?? my) / ky;
+    moved = true;
     redraw();
   }
 
   function pan(dx, dy) {
     at.x -= dx / placed.kx;
     at.y -= dy / placed.ky;
+    moved = true;
     redraw();
   }
 
@@ -203,7 +206,7 @@ export function makeMap({ store, view }) {
     }
   }
 
-  listen(canvas, { store, view, tileAt, zoom, readout, pan });
+  const tellUnder = listen(canvas, { store, view, tileAt, zoom, readout, pan });
   for (const kind of ['focus', 'blur']) canvas.addEventListener(kind, redraw);
   $('#colour').replaceChildren(...COLOURS.map((k) => h('button', {
     'data-k': k, title: k === 'defocus' ? 'Needs a calibration: mhfd calibrate' : undefined, onclick: () => view.set({ colour: k }),

@@ -2,10 +2,11 @@
 
 import { $$ } from './dom.js';
 
-/** Connects the canvas to what moves the map. */
+/** Connects the canvas to what moves the map; what it gives tells of the tile under a mouse that stays while the map moves. */
 export function listen(canvas, { store, view, tileAt, zoom, readout, pan }) {
   const fingers = new Map();
-  let start = null;
+  let start = null, over = null;
+  const tell = () => { const i = over ? tileAt(over) : -1; if (i >= 0) readout(i); };
   canvas.addEventListener('wheel', (event) => {
     if (view.name !== 'map') return;
     event.preventDefault();
@@ -18,7 +19,8 @@ export function listen(canvas, { store, view, tileAt, zoom, readout, pan }) {
   });
   canvas.addEventListener('pointermove', (event) => {
     const before = fingers.get(event.pointerId);
-    if (!before) { const i = tileAt(event); if (i >= 0) readout(i); return; }
+    over = event;
+    if (!before) { tell(); return; }
     fingers.set(event.pointerId, event);
     if (view.name !== 'map') return;
     const other = [...fingers.values()].find((one) => one.pointerId !== event.pointerId);
@@ -29,6 +31,7 @@ export function listen(canvas, { store, view, tileAt, zoom, readout, pan }) {
       pan(event.clientX - before.clientX, event.clientY - before.clientY);
     }
   });
+  canvas.addEventListener('pointerleave', () => { over = null; });
   canvas.addEventListener('pointerup', (event) => {
     fingers.delete(event.pointerId);
     const i = tileAt(event);
@@ -49,6 +52,7 @@ export function listen(canvas, { store, view, tileAt, zoom, readout, pan }) {
     event.preventDefault();
   });
   for (const button of $$('[data-zoom]')) button.addEventListener('click', () => zoom(Number(button.dataset.zoom)));
+  return tell;
 }
 
 /** The next tile in an arrow's direction; over gaps. */
