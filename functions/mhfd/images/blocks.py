@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mhfd.ahead import Later
 from mhfd.kernel.pixels import Pixels
 
 Array = NDArray[Any]
 
-_SIDE = 8
+SIDE = 8
 _LOOK_PX = 2**17  # in as many bands as that takes, from the fewest to the most
 _FEWEST, _MOST = 4, 12
 _MORE_BANDS = 64
-_BAND_ROWS = 2 * _SIDE + 2  # two edges of blocks, and the differences on either side of each
+BAND_ROWS = 2 * SIDE + 2  # two edges of blocks, and the differences on either side of each
 _LEAST_PX = 64
-_LEAST_STEP = 0.03  # of the mean difference of neighbours
-_SIGMAS = 5.0
-_USUAL = 6.0
+LEAST_STEP = 0.03  # of the mean difference of neighbours
+SIGMAS = 5.0
+USUAL = 6.0
 
 
 def shows_jpeg(pixels: Pixels) -> bool:
@@ -34,48 +33,35 @@ def shows_jpeg(pixels: Pixels) -> bool:
     rows, cols = pixels.shape
     if rows < _LEAST_PX or cols < _LEAST_PX or pixels.dtype.kind not in "iuf":
         return False
-    few = min(_MOST, max(_FEWEST, _LOOK_PX // (_BAND_ROWS * cols)))
-    if not _steps_along(pixels, few):  # which is so for nearly all tiles
+    if not _steps_along(pixels, few(cols)):  # which is so for nearly all tiles
         return False
     bands = _bands(pixels, _MORE_BANDS)
     return _steps(np.stack([_differences(band, 0).sum(axis=1, dtype=np.float64) for band in bands]))
 
 
 def _steps_along(pixels: Pixels, bands: int) -> bool:
-    if (compiled := _COMPILED.made) and isinstance(pixels, np.ndarray) and pixels.dtype in (np.uint8, np.uint16):
-        return compiled(pixels, _starts(pixels.shape[0], bands))
     rows = np.concatenate(list(_bands(pixels, bands)))
     # 16 bits hold what so few rows add up to, 8 bits each, and are added in a quarter of the time.
     along = _differences(rows, 1).sum(axis=0, dtype=np.uint16 if rows.dtype == np.uint8 else np.float64)
     return _steps(along[None].astype(np.float64))
 
 
-def _compiled() -> Callable[[Array, Array], bool]:
-    from mhfd.images import compiled_looks
-
-    def steps_along(pixels: Array, starts: Array) -> bool:
-        along = compiled_looks.differences_along(pixels, starts, _BAND_ROWS)
-        return bool(compiled_looks.steps(along, _SIDE, _LEAST_STEP, _SIGMAS, _USUAL))
-
-    for dtype in (np.uint8, np.uint16):
-        steps_along(np.zeros((_LEAST_PX, _LEAST_PX), dtype), _starts(_LEAST_PX, _FEWEST))
-    return steps_along
-
-
-_COMPILED = Later(_compiled)
+def few(cols: int) -> int:
+    """The bands of the first look at rows of so many pixels."""
+    return min(_MOST, max(_FEWEST, _LOOK_PX // (BAND_ROWS * cols)))
 
 
 @lru_cache(16)
-def _starts(rows: int, most: int) -> Array:
+def starts(rows: int, most: int) -> Array:
     """The first row of each band; it begins a block of JPEG."""
-    last = (rows - _BAND_ROWS) // _SIDE
-    return np.unique(np.linspace(0, last, min(most, last + 1)).astype(int)) * _SIDE
+    last = (rows - BAND_ROWS) // SIDE
+    return np.unique(np.linspace(0, last, min(most, last + 1)).astype(int)) * SIDE
 
 
 def _bands(pixels: Pixels, most: int) -> Iterator[Array]:
-    """Some rows here and there, (_BAND_ROWS, cols) each; 8 bits, or floating-point."""
-    for start in _starts(pixels.shape[0], most):
-        band = pixels[start : start + _BAND_ROWS]
+    """Some rows here and there, (BAND_ROWS, cols) each; 8 bits, or floating-point."""
+    for start in starts(pixels.shape[0], most):
+        band = pixels[start : start + BAND_ROWS]
         yield band if band.dtype == np.uint8 else band.astype(np.float32)
 
 
@@ -89,10 +75,10 @@ def _steps(differences: Array) -> bool:
     """Whether every eighth difference of neighbours, (n, length) from the first two pixels on, is larger."""
     mean = float(np.median(differences))
     excess = differences[:, 1:-1] - (differences[:, :-2] + differences[:, 2:]) / 2
-    limit = _USUAL * float(np.median(np.abs(excess)))  # the edge of a border or a letter is no block's
+    limit = USUAL * float(np.median(np.abs(excess)))  # the edge of a border or a letter is no block's
     excess = np.clip(excess, -limit, limit)
-    phase = np.arange(1, excess.shape[1] + 1) % _SIDE
-    edges, inner = excess[:, phase == _SIDE - 1], excess[:, (phase > 0) & (phase < _SIDE - 2)]
+    phase = np.arange(1, excess.shape[1] + 1) % SIDE
+    edges, inner = excess[:, phase == SIDE - 1], excess[:, (phase > 0) & (phase < SIDE - 2)]
     error = inner.std() / np.sqrt(edges.size)
     step = edges.mean() - max(0.0, inner.mean())
-    return bool(mean > 0 and step > _LEAST_STEP * mean and step > _SIGMAS * error)
+    return bool(mean > 0 and step > LEAST_STEP * mean and step > SIGMAS * error)

@@ -17,7 +17,7 @@ LEAST_CONSTANT_ROWS = 8
 CONSTANT_SHARE = 1 / 32
 """Constant first or last rows are a broken scan from so many on, and from this share of all rows."""
 
-_LEAST_PX = 4  # of a border
+LEAST_PX = 4  # of a border
 _MOST_OF_ROWS = 1 / 8  # in a border above or below; more is a broken scan, whatever there is at the sides
 _LEAST_LEFT = 1 / 4  # of either axis; what leaves less is no margin
 _PICTURE = 0.6  # of the pixels beside a margin have one grey level, at most
@@ -79,7 +79,7 @@ def find_margins(pixels: Pixels, *, lossy: bool) -> Margins:
 
 def _may_have_some(first: Array, last: Array) -> bool:
     """Whether the first or the last row may be constant, or the first row begin or end with a border's."""
-    ends = (first[:_LEAST_PX], first[-_LEAST_PX:], last[:_LEAST_PX])
+    ends = (first[:LEAST_PX], first[-LEAST_PX:], last[:LEAST_PX])
     return any(len(set(end.tolist())) < 2 for end in ends)
 
 
@@ -105,7 +105,7 @@ def _constant(blocks: Iterable[Array]) -> Array:
 def _flat_rows(levels: Array, of_border: set[float], rows: int) -> tuple[int, bool]:
     """How many constant rows to leave out, and whether they are a broken scan's."""
     n = len(levels)
-    if _LEAST_PX <= n <= rows * _MOST_OF_ROWS and np.all(levels == levels[0]) and float(levels[0]) in of_border:
+    if LEAST_PX <= n <= rows * _MOST_OF_ROWS and np.all(levels == levels[0]) and float(levels[0]) in of_border:
         return n, False
     broken = n >= max(LEAST_CONSTANT_ROWS, rows * CONSTANT_SHARE)
     return (n if broken else 0), broken
@@ -117,7 +117,7 @@ def _flat_columns(pixels: Pixels, top: int, end: int, *, lossy: bool) -> list[tu
     found = [(_run(first_row), first_row[0]), (_run(first_row[::-1]), first_row[-1])]
     for block in _rows_between(pixels, top, end, found):
         found = [(_least_run(view[:, :n], level), level) for view, (n, level) in _both_ways(block, found)]
-    found = [(_with_smear(n, lossy=lossy) if n >= _LEAST_PX else 0, level) for n, level in found]
+    found = [(_with_smear(n, lossy=lossy) if n >= LEAST_PX else 0, level) for n, level in found]
     alike = np.zeros(2)
     for block in _rows_between(pixels, top, end, found):
         alike += [np.count_nonzero(view[:, n : n + 1] == level) for view, (n, level) in _both_ways(block, found)]
@@ -127,7 +127,7 @@ def _flat_columns(pixels: Pixels, top: int, end: int, *, lossy: bool) -> list[tu
 
 def _rows_between(pixels: Pixels, top: int, end: int, columns: list[tuple[int, float]]) -> Iterator[Array]:
     """Blocks of rows, as long as there may be a border in them."""
-    for first, block in row_blocks(pixels) if max(n for n, _ in columns) >= _LEAST_PX else ():
+    for first, block in row_blocks(pixels) if max(n for n, _ in columns) >= LEAST_PX else ():
         part = block[max(0, top - first) : max(0, end - first)]
         if len(part):
             yield part

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mhfd.ahead import Later
 from mhfd.contract import FocusParams, Remark, TileError
 from mhfd.images.margins import find_margins
 from mhfd.images.metadata.header import ODD, Ifd, decoded, raw, sections
@@ -177,9 +175,9 @@ def _whole(value: str | None) -> int | None:
 
 # --- Data bars that no header tells of ----------------------------------------------------------------------------
 
-_LEAST_ROWS = 10  # a line of text with its margins
+LEAST_ROWS = 10  # a line of text with its margins
 _MOST_OF_PAGE = 0.25
-_BELOW = 4  # rows of picture below a bar, where a program draws the bar over the picture
+BELOW = 4  # rows of picture below a bar, where a program draws the bar over the picture
 _ABOVE = 16  # rows above a bar that must be picture
 _GROUND = 0.25  # of the pixels of each row of a bar are its ground, exactly; rows full of text have the least
 _PLAIN = 0.9  # of the pixels of its first row
@@ -196,9 +194,9 @@ def data_bar(pixels: Pixels, *, lossy: bool) -> int:
     """
     rows, cols = pixels.shape
     most = int(rows * _MOST_OF_PAGE)
-    if most < _LEAST_ROWS or cols < 64:
+    if most < LEAST_ROWS or cols < 64:
         return 0
-    ground = _ground_level(pixels[rows - _LEAST_ROWS - _BELOW : rows])
+    ground = _ground_level(pixels[rows - LEAST_ROWS - BELOW : rows])
     if ground is None:
         return 0
     first = max(0, rows - most - _ABOVE)
@@ -218,13 +216,12 @@ def data_bar(pixels: Pixels, *, lossy: bool) -> int:
 
 def _ground_level(last: Array) -> float | None:
     """The grey level that most of the last rows consist of; None if there is none."""
-    rows_of_one_level = _COMPILED.made or _rows_of_one_level
-    if last.dtype == np.uint8 and rows_of_one_level(last) < _LEAST_ROWS // 2:
+    if last.dtype == np.uint8 and _rows_of_one_level(last) < LEAST_ROWS // 2:
         return None
     medians = np.median(last, axis=1, keepdims=True)
     plain = medians[np.mean(last == medians, axis=1) > 0.5, 0]
     levels, counts = np.unique(plain, return_counts=True)
-    return float(levels[counts.argmax()]) if len(plain) and counts.max() >= _LEAST_ROWS // 2 else None
+    return float(levels[counts.argmax()]) if len(plain) and counts.max() >= LEAST_ROWS // 2 else None
 
 
 def _rows_of_one_level(rows: Array) -> int:
@@ -232,16 +229,6 @@ def _rows_of_one_level(rows: Array) -> int:
     by_row = np.arange(len(rows))[:, None] * 256 + rows
     counts = np.bincount(by_row.ravel(), minlength=256 * len(rows)).reshape(-1, 256)
     return int(np.count_nonzero(2 * counts.max(axis=1) > rows.shape[1]))
-
-
-def _compiled() -> Callable[[Array], int]:
-    from mhfd.images.compiled_looks import rows_of_one_level
-
-    rows_of_one_level(np.zeros((1, 1), np.uint8))
-    return lambda rows: int(rows_of_one_level(rows))
-
-
-_COMPILED = Later(_compiled)
 
 
 def _share(block: Array, level: Any, margin: int) -> Array:
@@ -254,7 +241,7 @@ def _share(block: Array, level: Any, margin: int) -> Array:
 def _top_of_bar(of_ground: Array, plainest: Array, *, lossy: bool) -> int | None:
     """First row of the bar that reaches to the bottom; None if no row looks like one."""
     drawn = (of_ground >= _GROUND) | (plainest >= _PLAIN)
-    below = next((n for n in range(_BELOW + 1) if drawn[-1 - n]), None)
+    below = next((n for n in range(BELOW + 1) if drawn[-1 - n]), None)
     if below is None:
         return None
     end = len(drawn) - below
@@ -262,7 +249,7 @@ def _top_of_bar(of_ground: Array, plainest: Array, *, lossy: bool) -> int | None
     start = end
     while start > 0 and drawn[start - 1]:
         start -= 1
-    for top in range(max(start, _ABOVE), end - _LEAST_ROWS + 1):
+    for top in range(max(start, _ABOVE), end - LEAST_ROWS + 1):
         above = of_ground[top - _ABOVE : top - min(blurred, top - start)]
         if len(above) and np.all(above <= _PICTURE) and np.any(plainest[top : top + 1 + blurred] >= _PLAIN):
             return top

@@ -27,6 +27,11 @@ def tile_sha256(pixels: Pixels) -> str:
     return digest.hexdigest()
 
 
+def takes_many() -> bool:
+    """Whether `identities` of several tiles are faster than those of one after the other."""
+    return _MANY.made is not None
+
+
 def identities(tiles: Sequence[NDArray[Any]]) -> list[str]:
     """The identities of several tiles: of those of equal shape and type, many at a time where that is faster."""
     first, alike = tiles[0], len({(each.shape, each.dtype) for each in tiles}) == 1

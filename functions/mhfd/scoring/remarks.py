@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mhfd.ahead import Later
 from mhfd.contract import Acquisition, Remark
 from mhfd.images.margins import CONSTANT_SHARE, LEAST_CONSTANT_ROWS
 from mhfd.images.picture import Box, broken_scan
@@ -17,7 +15,7 @@ from mhfd.kernel.measures import Measures
 from mhfd.kernel.pixels import Pixels, row_blocks
 from mhfd.scoring import identity
 from mhfd.scoring.rows import Rows, look, row_numbers, shared
-from mhfd.scoring.streaks import CONTRAST, LEAST_STREAKS, LESS_ROWS, charging
+from mhfd.scoring.streaks import charging
 
 Array = NDArray[Any]
 
@@ -52,29 +50,12 @@ def examine(pixels: Pixels, box: Box | None = None, *, identify: bool = True) ->
         if len(part):
             seen.append(look(part))
     found = Rows.joined(seen)
-    if (compiled := _COMPILED.made) and found.stretches.dtype == np.float32 and compiled(found):
-        remarks: tuple[Remark | None, ...] = ()
-    else:
-        remarks = (_constant_rows(found.constant), _repeated_rows(found, pixels, box), charging(found.stretches))
+    remarks = (_constant_rows(found.constant), _repeated_rows(found, pixels, box), charging(found.stretches))
     return Examined(
         sha256=None if digest is None else digest.hexdigest(),
         remarks=tuple(remark for remark in remarks if remark is not None),
-        grey=float(found.stretches.mean()),
+        grey=float(found.stretches.mean(dtype=np.float64)),
     )
-
-
-def _compiled() -> Callable[[Rows], bool]:
-    from mhfd.scoring.compiled_rows import is_plain
-
-    def no_remark(found: Rows) -> bool:
-        """True for nearly all tiles; else there may be one."""
-        return bool(is_plain(found.constant, found.stretches, found.numbers, LESS_ROWS, CONTRAST, LEAST_STREAKS))
-
-    no_remark(Rows(np.zeros(1, np.bool_), np.zeros((1, 1), np.float32), np.zeros(1, np.uint64)))
-    return no_remark
-
-
-_COMPILED = Later(_compiled)
 
 
 def all_remarks(

@@ -46,11 +46,10 @@ class Rows:
 def look(block: Array) -> Rows:
     """Look at rows of a picture, (rows, cols)."""
     cols = block.shape[1]
-    first = max(0, (cols - _NUMBERED) // 2)
-    stretches = min(_MOST_STRETCHES, cols // _LEAST_PX) or 1
-    samples, step = min(_SAMPLES, cols), max(1, cols // stretches // _SAMPLES)
+    shape, first, weights = sampled(cols)
     if cols >= _LEAST_PX and block.dtype in (np.uint8, np.uint16) and (compiled := _COMPILED.made):
-        return Rows(*compiled(block, (stretches, samples, step), first, _WEIGHTS[:_NUMBERED]))
+        return Rows(*compiled(block, shape, first, weights))
+    stretches, samples, step = shape
     sample = block[:, first : first + _NUMBERED]
     constant = np.all(sample == sample[:, :1], axis=1)
     seem = np.flatnonzero(constant)
@@ -60,11 +59,20 @@ def look(block: Array) -> Rows:
     return Rows(constant, some @ np.full(some.shape[2], 1 / some.shape[2], some.dtype), row_numbers(sample))
 
 
+def sampled(cols: int) -> tuple[tuple[int, int, int], int, Array]:
+    """Of a row: stretches, pixels of each that are looked at, and the step between these; the first of the pixels that
+    its number is made of, and their weights.
+    """
+    stretches = min(_MOST_STRETCHES, cols // _LEAST_PX) or 1
+    shape = stretches, min(_SAMPLES, cols), max(1, cols // stretches // _SAMPLES)
+    return shape, max(0, (cols - _NUMBERED) // 2), _WEIGHTS[:_NUMBERED]
+
+
 def _compiled() -> Callable[[Array, tuple[int, int, int], int, Array], tuple[Array, Array, Array]]:
-    from mhfd.scoring.compiled_rows import look
+    from mhfd.scoring.compiled_looks import look
 
     for dtype in (np.uint8, np.uint16):
-        look(np.zeros((1, _LEAST_PX), dtype), (1, _SAMPLES, _SAMPLES), 0, _WEIGHTS[:_NUMBERED])
+        look(np.zeros((1, _LEAST_PX), dtype), *sampled(_LEAST_PX))
     return look
 
 

@@ -13,8 +13,8 @@ from mhfd.robust import NORMAL_MEDIAN
 Array = NDArray[Any]
 
 LESS_ROWS = 4  # than a streak's rows
-_ENOUGH_ROWS = 256  # for a median
-_SIGMAS = 4.0  # of the same difference in the rest of the tile
+ENOUGH_ROWS = 256  # for a median
+SIGMAS = 4.0  # of the same difference in the rest of the tile
 CONTRAST = 1.5  # standard deviations of the stretches
 _APART_ROWS = 32
 LEAST_STREAKS = 3  # so far apart: a cross hair, or text over a picture, are one or two
@@ -44,10 +44,10 @@ def _rows(means: Array) -> Array:
     contrast = CONTRAST * float(means.std())
     if len(found := _bright(excess > contrast)) < LEAST_STREAKS:  # which is so for nearly all tiles
         return found[:0]
-    some = excess[:: max(1, len(excess) // _ENOUGH_ROWS)]
+    some = excess[:: max(1, len(excess) // ENOUGH_ROWS)]
     usual = _middle(some)
     sigma = _middle(np.abs(some - usual)) / NORMAL_MEDIAN
-    return _bright(excess > max(usual + _SIGMAS * sigma, contrast))
+    return _bright(excess > max(usual + SIGMAS * sigma, contrast))
 
 
 def _bright(bright: Array) -> Array:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from mhfd.backends import Lane, Pending
 from mhfd.contract import BackendError, FocusResult
 from mhfd.images.memory import Recycled, read_into
 from mhfd.kernel.measures import FeatureList, Measures
-from mhfd.scoring.identity import identities
+from mhfd.scoring.identity import identities, takes_many
 from mhfd.scoring.tile import Job, Loaded, Pages, Scorer
 
 T = TypeVar("T")
@@ -86,7 +86,10 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
     pool = ThreadPoolExecutor(readers, "mhfd-read", initializer=read_into, initargs=(memory,))
     writer = ThreadPoolExecutor(1, "mhfd-rows")  # rows wait for the device, and cost time: not that of this thread
     lanes = _Lanes(scorer, pool, writer)
-    read = partial(scorer.read, identify=False)
+
+    def read(job: Job) -> Loaded | Pages:
+        return scorer.read(job, identify=not takes_many())  # where one at a time is as fast, its pixels are near
+
     under_way: deque[list[FocusResult] | _Batch] = deque()
     try:
         for work in _batches(_in_order(scorer, jobs, read, pool, readers * TILES_PER_WORKER_AHEAD + BATCH_TILES)):
@@ -201,7 +204,7 @@ class _Lanes:
         if self._turns == 1:  # there are more tiles than a few
             ahead.prepare()
         self._turns += 1
-        sha256 = self._readers.submit(identities, [each.tile.pixels[:] for each in tiles])
+        sha256 = self._readers.submit(_identities, tiles)
         try:
             pending = lane.submit(arrays, tiles[0].params)
         except Exception as error:  # any error: raised again when these tiles' rows are due
@@ -246,6 +249,11 @@ class _Lanes:
 
 def _first(measure: Callable[[Loaded], tuple[FocusResult, FeatureList]], tile: Loaded) -> FocusResult:
     return measure(tile)[0]
+
+
+def _identities(tiles: Sequence[Loaded]) -> list[str]:
+    known = [each.examined.sha256 for each in tiles if each.examined and each.examined.sha256]
+    return known if len(known) == len(tiles) else identities([each.tile.pixels[:] for each in tiles])
 
 
 def _fail(error: BackendError) -> FocusResult:

@@ -33,6 +33,7 @@ from mhfd.images.picture import Choice, choose, part_of
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
 from mhfd.readers.reading import read_only_tile, read_tile
+from mhfd.scoring.first_look import grey_if_plain
 from mhfd.scoring.identity import tile_sha256
 from mhfd.scoring.remarks import Examined, all_remarks, examine
 
@@ -176,6 +177,11 @@ class Scorer:
             return tile
         pixel_size_nm = tile.pixel_size_nm if self.pixel_size_nm is None else self.pixel_size_nm
         params = self.params.in_pixels(pixel_size_nm)
+        if (grey := grey_if_plain(tile, params)) is not None:
+            read_ms = ms_since(start)
+            sha256 = tile_sha256(tile.pixels) if identify else None
+            examined = Examined(sha256, (), grey)
+            return Loaded(job, tile, tile.pixels, Choice(), examined, pixel_size_nm, params, read_ms)
         lossy = tile.acquisition.lossy
         if not lossy and (lossy := shows_jpeg(tile.pixels)):
             tile = replace(tile, acquisition=replace(tile.acquisition, lossy=True))
