@@ -729,12 +729,16 @@ def _plain(value: Any) -> Any:
     if value is None or kind is str or kind is int:
         return value
     if isinstance(value, _LISTS):
-        return [_plain(inner) for inner in value]
+        return [inner if type(inner) is int else _plain(inner) for inner in value]
     return _plain_fields(value) if isinstance(value, _TOLD) else value
 
 
 def _plain_fields(value: Any) -> dict[str, Any]:
-    return {key: _plain(inner) for key, inner in vars(value).items()}  # `asdict` copies all of it, four times as slow
+    found = vars(value).copy()  # `asdict` copies all of it, six times as slow
+    for key, inner in found.items():
+        if inner is not None and type(inner) is not str and type(inner) is not int:
+            found[key] = _plain(inner)
+    return found
 
 
 def _short(value: float | int | None) -> str:

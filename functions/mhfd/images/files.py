@@ -159,6 +159,8 @@ def read_tile(
         The file or tile is bad; code and message say how. If a page is not held, bad pixels raise it in the first
         slice that shows them.
     """
+    if index == 0 and (tile := _read_known(path, max_pixels, max_resident_bytes)):
+        return tile
     with _opened(path) as (file, format_):
         if index < 0 or (index > 0 and format_ != "tiff"):
             raise TileError("not_found", f"{path} has no tile {index}; tiles count from 0, and only TIFF has several")
@@ -178,6 +180,8 @@ def read_only_tile(path: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Til
     TileError
         As `count_tiles` and `read_tile`.
     """
+    if tile := _read_known(path, max_pixels, DEFAULT_MAX_RESIDENT_BYTES):
+        return tile
     with _opened(path) as (file, format_):
         if format_ != "tiff":
             return _read_with_pillow(file, str(path), format_, max_pixels)
@@ -203,7 +207,20 @@ def _read_plain(file: File, path: str, max_pixels: int, max_resident_bytes: int)
     page = _plain_page(file, max_pixels, max_resident_bytes)
     if page is None or (stored := page.pixels()) is None:
         return None
-    pixel_size_nm, acquisition, picture = page.header(path)
+    return _plain_tile(path, stored, page.header(path))
+
+
+def _read_known(path: Source, max_pixels: int, max_resident_bytes: int) -> Tile | None:
+    """The tile of a file with a header that is known; None where somebody has to look at it."""
+    if isinstance(path, Member):
+        return None
+    with as_tile_errors(path):
+        found = plain.known_file(os.fspath(path), max_pixels, max_resident_bytes)
+        return _plain_tile(str(path), *found) if found else None
+
+
+def _plain_tile(path: str, stored: Array, told: plain.Told) -> Tile:
+    pixel_size_nm, acquisition, picture = told
     pixels = grey_tile(stored, path)
     return Tile(path=path, pixels=pixels, pixel_size_nm=pixel_size_nm, acquisition=acquisition, picture=picture)
 

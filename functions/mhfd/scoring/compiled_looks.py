@@ -80,7 +80,7 @@ def _rows(pixels, shape, first, weights):
     stretches, samples, step = shape
     step = np.uint32(step)  # unsigned places need no look whether they count from the end
     constant, numbers = np.empty(rows, np.bool_), np.empty(rows, np.uint64)
-    totals = np.empty((rows, stretches), np.uint32)
+    totals = np.empty((rows, stretches), np.float32)  # whole numbers below 2^24
     for y in range(rows):
         row = pixels[y]
         constant[y], numbers[y] = _is_one_level(row), _number(row[first : first + weights.size], weights)
@@ -90,7 +90,7 @@ def _rows(pixels, shape, first, weights):
             for _ in range(samples):
                 total += row[x]
                 x += step
-            totals[y, n] = total
+            totals[y, n] = np.float32(np.uint32(total))
     return constant, totals, numbers
 
 
@@ -100,7 +100,7 @@ def _rows_of_words(pixels, words, shape, first, weights):
     rows = len(pixels)
     stretches = shape[0]
     constant, numbers = np.empty(rows, np.bool_), np.empty(rows, np.uint64)
-    totals = np.empty((rows, stretches), np.uint32)
+    totals = np.empty((rows, stretches), np.float32)  # whole numbers below 2^24
     for y in range(rows):
         row, of_words = pixels[y], words[y]
         constant[y], numbers[y] = _is_one_level(row), _number(row[first : first + weights.size], weights)
@@ -108,7 +108,7 @@ def _rows_of_words(pixels, words, shape, first, weights):
             total = np.uint64(0)
             for k in range(np.uint32(_WORD_BYTES)):  # a stretch has so many samples
                 total += of_words[np.uint32(_WORD_BYTES) * n + k] & np.uint64(255)
-            totals[y, n] = total
+            totals[y, n] = np.float32(np.uint32(total))
     return constant, totals, numbers
 
 
@@ -171,26 +171,41 @@ def _may_have_streaks(totals, deviation, streaks):
     if rows <= 2 * less_rows or stretches < 2:
         return False
     limit = 0.999 * contrast * deviation  # NumPy rounds otherwise
-    if _bright_rows(totals, less_rows, limit) < least:
+    if _bright_pairs(totals, less_rows, limit) < least:
         return False
-    some = _excess(totals, less_rows, max(1, (rows - 2 * less_rows) // enough_rows))
-    usual, less = _middle_below(some)
-    sigma = max(0, _middle_below(np.abs(some - usual))[0] - less) / normal_median
-    return _bright_rows(totals, less_rows, max(limit, usual + 0.999 * sigmas * sigma)) >= least
+    every = max(1, (rows - 2 * less_rows) // enough_rows)
+    usual, sigma = _low_spread(_excess(totals, less_rows, every), normal_median)
+    limit = max(limit, usual + 0.999 * sigmas * sigma)
+    return _bright_pairs(totals, less_rows, limit) >= least and _bright_rows(totals, less_rows, limit) >= least
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _bright_pairs(totals, less_rows, limit):
+    """How many stretches and their next ones are both so bright; the first one of a row is next to the last one."""
+    found, limit = np.uint32(0), np.float32(limit)
+    away = np.uint32(less_rows * totals.shape[1])
+    values = totals.ravel()
+    above, here, below = values[: values.size - 2 * away], values[away : values.size - away], values[2 * away :]
+    above_next, next_one, below_next = above[1:], here[1:], below[1:]
+    for n in range(np.uint32(next_one.size)):
+        one = (here[n] - above[n] > limit) & (here[n] - below[n] > limit)
+        found += np.uint32(one & (next_one[n] - above_next[n] > limit) & (next_one[n] - below_next[n] > limit))
+    return found
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _bright_rows(totals, less_rows, limit):
     """In how many rows two stretches side by side are so bright."""
-    found, most = 0, np.int32(min(limit, 2.0**30))  # sums of whole numbers
+    found, limit = 0, np.float32(limit)
     for y in range(less_rows, len(totals) - less_rows):
         above, here, below = totals[y - less_rows], totals[y], totals[y + less_rows]
-        before, both = False, False
+        before = False
         for n in range(totals.shape[1]):
-            bright = np.int32(here[n]) - np.int32(max(above[n], below[n])) > most
-            both |= bright & before
+            bright = here[n] - max(above[n], below[n]) > limit
+            if bright and before:
+                found += 1
+                break
             before = bright
-        found += both
     return found
 
 
@@ -203,13 +218,13 @@ def _excess(totals, less_rows, every):
     for i in range(rows.size):
         above, here, below = totals[rows[i] - less_rows], totals[rows[i]], totals[rows[i] + less_rows]
         for n in range(stretches):
-            found[i * stretches + n] = np.int32(here[n]) - np.int32(max(above[n], below[n]))
+            found[i * stretches + n] = np.int32(here[n] - max(above[n], below[n]))
     return found
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _middle_below(values):
-    """The median of whole numbers, or the value next above; a little less where they lie far apart, and how much."""
+def _low_spread(values, normal_median):
+    """Median of whole numbers, and deviation from that of the distances; less than these where they lie far apart."""
     low = values.min()
     wide, bits = values.max() - low, 0
     while wide >> bits > 4096:
@@ -217,11 +232,19 @@ def _middle_below(values):
     counts = np.zeros((wide >> bits) + 1, np.int32)
     for value in values:
         counts[(value - low) >> bits] += 1
-    place, passed = 0, counts[0]
-    while passed <= values.size // 2:
-        place += 1
-        passed += counts[place]
-    return low + (place << bits), (1 << bits) - 1
+    half = values.size // 2
+    middle, passed = 0, counts[0]
+    while passed <= half:
+        middle += 1
+        passed += counts[middle]
+    distance, passed = 0, counts[middle]
+    while passed <= half:
+        distance += 1
+        for place in (middle - distance, middle + distance):
+            if 0 <= place < counts.size:
+                passed += counts[place]
+    distance = max(0, distance - 1) if bits else distance  # within a step it is not known
+    return low + (middle << bits), (distance << bits) / normal_median
 
 
 # --- Data bars and JPEG -------------------------------------------------------------------------------------------

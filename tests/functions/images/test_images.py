@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mhfd.contract import TileError
-from mhfd.images import DEFAULT_MAX_PIXELS, IMAGE_SUFFIXES, count_tiles, grey_tile, read_tile
+from mhfd.images import DEFAULT_MAX_PIXELS, IMAGE_SUFFIXES, count_tiles, grey_tile, plain, read_tile
 from mhfd.kernel.pixels import row_blocks
 from phantoms import EmTile
 
@@ -420,6 +420,7 @@ def test_what_the_system_says_becomes_a_code(
         raise raised
 
     monkeypatch.setattr(Path, "open", fail)
+    monkeypatch.setattr(plain, "FileIO", fail)  # files whose header is known
     assert error(path).code == code
 
 

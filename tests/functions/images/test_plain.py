@@ -70,6 +70,7 @@ def answer(path: Path) -> object:
 def by_tifffile(path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     with monkeypatch.context() as patch:
         patch.setattr(plain, "plain_page", lambda *_: None)
+        patch.setattr(plain, "known_file", lambda *_: None)
         return answer(path)
 
 
@@ -158,3 +159,49 @@ def test_the_text_beside_a_tile_counts_where_its_header_is_known(
         assert answer(path) == by_tifffile(path, monkeypatch)
         sizes_nm.append(read_tile(path).pixel_size_nm)
     assert sizes_nm == [2.5, 10.0, 2.5]
+
+
+def is_known(path: Path) -> bool:
+    return plain.known_file(str(path), 2**20, 2**20) is not None
+
+
+@pytest.mark.parametrize("kind", ["uint8", "big endian", "strips", "resolution"])
+def test_a_header_is_read_once(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "_known", ())
+    first, second = tmp_path / "a.tif", tmp_path / "b.tif"
+    data = written(first, **PLAIN[kind])
+    second.write_bytes(data[:-9] + bytes(each ^ 1 for each in data[-9:]))
+    assert not is_known(first)
+    answer(first)
+    assert is_known(first) and is_known(second)
+    assert answer(second) == by_tifffile(second, monkeypatch)
+
+
+def test_a_vendors_header_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "_known", ())
+    path = tmp_path / "a.tif"
+    written(path, **PLAIN["zeiss"])
+    answer(path)
+    assert not is_known(path)
+
+
+def test_what_differs_from_a_known_file_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "_known", ())
+    path = tmp_path / "a.tif"
+    data = written(path, **PLAIN["uint8"])
+    answer(path)
+    assert is_known(path)
+    for other in (data[:-1], data + b"\0", b"\0" * len(data)):
+        path.write_bytes(other)
+        assert not is_known(path)
+        assert answer(path) == by_tifffile(path, monkeypatch)
+    path.write_bytes(data)
+    assert plain.known_file(str(path), 1, 2**20) is None
+    text = path.with_suffix(".txt")
+    text.write_text("$CM_FORMAT x\n")
+    assert not is_known(path)
+    text.unlink()
+    path.unlink()
+    assert not is_known(path)
+    path.mkdir()
+    assert not is_known(path)
