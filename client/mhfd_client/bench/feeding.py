@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mhfd import iter_scores
 from mhfd.backends import Backend, Lane, Pending, available_cores, select_backend
 from mhfd.contract import BackendName, FocusParams, FocusResult, TileError
+from mhfd.images.memory import Allocate, Recycled
 from mhfd.kernel.measures import FeatureList, Measures
 from mhfd.kernel.pixels import Pixels
 from mhfd.readers.reading import read_only_tile, read_tile
@@ -129,7 +130,7 @@ class Nothing:
 
     measures: Measures
     device: str = "nothing"
-    memory = None
+    memory: Allocate = field(default_factory=Recycled)  # kept between calls, as a GPU's lane does
 
     def submit(self, tiles: Sequence[NDArray[Any]], params: FocusParams) -> Known:
         return Known([self.measures] * len(tiles))
