@@ -214,9 +214,11 @@ def _read_known(path: Source, max_pixels: int, max_resident_bytes: int) -> Tile 
     """The tile of a file with a header that is known; None where somebody has to look at it."""
     if isinstance(path, Member):
         return None
-    with as_tile_errors(path):
+    try:
         found = plain.known_file(os.fspath(path), max_pixels, max_resident_bytes)
         return _plain_tile(str(path), *found) if found else None
+    except MemoryError:
+        return None
 
 
 def _plain_tile(path: str, stored: Array, told: plain.Told) -> Tile:

@@ -12,6 +12,8 @@ from mhfd.extras import install_hint
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_USUAL = (np.dtype(np.uint8), np.dtype(np.uint16))
+
 
 def grey_tile(pixels: Array, what: str, *, lossy: bool = False) -> Array:
     """Check that an array is a grey tile, and convert it to the kernel's form.
@@ -33,6 +35,9 @@ def grey_tile(pixels: Array, what: str, *, lossy: bool = False) -> Array:
     TileError
         code "unsupported", "zero_size", "colour" or "not_finite".
     """
+    is_usual = type(pixels) is np.ndarray and pixels.dtype in _USUAL and pixels.ndim == 2
+    if is_usual and pixels.size and pixels.flags.c_contiguous:
+        return pixels
     return with_extremes(pixels, what, lossy=lossy)[0]
 
 

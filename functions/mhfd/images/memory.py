@@ -35,7 +35,8 @@ def read_into(allocate: Allocate) -> None:
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """An array of undefined contents in the memory that this thread reads into."""
-    return _allocate.get()(math.prod(shape) * dtype.itemsize).view(dtype).reshape(shape)
+    found: NDArray[Any] = np.ndarray(shape, dtype, _allocate.get()(math.prod(shape) * dtype.itemsize))
+    return found
 
 
 class Recycled:

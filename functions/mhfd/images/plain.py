@@ -129,7 +129,7 @@ class PlainPage:
         """(rows, cols) as stored; None where the file ends before them."""
         found, file = self.empty(), self.parent.filehandle
         file.seek(self.offset)
-        return found if file.readinto(_bytes_of(found)) == found.nbytes else None
+        return found if file.readinto(found.data) == found.nbytes else None
 
     def empty(self) -> Array:
         """Where its pixels are read to."""
@@ -145,10 +145,6 @@ class PlainPage:
         if told[1].vendor is None and not any(code in self.tags for code in _VENDORS):
             _remember(replace(self, told=told))
         return told
-
-
-def _bytes_of(pixels: Array) -> memoryview:
-    return pixels.reshape(-1).view(np.uint8).data
 
 
 class Head:
@@ -210,7 +206,7 @@ def known_file(path: str, max_pixels: int, max_bytes: int) -> tuple[Array, Told]
             if any(head[at : at + len(data)] != data for at, data in known.head.asked.items()):
                 return None
             pixels = known.empty()
-            return (pixels, known.told) if file.readinto(_bytes_of(pixels)) == pixels.nbytes else None
+            return (pixels, known.told) if file.readinto(pixels.data) == pixels.nbytes else None
     except (OSError, ValueError, MemoryError):
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def identities(tiles: Sequence[NDArray[Any]]) -> list[str]:
     """The identities of several tiles: of those of equal shape and type, many at a time where that is faster."""
     first, alike = tiles[0], len({(each.shape, each.dtype) for each in tiles}) == 1
     if alike and len(tiles) >= _LEAST_TILES and first.nbytes >= _LEAST_BYTES and (many := _MANY.made):
-        return many(_prefix(first), [np.frombuffer(as_hashed(each), np.uint8) for each in tiles])
+        return many(_prefix(first.dtype, first.shape), [np.frombuffer(as_hashed(each), np.uint8) for each in tiles])
     return [tile_sha256(each) for each in tiles]
 
 
@@ -54,7 +55,7 @@ _MANY = Later(_many)
 
 def begun(pixels: Pixels) -> _Hash:
     """The digest, before its rows."""
-    return hashlib.sha256(_prefix(pixels))
+    return hashlib.sha256(_prefix(pixels.dtype, pixels.shape))
 
 
 def as_hashed(rows: NDArray[Any]) -> memoryview:
@@ -62,6 +63,6 @@ def as_hashed(rows: NDArray[Any]) -> memoryview:
     return np.ascontiguousarray(rows, rows.dtype.newbyteorder("<")).data
 
 
-def _prefix(pixels: Pixels) -> bytes:
-    rows, cols = pixels.shape
-    return f"{pixels.dtype.newbyteorder('<').str} {(rows, cols)}".encode()
+@lru_cache(16)
+def _prefix(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    return f"{dtype.newbyteorder('<').str} {shape}".encode()
