@@ -22,6 +22,7 @@ from mhfd.images.grey import Array
 from mhfd.images.member import File
 from mhfd.images.memory import empty
 from mhfd.images.metadata.beside import beside, name_beside
+from mhfd.images.metadata.others import imagej_planes, is_imagej
 from mhfd.images.picture import Box, in_header
 
 _HEAD_BYTES = 4096
@@ -41,6 +42,9 @@ _TEXTS = {269, 271, 272, 285, 305, 306, 315, 316, 33432}
 """About the file, its maker and its program: of no use here."""
 
 _TOLD = {_WIDTH, _LENGTH, _BITS, _DESCRIPTION, _OFFSETS, 274, _ROWS_PER_STRIP, _LENGTHS, 282, 283, 296, _FORMAT}
+
+_OF_IMAGEJ = {50838, 50839}
+"""Labels and overlays: of no use here."""
 
 _VENDORS = {34118, 34680, 34682, 34683, 50431, 51023}
 """Headers of Zeiss, Thermo Fisher, Tescan and Fibics, which mhfd.images.metadata reads as they stand."""
@@ -142,7 +146,7 @@ class PlainPage:
         page = metadata.Page(page=self, first=self, ifd=0, path=path)
         told = *metadata.from_tiff(page, lossy=False), in_header(self, self)
         # A vendor's header is not read through `head`, and tells each tile's own time and place.
-        if told[1].vendor is None and not any(code in self.tags for code in _VENDORS):
+        if told[1].vendor in (None, "imagej") and not any(code in self.tags for code in _VENDORS):
             _remember(replace(self, told=told))
         return told
 
@@ -298,10 +302,10 @@ def _is_plain(code: int, tag: Tag, head: Head) -> bool:
     if code in (282, 283):
         return tag.type == _RATIONAL and tag.count == 1
     if code == _DESCRIPTION or code in _TEXTS:
-        return tag.type == _ASCII and head.data(tag).isascii()
+        return tag.type == _ASCII and (text := head.data(tag)).isascii() and b"\0" not in text.rstrip(b"\0")
     if code in (_OFFSETS, _LENGTHS):
         return is_number
-    return (is_number and tag.count == 1) if code in _TOLD else code in _VENDORS
+    return (is_number and tag.count == 1) if code in _TOLD else code in _VENDORS | _OF_IMAGEJ
 
 
 def _one(tags: Tags, code: int, default: int) -> int:
@@ -322,4 +326,9 @@ def _start(tags: Tags, rows: int, wanted: int, size: int) -> int | None:
 
 def _is_known(description: str) -> bool:
     """Whether a description tells nothing of further pages: those of OME and ImageJ may."""
-    return not description.startswith("ImageJ=") and not description.lstrip().startswith("<")
+    if not is_imagej(description):
+        return not description.lstrip().startswith("<")
+    try:
+        return imagej_planes(description) <= 1
+    except ValueError:
+        return False

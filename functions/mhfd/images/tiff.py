@@ -39,6 +39,7 @@ from mhfd.images.grey import (
 from mhfd.images.jpeg import FILLERS, take_apart
 from mhfd.images.levels import ReadRows, is_copy, times_smaller
 from mhfd.images.member import File, size_of
+from mhfd.images.metadata.others import imagej_planes
 from mhfd.images.picture import Box, in_header
 from mhfd.text import counted
 
@@ -475,10 +476,9 @@ def _tile_size(
 
 
 def _planes(tif: tifffile.TiffFile, file: File, path: str) -> int:
-    """Number of planes: ImageJ writes a stack of over 4 GB as one page, the others after it without headers."""
+    """Number of planes, those without headers counted."""
     page = tif.pages.first
-    lines = page.description.splitlines() if page.is_imagej and page.is_contiguous else []
-    planes = next((int(line[7:]) for line in lines if line.startswith("images=") and line[7:].isdecimal()), 1)
+    planes = imagej_planes(page.description) if page.is_imagej and page.is_contiguous else 1
     fit = (size_of(file) - page.dataoffsets[0]) // max(page.nbytes, 1) if planes > 1 else 1
     if 1 < fit < planes:
         raise truncated(path, f"it holds {fit} of {planes} planes")

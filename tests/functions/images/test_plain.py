@@ -34,6 +34,13 @@ PLAIN: dict[str, dict[str, Any]] = {
     "strips": {"data": RAMP.astype(np.uint8), "rowsperstrip": 4},
     "resolution": {"data": RAMP.astype(np.uint8), "resolution": (4e6, 4e6), "resolutionunit": "CENTIMETER"},
     "description": {"data": RAMP.astype(np.uint8), "description": "a tile", "metadata": None, "software": "acquire 3"},
+    "ImageJ": {
+        "data": RAMP.astype(np.uint16),
+        "imagej": True,
+        "resolution": (250, 250),
+        "metadata": {"unit": "micron"},
+    },
+    "ImageJ with labels": {"data": RAMP.astype(np.uint8), "imagej": True, "metadata": {"Labels": ["a"], "Info": "b"}},
     "zeiss": {"data": RAMP.astype(np.uint8), **vendor_tag(34118, ZEISS)},
     "fei": {"data": RAMP.astype(np.uint8), **vendor_tag(34682, FEI)},
     "tescan": {"data": RAMP.astype(np.uint8), **vendor_tag(50431, TESCAN)},
@@ -44,7 +51,12 @@ OTHER: dict[str, dict[str, Any]] = {
     "tiles": {"data": np.zeros((16, 16), np.uint8), "tile": (16, 16)},
     "white is zero": {"data": RAMP.astype(np.uint8), "photometric": "miniswhite"},
     "colour": {"data": np.zeros((6, 8, 3), np.uint8), "photometric": "rgb"},
-    "ImageJ": {"data": RAMP.astype(np.uint8), "imagej": True},
+    "ImageJ of more": {"data": np.stack([RAMP, RAMP]).astype(np.uint8), "imagej": True},
+    "ImageJ of many": {
+        "data": RAMP.astype(np.uint8),
+        "description": "ImageJ=1.5\nimages=" + 5000 * "9",
+        "metadata": None,
+    },
     "OME": {"data": RAMP.astype(np.uint8), "ome": True},
     "BigTIFF": {"data": RAMP.astype(np.uint8), "bigtiff": True},
     "a letter": {"data": RAMP.astype(np.uint8), "description": "µm".encode(), "metadata": None},
@@ -94,7 +106,7 @@ def test_another_file_is_left_to_tifffile(kind: str, tmp_path: Path) -> None:
     assert not is_plain(path)
 
 
-@pytest.mark.parametrize("kind", ["big endian", "strips", "resolution", "zeiss"])
+@pytest.mark.parametrize("kind", ["big endian", "strips", "resolution", "ImageJ", "zeiss"])
 def test_a_file_with_any_byte_of_its_header_changed_reads_as_by_tifffile(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +177,7 @@ def is_known(path: Path) -> bool:
     return plain.known_file(str(path), 2**20, 2**20) is not None
 
 
-@pytest.mark.parametrize("kind", ["uint8", "big endian", "strips", "resolution"])
+@pytest.mark.parametrize("kind", ["uint8", "big endian", "strips", "resolution", "ImageJ"])
 def test_a_header_is_read_once(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain, "_known", ())
     first, second = tmp_path / "a.tif", tmp_path / "b.tif"

@@ -67,6 +67,18 @@ def is_imagej(description: str) -> bool:
     return description.startswith("ImageJ=")
 
 
+def imagej_planes(description: str) -> int:
+    """Planes that a description tells of; ImageJ writes a stack of over 4 GB as one page, the others without headers.
+
+    Raises
+    ------
+    ValueError
+        the number has too many digits.
+    """
+    told = (line.removeprefix("images=") for line in description.splitlines() if line.startswith("images="))
+    return next((int(number) for number in told if number.isdecimal()), 1)
+
+
 def imagej(page: Page) -> Header:
     """Lines of key=value; the resolution tags are pixels per `unit`."""
     told = dict(line.split("=", 1) for line in page.description(page.first).splitlines() if "=" in line)
