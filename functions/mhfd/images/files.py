@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -159,9 +159,10 @@ def read_tile(
         The file or tile is bad; code and message say how. If a page is not held, bad pixels raise it in the first
         slice that shows them.
     """
-    if index == 0 and (tile := _read_known(path, max_pixels, max_resident_bytes)):
-        return tile
-    with _opened(path) as (file, format_):
+    known = _read_known(path, max_pixels, max_resident_bytes) if index == 0 else None
+    if isinstance(known, Tile):
+        return known
+    with _opened(path, known) as (file, format_):
         if index < 0 or (index > 0 and format_ != "tiff"):
             raise TileError("not_found", f"{path} has no tile {index}; tiles count from 0, and only TIFF has several")
         if format_ != "tiff":
@@ -180,9 +181,10 @@ def read_only_tile(path: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Til
     TileError
         As `count_tiles` and `read_tile`.
     """
-    if tile := _read_known(path, max_pixels, DEFAULT_MAX_RESIDENT_BYTES):
-        return tile
-    with _opened(path) as (file, format_):
+    known = _read_known(path, max_pixels, DEFAULT_MAX_RESIDENT_BYTES)
+    if isinstance(known, Tile):
+        return known
+    with _opened(path, known) as (file, format_):
         if format_ != "tiff":
             return _read_with_pillow(file, str(path), format_, max_pixels)
         at_most = _resident(path, DEFAULT_MAX_RESIDENT_BYTES)
@@ -210,13 +212,13 @@ def _read_plain(file: File, path: str, max_pixels: int, max_resident_bytes: int)
     return _plain_tile(path, stored, page.header(path))
 
 
-def _read_known(path: Source, max_pixels: int, max_resident_bytes: int) -> Tile | None:
-    """The tile of a file with a header that is known; None where somebody has to look at it."""
+def _read_known(path: Source, max_pixels: int, max_resident_bytes: int) -> Tile | BufferedReader | None:
+    """The tile of a file with a header that is known; of another, the file if it is open by now."""
     if isinstance(path, Member):
         return None
     try:
         found = plain.known_file(os.fspath(path), max_pixels, max_resident_bytes)
-        return _plain_tile(str(path), *found) if found else None
+        return _plain_tile(str(path), *found) if isinstance(found, tuple) else found
     except MemoryError:
         return None
 
@@ -252,12 +254,19 @@ def _read_tiff(file: File, path: str, index: int, max_pixels: int, max_resident_
 
 
 @contextmanager
-def _opened(path: Source) -> Iterator[tuple[File, Format]]:
-    """The open file and its format; inside the block every error becomes a `TileError`."""
+def _opened(path: Source, file: File | None = None) -> Iterator[tuple[File, Format]]:
+    """The open file and its format; inside the block every error becomes a `TileError`.
+
+    Parameters
+    ----------
+    file : if it is open by now
+    """
     with as_tile_errors(path):
-        place = Path(path.path if isinstance(path, Member) else path)
-        _check_file(place)
-        with path.read() if isinstance(path, Member) else place.open("rb") as file:
+        if file is None:
+            place = Path(path.path if isinstance(path, Member) else path)
+            _check_file(place)
+            file = path.read() if isinstance(path, Member) else place.open("rb")
+        with file:
             yield file, _format(file, str(path))
 
 

@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 from dataclasses import dataclass, replace
-from io import FileIO
+from io import BufferedReader, FileIO
 from typing import Any
 
 import numpy as np
@@ -190,11 +190,11 @@ class Head:
         return self.at(tag.valueoffset, tag.valuebytecount)
 
 
-def known_file(path: str, max_pixels: int, max_bytes: int) -> tuple[Array, Told] | None:
+def known_file(path: str, max_pixels: int, max_bytes: int) -> tuple[Array, Told] | BufferedReader | None:
     """Pixels as stored, and what the header tells, of a file with the header of one that was read of late.
 
-    As few calls of the system as it takes: around each, the threads of a process wait for one another. None: another
-    file, or one that cannot be read so; `plain_page` or tifffile look why.
+    As few calls of the system as it takes: around each, the threads of a process wait for one another. Of another file,
+    the open file if it was opened, else None; `plain_page` or tifffile look at it, or why it cannot be opened.
     """
     try:
         status = os.stat(path)  # noqa: PTH116 - a third of the time
@@ -205,13 +205,20 @@ def known_file(path: str, max_pixels: int, max_bytes: int) -> tuple[Array, Told]
             return None
         if not _is_small(known, max_pixels, max_bytes) or os.path.lexists(name_beside(path)):
             return None
-        with FileIO(path) as file:
-            head = file.read(known.offset)
-            if any(head[at : at + len(data)] != data for at, data in known.head.asked.items()):
-                return None
+        file = FileIO(path)
+    except (OSError, ValueError):
+        return None
+    try:
+        head = file.read(known.offset)
+        if all(head[at : at + len(data)] == data for at, data in known.head.asked.items()):
             pixels = known.empty()
-            return (pixels, known.told) if file.readinto(pixels.data) == pixels.nbytes else None
-    except (OSError, ValueError, MemoryError):
+            if file.readinto(pixels.data) == pixels.nbytes:
+                file.close()
+                return pixels, known.told
+        file.seek(0)
+        return BufferedReader(file)
+    except (OSError, MemoryError):
+        file.close()
         return None
 
 

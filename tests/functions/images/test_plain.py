@@ -174,7 +174,12 @@ def test_the_text_beside_a_tile_counts_where_its_header_is_known(
 
 
 def is_known(path: Path) -> bool:
-    return plain.known_file(str(path), 2**20, 2**20) is not None
+    found = plain.known_file(str(path), 2**20, 2**20)
+    if isinstance(found, tuple):
+        return True
+    if found is not None:
+        found.close()
+    return False
 
 
 @pytest.mark.parametrize("kind", ["uint8", "big endian", "strips", "resolution", "ImageJ"])
@@ -187,6 +192,18 @@ def test_a_header_is_read_once(kind: str, tmp_path: Path, monkeypatch: pytest.Mo
     answer(first)
     assert is_known(first) and is_known(second)
     assert answer(second) == by_tifffile(second, monkeypatch)
+
+
+def test_a_file_with_another_header_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "_known", ())
+    path = tmp_path / "a.tif"
+    for date in ("2026:11:28 10:00:00", "2026:11:29 11:00:00"):
+        written(path, RAMP.astype(np.uint8), datetime=date)
+        expected = by_tifffile(path, monkeypatch)
+        with monkeypatch.context() as patch:
+            if date.startswith("2026:11:29"):
+                patch.setattr(Path, "open", None)  # it is open
+            assert answer(path) == expected
 
 
 def test_a_vendors_header_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from mhfd import score
 from mhfd.contract import Acquisition, Failure, FocusParams, FocusResult, Provenance, Remark, Timing
+from mhfd.images import plain
 from mhfd.worker import control_run, finish_run, plan_run, rows_of, score_shard
 from mhfd.worker.archive import shard as sharding
 from mhfd.worker.archive.manifest import Tile
@@ -369,13 +370,18 @@ def test_a_tile_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     write_run(tmp_path, 4)
     plan = planned(tmp_path)
     opened: list[str] = []
-    path_open = Path.open
+    path_open, file_of = Path.open, plain.FileIO
 
     def counting(self: Path, *args: Any, **more: Any) -> Any:
         if self.suffix == ".tif":
             opened.append(self.name)
         return path_open(self, *args, **more)
 
+    def of_known_header(path: str) -> Any:
+        opened.append(Path(path).name)
+        return file_of(path)
+
     monkeypatch.setattr(Path, "open", counting)
+    monkeypatch.setattr(plain, "FileIO", of_known_header)
     score_shards(plan)
     assert sorted(opened) == [f"t{n:02}.tif" for n in range(4)]
