@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _LEAST_BYTES = 64  # of a tile that is hashed beside others
-_LEAST_TILES = 4  # fewer are hashed as fast one after the other
 
 
 def tile_sha256(pixels: Pixels) -> str:
@@ -36,7 +35,7 @@ def takes_many() -> bool:
 def identities(tiles: Sequence[NDArray[Any]]) -> list[str]:
     """The identities of several tiles: of those of equal shape and type, many at a time where that is faster."""
     first, alike = tiles[0], len({(each.shape, each.dtype) for each in tiles}) == 1
-    if alike and len(tiles) >= _LEAST_TILES and first.nbytes >= _LEAST_BYTES and (many := _MANY.made):
+    if alike and first.nbytes >= _LEAST_BYTES and (many := _MANY.made):
         return many(_prefix(first.dtype, first.shape), [np.frombuffer(as_hashed(each), np.uint8) for each in tiles])
     return [tile_sha256(each) for each in tiles]
 
@@ -44,10 +43,7 @@ def identities(tiles: Sequence[NDArray[Any]]) -> list[str]:
 def _many() -> Callable[[bytes, Sequence[NDArray[np.uint8]]], list[str]] | None:
     from mhfd.scoring.compiled_sha256 import digests, is_faster
 
-    if not is_faster():
-        return None
-    digests(b"", [np.zeros(_LEAST_BYTES, np.uint8)])
-    return digests
+    return digests if is_faster() else None
 
 
 _MANY = Later(_many)
