@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -47,9 +47,17 @@ def in_threads(scorer: Scorer, jobs: Iterable[Job], threads: int) -> Iterator[Fo
     pool = ThreadPoolExecutor(threads, thread_name_prefix="mhfd-score")
     rows = _in_order(scorer, jobs, partial(_score, scorer), pool, threads * TILES_PER_WORKER_AHEAD)
     try:
-        yield from _minding_many(row for row in rows if row is not None)
+        yield from _minding_many(_when_there(rows))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _when_there(rows: Iterable[FocusResult | _Waiting]) -> Iterator[FocusResult]:
+    for row in rows:
+        if isinstance(row, _Waiting):
+            wait([row.first])
+        else:
+            yield row
 
 
 def in_this_thread(scorer: Scorer, jobs: Iterable[Job]) -> Iterator[FocusResult]:
@@ -92,13 +100,17 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
 
     under_way: deque[list[FocusResult] | _Batch] = deque()
     try:
-        for work in _batches(_in_order(scorer, jobs, read, pool, readers * TILES_PER_WORKER_AHEAD + BATCH_TILES)):
+        tiles = _in_order(scorer, jobs, read, pool, readers * TILES_PER_WORKER_AHEAD + BATCH_TILES)
+        for work in _batches(tiles, lambda: all(map(_is_ready, under_way))):
             if isinstance(work, list):
                 under_way.append(lanes.submit(work))
-            elif work is not None:
+            elif isinstance(work, FocusResult):
                 under_way.append([work])
-            # While the next tile is still being read, give out rows; otherwise only to keep the queue short.
-            while under_way and (work is None or len(under_way) > BATCHES_PER_LANE * max(1, lanes.count)):
+            elif not (under_way and _is_ready(under_way[0])):
+                work.wait(under_way[0] if under_way else None)
+            # While the next tile is still being read, give out rows that are there; wait only to keep the queue short.
+            most = BATCHES_PER_LANE * max(1, lanes.count)
+            while under_way and (len(under_way) > most or (isinstance(work, _Waiting) and _is_ready(under_way[0]))):
                 yield from lanes.rows(under_way.popleft())
         while under_way:
             yield from lanes.rows(under_way.popleft())
@@ -109,19 +121,19 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
 
 def _in_order(
     scorer: Scorer, jobs: Iterable[Job], step: Callable[[Job], T | Pages], pool: ThreadPoolExecutor, ahead: int
-) -> Iterator[T | FocusResult | None]:
+) -> Iterator[T | FocusResult | _Waiting]:
     """Take a step for each tile in a pool of threads: what it gives, in order, or the tile's failed row.
 
-    The tiles of a file that holds several come in its place. None when the next one is not ready yet.
+    The tiles of a file that holds several come in its place. As long as the next one is not there, what to wait for.
     """
     under_way: deque[Future[T | Pages | FocusResult]] = deque()
 
     def submit(job: Job) -> None:
         under_way.append(pool.submit(scorer.or_failed_row, job, partial(step, job)))
 
-    def next_one() -> Iterator[T | FocusResult | None]:
-        if not under_way[0].done():
-            yield None
+    def next_one() -> Iterator[T | FocusResult | _Waiting]:
+        while not under_way[0].done():
+            yield _Waiting(under_way[0], under_way[len(under_way) // 2])
         found = under_way.popleft().result()
         if isinstance(found, Pages):
             yield from _in_order(scorer, found, step, pool, ahead)
@@ -136,11 +148,20 @@ def _in_order(
         yield from next_one()
 
 
-def _batches(tiles: Iterator[Loaded | FocusResult | None]) -> Iterator[list[Loaded] | FocusResult | None]:
-    """Batches of consecutive tiles of equal shape, type and scales."""
+def _batches(
+    tiles: Iterator[Loaded | FocusResult | _Waiting], is_idle: Callable[[], bool]
+) -> Iterator[list[Loaded] | FocusResult | _Waiting]:
+    """Batches of consecutive tiles of equal shape, type and scales.
+
+    Parameters
+    ----------
+    is_idle : whether nothing is under way: then a batch does not wait for more tiles
+    """
     batch: list[Loaded] = []
     for tile in tiles:
-        if batch and not (isinstance(tile, Loaded) and _fits(tile, batch)):
+        if batch and (
+            is_idle() if isinstance(tile, _Waiting) else not (isinstance(tile, Loaded) and _fits(tile, batch))
+        ):
             yield batch
             batch = []
         if isinstance(tile, Loaded):
@@ -149,6 +170,28 @@ def _batches(tiles: Iterator[Loaded | FocusResult | None]) -> Iterator[list[Load
             yield tile
     if batch:
         yield batch
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """The next tile is still being read.
+
+    Attributes
+    ----------
+    first, half : done when that tile is there, and when half of those submitted are
+    """
+
+    first: Future[Any]
+    half: Future[Any]
+
+    def wait(self, busy: list[FocusResult] | _Batch | None) -> None:
+        """Wait for the next tile; while a device is busy, and needs none, for its rows or for half of the tiles."""
+        either = [self.half, busy.rows] if isinstance(busy, _Batch) else [self.first]
+        wait(either, return_when=FIRST_COMPLETED)
+
+
+def _is_ready(work: list[FocusResult] | _Batch) -> bool:
+    return not isinstance(work, _Batch) or work.rows.done()
 
 
 def _fits(tile: Loaded, batch: list[Loaded]) -> bool:

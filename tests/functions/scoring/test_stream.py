@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +17,8 @@ from numpy.typing import NDArray
 
 from host_device import HostDevice, HostStream, compiler
 from mhfd.backends import Backend, select_backend
-from mhfd.contract import BackendError, FocusParams, FocusResult
+from mhfd.contract import Acquisition, BackendError, FocusParams, FocusResult
+from mhfd.images import Tile
 from mhfd.kernel import fused
 from mhfd.scoring import stream
 from mhfd.scoring.tile import Job, Scorer, job
@@ -200,3 +203,58 @@ def test_what_is_done_is_given_out_while_the_source_makes_the_next(monkeypatch: 
     next(rows)
     assert len(given) < 150
     rows.close()
+
+
+@pytest.mark.parametrize("before", [1, 5, 40])
+def test_a_file_that_hangs_holds_up_no_row_of_those_before_it(before: int) -> None:
+    there = threading.Event()
+
+    def hanging() -> Any:
+        assert there.wait(60)
+        return tile_of(tissue(99, (12, 12)))
+
+    jobs = [*(job(tissue(seed, (12, 12))) for seed in range(before)), Job(hanging), job(tissue(100, (12, 12)))]
+    rows = stream.in_batches(Scorer(QUICK, gpu(HostDevice())), jobs, readers=2)
+    try:
+        assert all(next(rows).status == "scored" for _ in range(before))
+    finally:
+        there.set()
+    assert len(list(rows)) == 2
+
+
+def test_batches_are_whole_while_a_device_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles that are read one by one while a batch computes go into one batch, not each into its own."""
+    sizes: list[int] = []
+    read, computing = threading.Semaphore(0), threading.Event()
+    submit = fused.Fused.submit
+
+    def slow(self: fused.Fused, tiles: Any, params: FocusParams) -> Any:
+        sizes.append(len(tiles))
+        pending = submit(self, tiles, params)
+        if len(sizes) > 1:
+            return pending
+        result = pending.result
+
+        def when_the_others_are_read() -> Any:
+            computing.set()
+            assert all(read.acquire(timeout=60) for _ in range(9))
+            return result()
+
+        return SimpleNamespace(result=when_the_others_are_read, copy_ms=0.0, kernel_ms=0.0)
+
+    def reading(seed: int) -> Job:
+        def run() -> Any:
+            assert seed == 0 or computing.wait(60)
+            read.release()
+            return tile_of(tissue(seed, (12, 12)))
+
+        return Job(run)
+
+    monkeypatch.setattr(fused.Fused, "submit", slow)
+    rows = list(stream.in_batches(Scorer(QUICK, gpu(HostDevice())), map(reading, range(9)), readers=1))
+    assert len(rows) == 9 and all(row.status == "scored" for row in rows)
+    assert sizes == [1, 8]
+
+
+def tile_of(pixels: NDArray[np.uint8]) -> Tile:
+    return Tile(path="", pixels=pixels, pixel_size_nm=None, acquisition=Acquisition())
