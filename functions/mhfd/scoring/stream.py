@@ -99,15 +99,20 @@ def in_batches(scorer: Scorer, jobs: Iterable[Job], readers: int) -> Iterator[Fo
         return scorer.read(job, identify=not takes_many())  # where one at a time is as fast, its pixels are near
 
     under_way: deque[list[FocusResult] | _Batch] = deque()
+
+    def is_idle() -> bool:
+        """Whether a device has nothing to do."""
+        return sum(not _is_ready(work) for work in under_way) < max(1, lanes.count)
+
     try:
         tiles = _in_order(scorer, jobs, read, pool, readers * TILES_PER_WORKER_AHEAD + BATCH_TILES)
-        for work in _batches(tiles, lambda: all(map(_is_ready, under_way))):
+        for work in _batches(tiles, is_idle):
             if isinstance(work, list):
                 under_way.append(lanes.submit(work))
             elif isinstance(work, FocusResult):
                 under_way.append([work])
             elif not (under_way and _is_ready(under_way[0])):
-                work.wait(under_way[0] if under_way else None)
+                work.wait(under_way[0] if under_way else [], is_idle())
             # While the next tile is still being read, give out rows that are there; wait only to keep the queue short.
             most = BATCHES_PER_LANE * max(1, lanes.count)
             while under_way and (len(under_way) > most or (isinstance(work, _Waiting) and _is_ready(under_way[0]))):
@@ -155,7 +160,7 @@ def _batches(
 
     Parameters
     ----------
-    is_idle : whether nothing is under way: then a batch does not wait for more tiles
+    is_idle : whether a device has nothing to do: then a batch does not wait for more tiles
     """
     batch: list[Loaded] = []
     for tile in tiles:
@@ -184,10 +189,10 @@ class _Waiting:
     first: Future[Any]
     half: Future[Any]
 
-    def wait(self, busy: list[FocusResult] | _Batch | None) -> None:
-        """Wait for the next tile; while a device is busy, and needs none, for its rows or for half of the tiles."""
-        either = [self.half, busy.rows] if isinstance(busy, _Batch) else [self.first]
-        wait(either, return_when=FIRST_COMPLETED)
+    def wait(self, under_way: list[FocusResult] | _Batch, is_idle: bool) -> None:
+        """Wait for tiles, as few as a device that is idle asks for, or for the rows that come first."""
+        tile = self.first if is_idle else self.half
+        wait([tile, under_way.rows] if isinstance(under_way, _Batch) else [tile], return_when=FIRST_COMPLETED)
 
 
 def _is_ready(work: list[FocusResult] | _Batch) -> bool:

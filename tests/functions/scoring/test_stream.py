@@ -213,10 +213,11 @@ def test_a_file_that_hangs_holds_up_no_row_of_those_before_it(before: int) -> No
         assert there.wait(60)
         return tile_of(tissue(99, (12, 12)))
 
-    jobs = [*(job(tissue(seed, (12, 12))) for seed in range(before)), Job(hanging), job(tissue(100, (12, 12)))]
+    sources = [*(tissue(seed, (12, 12)) for seed in range(before - 1)), "missing.tif"]
+    jobs = [*map(job, sources), Job(hanging), job(tissue(100, (12, 12)))]
     rows = stream.in_batches(Scorer(QUICK, gpu(HostDevice())), jobs, readers=2)
     try:
-        assert all(next(rows).status == "scored" for _ in range(before))
+        assert [next(rows).status for _ in range(before)] == ["scored"] * (before - 1) + ["failed"]
     finally:
         there.set()
     assert len(list(rows)) == 2
