@@ -660,4 +660,5 @@ def test_a_share_that_fails_while_it_is_read_is_away(tmp_path: Path, monkeypatch
         raise OSError(errno.EIO, "told by the system")
 
     monkeypatch.setattr("mhfd.images.files._format", fail)
+    monkeypatch.setattr("mhfd.images.plain.FileIO", fail)  # where the header is known
     assert reason(watch.look(file)) == "away"
