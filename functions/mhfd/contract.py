@@ -734,7 +734,7 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_fields(value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = vars(value).copy()  # `asdict` copies all of it, six times as slow
+    found: dict[str, Any] = vars(value).copy()  # `asdict` copies all of it, and is several times as slow
     for key, inner in found.items():
         if inner is not None and type(inner) is not str and type(inner) is not int:
             found[key] = _plain(inner)

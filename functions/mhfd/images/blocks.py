@@ -33,7 +33,7 @@ def shows_jpeg(pixels: Pixels) -> bool:
     rows, cols = pixels.shape
     if rows < _LEAST_PX or cols < _LEAST_PX or pixels.dtype.kind not in "iuf":
         return False
-    if not _steps_along(pixels, few(cols)):  # which is so for nearly all tiles
+    if not _steps_along(pixels, few_bands(cols)):  # which is so for nearly all tiles
         return False
     bands = _bands(pixels, _MORE_BANDS)
     return _steps(np.stack([_differences(band, 0).sum(axis=1, dtype=np.float64) for band in bands]))
@@ -46,13 +46,13 @@ def _steps_along(pixels: Pixels, bands: int) -> bool:
     return _steps(along[None].astype(np.float64))
 
 
-def few(cols: int) -> int:
+def few_bands(cols: int) -> int:
     """The bands of the first look at rows of so many pixels."""
     return min(_MOST, max(_FEWEST, _LOOK_PX // (BAND_ROWS * cols)))
 
 
 @lru_cache(16)
-def starts(rows: int, most: int) -> Array:
+def band_starts(rows: int, most: int) -> Array:
     """The first row of each band; it begins a block of JPEG."""
     last = (rows - BAND_ROWS) // SIDE
     return np.unique(np.linspace(0, last, min(most, last + 1)).astype(int)) * SIDE
@@ -60,7 +60,7 @@ def starts(rows: int, most: int) -> Array:
 
 def _bands(pixels: Pixels, most: int) -> Iterator[Array]:
     """Some rows here and there, (BAND_ROWS, cols) each; 8 bits, or floating-point."""
-    for start in starts(pixels.shape[0], most):
+    for start in band_starts(pixels.shape[0], most):
         band = pixels[start : start + BAND_ROWS]
         yield band if band.dtype == np.uint8 else band.astype(np.float32)
 

@@ -199,9 +199,9 @@ def known_file(path: str, max_pixels: int, max_bytes: int) -> tuple[Array, Told]
     try:
         status = os.stat(path)  # noqa: PTH116 - a third of the time
         known = next((page for page in _known if page.head.size == status.st_size), None)
-        if (
-            known is None or known.told is None or not stat.S_ISREG(status.st_mode)
-        ):  # opening a pipe would wait for ever
+        if known is None or known.told is None:
+            return None
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             return None
         if not _is_small(known, max_pixels, max_bytes) or os.path.lexists(name_beside(path)):
             return None

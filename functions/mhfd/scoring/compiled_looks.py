@@ -62,12 +62,10 @@ def grey_if_plain(pixels, words, shape, first, weights, bands, jpeg, ends, strea
         constant, totals, numbers = _rows(pixels, shape, first, weights)
     if constant[0] or constant[-1] or not _all_differ(numbers, constant):
         return np.nan
-    total, squares = _sums(totals)
-    n = totals.size
-    deviation = np.sqrt(max(0.0, squares - total * total / n) / n)
+    total, deviation = _moments(totals)
     if _may_have_streaks(totals, deviation, streaks):
         return np.nan
-    return total / shape[1] / n
+    return total / shape[1] / totals.size
 
 
 # --- Rows ---------------------------------------------------------------------------------------------------------
@@ -154,14 +152,17 @@ def _all_differ(numbers, constant):
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
-def _sums(totals):
+def _moments(totals):
+    """Sum and standard deviation."""
+    values = totals.ravel()
     total, squares = 0.0, 0.0
-    for y in range(len(totals)):
-        for n in range(totals.shape[1]):
-            value = np.float64(totals[y, n])
-            total += value
-            squares += value * value
-    return total, squares
+    for n in range(np.uint32(values.size)):
+        total += np.float64(values[n])
+    mean = total / values.size
+    for n in range(np.uint32(values.size)):
+        apart = np.float64(values[n]) - mean
+        squares += apart * apart
+    return total, np.sqrt(squares / values.size)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -55,7 +55,7 @@ def _compiled() -> Callable[[Array], float]:
     def look(pixels: Array) -> float:
         shape, first, weights = rows.sampled(pixels.shape[1])
         words = pixels.view(np.uint64) if _in_words(pixels, shape) else np.empty((0, 0), np.uint64)
-        bands = blocks.starts(pixels.shape[0], blocks.few(pixels.shape[1]))
+        bands = blocks.band_starts(pixels.shape[0], blocks.few_bands(pixels.shape[1]))
         return float(compiled_looks.grey_if_plain(pixels, words, shape, first, weights, bands, _JPEG, _ENDS, _STREAKS))
 
     for dtype in (np.uint8, np.uint16):
