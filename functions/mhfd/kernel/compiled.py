@@ -8,11 +8,10 @@ responses depend on.
 from __future__ import annotations
 
 import math
-import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from mhfd.kernel import compiled_loops as loops
 from mhfd.kernel import compiled_power, power
 from mhfd.kernel.loops.cascade import BLOCK_ROWS, cascade, rings_for
 from mhfd.kernel.loops.interpolation import STRIP_ROWS, interpolate
-from mhfd.kernel.loops.medians import bin_of, noise_medians
+from mhfd.kernel.loops.medians import bin_of, noise_medians, sample_of_noise
 from mhfd.kernel.loops.noise import KINDS
 from mhfd.kernel.loops.rows import pitch_of
 from mhfd.kernel.measures import (
@@ -41,9 +40,9 @@ from mhfd.kernel.measures import (
     row_noise_factor,
     summarise,
 )
-from mhfd.kernel.partition import row_ranges
 from mhfd.kernel.pixels import Pixels
 from mhfd.kernel.plan import CascadePlan, Smooth, interpolators, plan
+from mhfd.kernel.threads import Share, Workers, aligned
 from mhfd.robust import NORMAL_MEDIAN
 from mhfd.spectrum import BLOCK_PX, CELLS, HALF, Spectrum
 
@@ -55,9 +54,6 @@ MAX_BYTES = 2**31
 
 MIN_STRIP_ROWS = 64
 """Thinner strips would spend nearly all time on the rows around them."""
-
-CACHE_LINE = 64
-"""Bytes."""
 
 GROUP = 8
 """Responses of a coarse level that are interpolated and compared together."""
@@ -79,72 +75,6 @@ _LAGS = np.array([*((lag, 0) for lag in LINE_LAGS), *((0, lag) for lag in LINE_L
 
 _BEFORE, _AFTER = 2, max(BLOCK_PX - 1, int(_LAGS.max()))
 """Rows before and after a strip that the numbers beside its responses depend on."""
-
-
-class _Kept(threading.local):
-    """Memory that a calling thread keeps from tile to tile."""
-
-    def __init__(self) -> None:
-        self.blocks: dict[str, NDArray[np.uint8]] = {}
-
-
-_kept = _Kept()
-
-
-class Workers:
-    """Threads that share the rows of a plane, and the memory for their results.
-
-    Parameters
-    ----------
-    threads : how many work at a time, including the calling one
-    keep : `array` reuses the calling thread's memory: the system clears fresh memory first, which takes a tenth of
-        a tile's time.
-    """
-
-    def __init__(self, threads: int, *, keep: bool = False) -> None:
-        self.threads, self._keep = threads, keep
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._pool:
-            self._pool.shutdown()
-
-    def run(self, loop: Callable[..., Any], rows: range, *arguments: Any, least: int = 1) -> list[Any]:
-        """Results of `loop(*arguments, first, last)` for consecutive parts of the rows, in order.
-
-        Parameters
-        ----------
-        least : rows below which a part is not worth its own thread
-        """
-        count = max(1, min(self.threads, len(rows) // least))
-        parts = [(rows.start + a, rows.start + b) for a, b in row_ranges(len(rows), count, 1)]
-        others = [self._pool.submit(loop, *arguments, *part) for part in parts[1:]] if self._pool else []
-        own = loop(*arguments, *parts[0])
-        return [own, *(other.result() for other in others)]
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
-        """An uninitialised array, valid until the next of that name."""
-        if not self._keep:
-            return _aligned(shape, dtype)
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        if name not in _kept.blocks or _kept.blocks[name].size < size:
-            _kept.blocks[name] = _aligned((size,), np.uint8)
-        array: NDArray[Any] = _kept.blocks[name][:size].view(dtype).reshape(shape)
-        return array
-
-
-def _aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
-    """An uninitialised array that begins at a line of the cache: vectors that cross lines cost twice."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    room = np.empty(size + CACHE_LINE, np.uint8)
-    skip = -room.ctypes.data % CACHE_LINE
-    array: NDArray[Any] = room[skip : skip + size].view(dtype).reshape(shape)
-    return array
 
 
 def measure(
@@ -175,14 +105,13 @@ def measure(
         `max_bytes` does not suffice for a strip of the tile ("out_of_memory")
     """
     rows, cols = tile.shape
-    sets = [(0, params.n_scales)] if scale_sets is None else scale_sets
-    plans = [plan(params, (rows, cols), first, last) for first, last in sets]
-    cut = _Strips((rows, cols), params, plans, MAX_BYTES if max_bytes is None else max_bytes, threads, strips)
-    with Workers(threads, keep=cut.keep) as workers:
-        image = CentredTile(tile, params.saturate, workers)
-        noise, covariances, blocks, spectrum = _companions(image, cut, workers)
-        lap("normalise and noise")
-        found = [_features(image, cut, core, plans, noise, params, workers, lap) for core in cut.cores]
+    sets = ((0, params.n_scales),) if scale_sets is None else tuple(scale_sets)
+    cut = _strips((rows, cols), params, sets, MAX_BYTES if max_bytes is None else max_bytes, threads, strips)
+    workers = Workers(threads, keep=cut.keep)
+    image = CentredTile(tile, params.saturate, workers)
+    noise, covariances, blocks, spectrum = _companions(image, cut, workers)
+    lap("normalise and noise")
+    found = [_features(image, cut, core, noise, params, workers, lap) for core in cut.cores]
     features = FeatureList(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
     by_scale = features.by_scale(params.n_scales)
     size = rows * cols
@@ -197,6 +126,7 @@ class _Strips:
 
     Attributes
     ----------
+    plans : a cascade for each range of scales
     cores : the rows of each strip; one for the whole tile where that fits
     keep : True if memory may be kept: arrays not needed at the same time need not share it
     """
@@ -208,8 +138,9 @@ class _Strips:
         plans: Sequence[CascadePlan],
         max_bytes: int,
         threads: int,
-        at_least: int = 1,
+        at_least: int,
     ) -> None:
+        self.plans = plans
         self._rows, cols = shape
         self._circular = params.mode == "paper"
         spacing = max(each.spacing for each in plans)
@@ -250,6 +181,19 @@ class _Strips:
     def clipped(self, rows: range) -> range:
         """The rows that lie in the tile."""
         return range(max(0, rows.start), min(self._rows, rows.stop))
+
+
+@lru_cache(maxsize=64)
+def _strips(
+    shape: tuple[int, int],
+    params: FocusParams,
+    scale_sets: tuple[tuple[int, int], ...],
+    max_bytes: int,
+    threads: int,
+    at_least: int,
+) -> _Strips:
+    plans = [plan(params, shape, first, last) for first, last in scale_sets]
+    return _Strips(shape, params, plans, max_bytes, threads, at_least)
 
 
 def _bytes_needed(window: tuple[int, int], params: FocusParams, plans: Sequence[CascadePlan], threads: int) -> int:
@@ -378,7 +322,7 @@ class CentredTile:
         """
         if self._made is None or self._made[0] != rows:
             self._made = None  # its memory is needed
-            image = _aligned((len(rows), self.shape[1]))
+            image = aligned((len(rows), self.shape[1]))
             done = 0
             while done < len(rows):
                 top = (rows.start + done) % self.shape[0]
@@ -428,19 +372,27 @@ def _companions(
         window = strips.clipped(range(core.start - _BEFORE, core.stop + _AFTER))
         return image.window(window), range(core.start - window.start, core.stop - window.start), window.start
 
+    at_once = len(strips.cores) == 1
     for core in strips.cores:
         pixels, inner, top = within(core)
-        workers.run(loops.covariance_rows, inner, pixels, _LAGS, products[top:])
         whole = range(core.start // side, core.stop // side)
-        if whole:
-            workers.run(loops.block_sums, range(len(whole)), pixels[inner.start :], side, blocks[whole.start :])
-        if powers:
-            _add_power(pixels, top, core, powers, workers)
-        del pixels
+        shares = [
+            Share(loops.covariance_rows, inner, pixels, _LAGS, products[top:]),
+            Share(loops.block_sums, range(len(whole)), pixels[inner.start :], side, blocks[whole.start :]),
+        ]
+        transforms = _transforms(pixels, top, core, powers, workers.threads) if powers else iter(())
+        shares += [first] if (first := next(transforms, None)) else []
+        shares += [sample_of_noise(pixels, inner, margin, grey)] if at_once else []
+        *_, sampled = workers.run_all(*shares)
+        for share in transforms:
+            workers.run_all(share)
+        del pixels, shares, transforms
 
     # The running maximum is not there yet.
-    room = workers.array("strength", (KINDS, rows * cols // KINDS)) if len(strips.cores) == 1 else None
-    sizes, medians = noise_medians(within, strips.cores, margin, grey, workers.run, room)
+    room = workers.array("strength", (KINDS, rows * cols // KINDS) if at_once else (0, 0))
+    sizes, medians = noise_medians(
+        within, strips.cores, margin, grey, workers.run, (sampled, room) if at_once else None
+    )
 
     def variance(kind: int, gain: float) -> float:
         """Variance of the noise, from the median of magnitudes whose variance is `gain` times it."""
@@ -462,15 +414,21 @@ def _companions(
     return noise_model(shades, factor), Covariances.of(covariances), means, spectrum
 
 
-def _add_power(pixels: Plane, top: int, core: range, sums: power.RowSums, workers: Workers) -> None:
-    """Add the rows of blocks that begin in a strip; row 0 of `pixels` is row `top` of the tile."""
+def _transforms(pixels: Plane, top: int, core: range, sums: power.RowSums, threads: int) -> Iterator[Share]:
+    """Shares of the rows of blocks that begin in a strip; each must be run before the next is asked for.
+
+    Parameters
+    ----------
+    pixels : from row `top` of the tile on
+    sums : where the blocks' power is added
+    """
     grid = sums.grid
     rows = range(-(-core.start // grid.step), min(grid.rows, -(-core.stop // grid.step)))
-    for first in range(rows.start, rows.stop, BLOCK_ROWS_AT_A_TIME * workers.threads):
-        some = range(first, min(rows.stop, first + BLOCK_ROWS_AT_A_TIME * workers.threads))
+    for first in range(rows.start, rows.stop, BLOCK_ROWS_AT_A_TIME * threads):
+        some = range(first, min(rows.stop, first + BLOCK_ROWS_AT_A_TIME * threads))
         found = np.empty((len(some), CELLS, HALF, BLOCK_PX), np.float32)
         counts = np.empty((len(some), CELLS), np.int64)
-        workers.run(
+        yield Share(
             compiled_power.block_power,
             range(len(some)),
             pixels[first * grid.step - top :],
@@ -508,22 +466,18 @@ def maximum_over_scale(
     -------
     M, and A as uint8, or as uint16 for more than 256 scales
     """
-    strength, scale = into or (_aligned(image.shape), _aligned(image.shape, _index_type(params)))
+    strength, scale = into or (aligned(image.shape), aligned(image.shape, _index_type(params)))
     plane = image
-    planes = 0
-    for level in range(steps.levels):
-        own = [step for step in steps.steps if step.level == level and isinstance(step, Smooth)]
-        if level:
-            plane = _decimated(plane, image.shape, steps, level, params, workers)
-        if fresh and level == 1:
-            strength.fill(-np.inf)
-        for group in _groups(own) if level else [own]:
-            more = level + 1 < steps.levels or group[-1] is not own[-1]
-            planes += 1
-            final = workers.array(f"plane {level} {planes % 2}", plane.shape if more else (0, plane.shape[1]))
-            _smoothed(plane, group, final, steps, params, workers, (strength, scale), fresh)
-            plane = final
-        fresh = fresh and all(step.scale_index is None for step in own)
+    for k, step in enumerate(passes := _passes(steps, params)):
+        if step.level and not (k and passes[k - 1].level == step.level):
+            plane = _decimated(plane, image.shape, steps, step.level, params, workers)
+            if fresh and step.level == 1:
+                strength.fill(-np.inf)
+        more = k + 1 < len(passes)
+        final = workers.array(f"plane {step.level} {k % 2}", plane.shape if more else (0, plane.shape[1]))
+        _smoothed(plane, step, final, steps, params, workers, (strength, scale), fresh)
+        plane = final
+        fresh = fresh and not step.kept.size
     return strength, scale
 
 
@@ -531,14 +485,65 @@ def _index_type(params: FocusParams) -> np.dtype[np.unsignedinteger[Any]]:
     return np.dtype(np.uint8 if params.n_scales <= 256 else np.uint16)
 
 
-def _groups(steps: list[Smooth]) -> list[list[Smooth]]:
-    """Steps in groups of GROUP or less."""
-    return [steps[k : k + GROUP] for k in range(0, len(steps), GROUP)]
+@dataclass(frozen=True)
+class _Pass:
+    """Steps of one level that run together: arguments of `cascade`, one element or row a step.
+
+    Attributes
+    ----------
+    kept : (n,) the scales whose responses they yield
+    least : rows below which a part is not worth its own thread
+    """
+
+    level: int
+    taps: Plane
+    counts: NDArray[np.int64]
+    spacings: NDArray[np.int64]
+    from_source: NDArray[np.bool_]
+    gains: NDArray[np.float32]
+    slots: NDArray[np.int64]
+    indices: Index
+    kept: Index
+    least: int
+
+    @classmethod
+    def of(cls, steps: Sequence[Smooth], params: FocusParams) -> _Pass:
+        dtype = _index_type(params)
+        counts = [len(step.taps) for step in steps]
+        taps = np.zeros((len(steps), max(counts)), np.float32)
+        for row, step in zip(taps, steps, strict=True):
+            row[: len(step.taps)] = step.taps
+        kept = np.array([step.scale_index is not None for step in steps])
+        sign = -1 if params.polarity == "bright" else 1
+        return cls(
+            level=steps[0].level,
+            taps=taps,
+            counts=np.array(counts),
+            spacings=np.array([step.step for step in steps]),
+            from_source=np.array([step is steps[0] or step.from_image for step in steps]),
+            gains=np.array([sign * step.t for step in steps], np.float32),
+            slots=np.where(kept, np.cumsum(kept) - 1, -1),
+            indices=np.array([step.scale_index or 0 for step in steps], dtype),
+            kept=np.array([step.scale_index for step in steps if step.scale_index is not None], dtype),
+            # A part also computes the rows that its later steps reach for; it must be larger than those.
+            least=1 + sum(step.reach for step in steps[1:] if not step.from_image),
+        )
+
+
+@lru_cache(maxsize=64)
+def _passes(steps: CascadePlan, params: FocusParams) -> tuple[_Pass, ...]:
+    """All steps of level 0 together, those of other levels in groups of GROUP or less."""
+    passes = []
+    for level in range(steps.levels):
+        own = [step for step in steps.steps if step.level == level and isinstance(step, Smooth)]
+        length = GROUP if level else len(own)
+        passes += [_Pass.of(own[k : k + length], params) for k in range(0, len(own), length)]
+    return tuple(passes)
 
 
 def _smoothed(
     plane: Plane,
-    group: list[Smooth],
+    step: _Pass,
     final: Plane,
     steps: CascadePlan,
     params: FocusParams,
@@ -548,42 +553,32 @@ def _smoothed(
 ) -> None:
     """Run steps of one level: responses into the running maximum, the last plane into `final`."""
     strength, scale = running
-    level, both = group[0].level, params.polarity == "both"
-    kept = [step.scale_index for step in group if step.scale_index is not None]
-    slots = np.cumsum([step.scale_index is not None for step in group]) - 1
-    slots[[step.scale_index is None for step in group]] = -1
-    counts = [len(step.taps) for step in group]
-    taps = np.zeros((len(group), max(counts)), np.float32)
-    for row, step in zip(taps, group, strict=True):
-        row[: len(step.taps)] = step.taps
-    sign = -1 if params.polarity == "bright" else 1
+    level, both = step.level, params.polarity == "both"
     none = np.empty((0, plane.shape[1]), np.float32)
-    responses = workers.array("responses", (len(kept) if level else 0, *plane.shape))
+    responses = workers.array("responses", (len(step.kept) if level else 0, *plane.shape))
     workers.run(
         cascade,
         range(len(plane)),
         plane,
-        taps,
-        np.array(counts),
-        np.array([step.step for step in group]),
-        np.array([step is group[0] or step.from_image for step in group]),
-        np.array([sign * step.t for step in group], np.float32),
-        slots,
+        step.taps,
+        step.counts,
+        step.spacings,
+        step.from_source,
+        step.gains,
+        step.slots,
         params.mode == "paper" and level == 0,
         both,
-        np.array([step.scale_index or 0 for step in group], scale.dtype),
+        step.indices,
         fresh,
         none if level else strength,
         scale,
         responses,
         final,
-        # A part also computes the rows that its later steps reach for; it must be larger than those.
-        least=1 + sum(step.reach for step in group[1:] if not step.from_image),
+        least=step.least,
     )
-    if level and kept:
-        indices = np.array(kept, scale.dtype)
+    if level and step.kept.size:
         shared = steps.margin >> level, interpolators(level), both, strength, scale
-        workers.run(interpolate, range(len(strength)), responses, indices, *shared)
+        workers.run(interpolate, range(len(strength)), responses, step.kept, *shared)
 
 
 def _level_shape(tile: tuple[int, int], steps: CascadePlan, level: int) -> tuple[int, int]:
@@ -611,7 +606,6 @@ def _features(
     image: CentredTile,
     strips: _Strips,
     core: range,
-    plans: Sequence[CascadePlan],
     noise: NoiseModel,
     params: FocusParams,
     workers: Workers,
@@ -622,7 +616,7 @@ def _features(
     pixels = image.window(around)
     strength = workers.array("strength", pixels.shape)
     scale = workers.array("scale", pixels.shape, _index_type(params))
-    for k, each in enumerate(plans):
+    for k, each in enumerate(strips.plans):
         maximum_over_scale(pixels, each, params, workers, (strength, scale), fresh=k == 0)
     lap("responses")
     rows, cols = image.shape

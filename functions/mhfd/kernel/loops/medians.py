@@ -18,6 +18,7 @@ from mhfd.kernel.loops.noise import (
     count_noise_within,
     gather_noise,
 )
+from mhfd.kernel.threads import Share
 
 MARGIN = 0.02
 """The bounds of a median are the sample's quantiles so far below and above 1/2."""
@@ -36,7 +37,7 @@ def noise_medians(
     margin: np.float32,
     grey: NDArray[np.float64],
     run: Run,
-    room: Plane | None,
+    guided: tuple[Sequence[NDArray[np.int32]], Plane] | None,
 ) -> tuple[list[int], list[float]]:
     """How many magnitudes there are, and their medians: corner of all pixels, darker, lighter, slow down, slow along.
 
@@ -47,20 +48,29 @@ def noise_medians(
     margin : as in `noise.gather_noise`
     grey : (rows, 3) results: number of darker pixels, sum of their grey, sum of the others' grey
     run : shares rows among threads
-    room : scratch memory, as much as a plane; None if there is none, or several strips
+    guided : of a tile in one strip, what `sample_of_noise` counted, and scratch memory, as much as a plane
     """
-    found = None if room is None else _between_bounds(*window(strips[0])[:2], margin, grey, run, room)
+    found = None if guided is None else _between_bounds(*window(strips[0])[:2], margin, grey, run, *guided)
     return found or _by_digits(window, strips, margin, grey, run)
 
 
+def sample_of_noise(pixels: Plane, rows: range, margin: np.float32, grey: NDArray[np.float64]) -> Share:
+    """Counts the magnitudes of every SAMPLE_ROWS-th row of a tile; for parameters see `noise_medians`."""
+    sampled = range(-(-len(rows) // SAMPLE_ROWS))
+    return Share(count_noise, sampled, pixels, margin, grey, rows.start, SAMPLE_ROWS)
+
+
 def _between_bounds(
-    pixels: Plane, rows: range, margin: np.float32, grey: NDArray[np.float64], run: Run, room: Plane
+    pixels: Plane,
+    rows: range,
+    margin: np.float32,
+    grey: NDArray[np.float64],
+    run: Run,
+    sampled: Sequence[NDArray[np.int32]],
+    room: Plane,
 ) -> tuple[list[int], list[float]] | None:
     """`noise_medians` of a tile in one strip; None if a median is not between its bounds, or too much is."""
-    sampled = range(-(-len(rows) // SAMPLE_ROWS))
-    found = run(count_noise, sampled, pixels, margin, grey, rows.start, SAMPLE_ROWS)
-    sample = np.array(found).sum(axis=0, dtype=np.int64)
-    bounds = np.array([_bounds(kinds, sample) for kinds in _MADE_OF], np.float32)
+    bounds = _bounds(np.array(sampled).sum(axis=0, dtype=np.int64))
     # The median of all corners is found among the darker and the lighter.
     wider = np.stack([np.minimum(bounds[0, 0], bounds[1:3, 0]), np.maximum(bounds[0, 1], bounds[1:3, 1])], axis=1)
     bounds_of_kinds, gathered = np.concatenate([wider, bounds[3:]]), room.reshape(KINDS, -1)
@@ -84,15 +94,17 @@ def _between_bounds(
     return sizes, medians
 
 
-def _bounds(kinds: Sequence[int], sample: NDArray[np.int64]) -> tuple[float, float]:
-    """What the median of all pixels is not below, and what it is below, if it is near that of the sample."""
-    histogram = sample[list(kinds)].sum(axis=0)
-    size = int(histogram.sum())
-    if not size:
-        return np.inf, 0.0
-    first, _ = bin_of(int((0.5 - MARGIN) * size), histogram)
-    last, _ = bin_of(min(int((0.5 + MARGIN) * size), size - 1), histogram)
-    return _lower_end(first), _lower_end(last + 1)
+def _bounds(sample: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(5, 2) what each median is not below, and what it is below, if it is near that of the sample."""
+    up_to = np.cumsum(sample, axis=1)
+    bounds = np.empty((len(_MADE_OF), 2), np.float32)
+    for bound, kinds in zip(bounds, _MADE_OF, strict=True):
+        counts = sum(up_to[kind] for kind in kinds)
+        size = int(counts[-1])
+        ranks = int((0.5 - MARGIN) * size), min(int((0.5 + MARGIN) * size), size - 1)
+        first, last = counts.searchsorted(ranks, side="right") if size else (0, 0)
+        bound[:] = (_lower_end(first), _lower_end(last + 1)) if size else (np.inf, 0.0)
+    return bounds
 
 
 def _lower_end(place: int) -> float:
