@@ -619,13 +619,13 @@ def _features(
     for k, each in enumerate(strips.plans):
         maximum_over_scale(pixels, each, params, workers, (strength, scale), fresh=k == 0)
     lap("responses")
-    rows, cols = image.shape
+    rows = image.shape[0]
     thresholds = np.zeros(params.n_scales)
     if params.mode == "robust":
         thresholds = params.k_noise * noise_gains(params.scales)
     variances = noise.at(np.array([0.0, 1.0])) ** 2  # the slope is not negative
-    places = np.concatenate(
-        workers.run(
+    places, strengths = zip(
+        *workers.run(
             loops.find_peaks,
             range(core.start - around.start, core.stop - around.start),
             strength,
@@ -636,10 +636,9 @@ def _features(
             np.float32(MIN_RESPONSE),
             np.array([noise.variance, noise.slope, noise.grey - float(image.mean), *variances]),
             thresholds,
-        )
+        ),
+        strict=True,
     )
-    y = places // cols
-    index = scale.ravel()[places].astype(np.int64)
-    strengths = strength.ravel()[places].astype(np.float64)
+    y, x, index = np.concatenate(places, axis=1)
     lap("peaks")
-    return y + around.start, places - y * cols, index, np.array(params.scales)[index], strengths
+    return y + around.start, x, index, np.array(params.scales)[index], np.concatenate(strengths)

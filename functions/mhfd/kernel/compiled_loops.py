@@ -259,7 +259,7 @@ def _flag(m, a, b, c, d, e, f, g, h, least, flags):
 
 @compiled
 def find_peaks(strength, scale, image, top, bottom, least, noise, thresholds, first, last):
-    """Places y cols + x, ascending, where the strength has a maximum over 3 x 3 pixels above the threshold.
+    """Pixels in raster order where the strength has a maximum over 3 x 3 pixels above the threshold.
 
     Parameters
     ----------
@@ -268,12 +268,16 @@ def find_peaks(strength, scale, image, top, bottom, least, noise, thresholds, fi
     noise : (5,) variance, its slope over grey, the grey it is for, the smallest and the largest it can be; see
         `NoiseModel.at`
     thresholds : (n_scales,) what the strength must exceed for each scale, in deviations of the noise
+
+    Returns
+    -------
+    (3, n) int64 y, x and scale, and (n,) float64 strength
     """
     cols = strength.shape[1]
     framed = np.full((3, cols + 2), -np.inf, np.float32)
     flags = np.zeros(-(-cols // 8) * 8, np.uint8)
     eights = flags.view(np.uint64)
-    places = np.empty(1024, np.int64)
+    places, strengths = np.empty((3, 1024), np.int64), np.empty(1024, np.float64)
     count = 0
     weakest, strongest = np.sqrt(noise[3]), np.sqrt(noise[4])
     if first > top:
@@ -300,10 +304,11 @@ def find_peaks(strength, scale, image, top, bottom, least, noise, thresholds, fi
                     variance = noise[0] + noise[1] * (_local_mean(image, y, x) - noise[2])
                     if value <= threshold * np.sqrt(max(variance, noise[3])):
                         continue
-                if count == places.size:
-                    longer = np.empty(2 * count, np.int64)
-                    longer[:count] = places
-                    places = longer
-                places[count] = y * cols + x
+                if count == strengths.size:
+                    more_places, more_strengths = np.empty((3, 2 * count), np.int64), np.empty(2 * count, np.float64)
+                    more_places[:, :count], more_strengths[:count] = places, strengths
+                    places, strengths = more_places, more_strengths
+                places[0, count], places[1, count], places[2, count] = y, x, scale[y, x]
+                strengths[count] = value
                 count += 1
-    return places[:count]
+    return places[:, :count], strengths[:count]

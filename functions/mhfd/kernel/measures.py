@@ -283,12 +283,19 @@ def block_differences(blocks: NDArray[np.float64]) -> tuple[NDArray[np.float64],
     """
     if min(blocks.shape) < 3:
         return None
-    plane = blocks - np.median(blocks, axis=1, keepdims=True)
-    plane = plane - np.median(plane, axis=0, keepdims=True)
+    plane = blocks - _median(blocks, axis=1)
+    plane = plane - _median(plane, axis=0)
     along, down = np.zeros(plane.shape), np.zeros(plane.shape)
     along[:, 1:-1] = np.abs(plane[:, 1:-1] - (plane[:, :-2] + plane[:, 2:]) / 2)
     down[1:-1] = np.abs(plane[1:-1] - (plane[:-2] + plane[2:]) / 2)
     return along, down
+
+
+def _median(blocks: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """`np.median`, which takes ten times as long for a few thousand numbers; the axis stays."""
+    ordered, half = np.sort(blocks, axis=axis), blocks.shape[axis] // 2
+    middle = [half] if blocks.shape[axis] % 2 else [half - 1, half]
+    return np.asarray(ordered.take(middle, axis=axis).mean(axis=axis, keepdims=True))
 
 
 def content(

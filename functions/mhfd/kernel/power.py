@@ -205,18 +205,19 @@ def _slow(means: NDArray[Any]) -> NDArray[np.float64]:
     """(n, SLOW_BINS) power by frequency of (n, ..) means of 16 px; NaN for small tiles."""
     if min(means.shape[1:]) < LEAST_MEANS:
         return np.full((len(means), SLOW_BINS), np.nan)
-    window, weights = _slow_weights(means.shape[1:])
+    window, weights, known = _slow_weights(means.shape[1:])
     apart = (means - means.mean((1, 2), keepdims=True)).astype(np.float32)
     transform = LIBRARY.rfft2(apart * window, axes=(1, 2)).reshape(len(means), -1)
     power = transform.real * transform.real + transform.imag * transform.imag
     # One product a tile: its bits must not depend on how many others there are.
     found = np.stack([each @ weights for each in power]).astype(np.float64)
-    return np.where(weights.any(axis=0), found, np.nan)  # a small tile lacks the lowest frequencies
+    return np.where(known, found, np.nan)  # a small tile lacks the lowest frequencies
 
 
 @lru_cache(maxsize=8)
-def _slow_weights(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Hann window of unit energy, and (frequencies of `rfft2`, SLOW_BINS) their weights in each bin's mean."""
+def _slow_weights(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Hann window of unit energy, (frequencies of `rfft2`, SLOW_BINS) their weights in each bin's mean, and which bins
+    have any."""
     rows, cols = shape
     window = np.outer(*(np.hanning(n + 1)[:-1] for n in shape))
     fy, fx = np.abs(np.fft.fftfreq(rows))[:, None], np.fft.rfftfreq(cols)[None]
@@ -225,7 +226,8 @@ def _slow_weights(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[
     twice = np.where((fx > 0) & (fx < 0.5), 2.0, np.ones((rows, 1)))
     weights = np.where(bins.ravel()[:, None] == np.arange(SLOW_BINS), twice.ravel()[:, None], 0)
     weights /= np.maximum(weights.sum(axis=0), 1)
-    return (window / np.sqrt((window**2).sum())).astype(np.float32), weights.astype(np.float32)
+    window /= np.sqrt((window**2).sum())
+    return window.astype(np.float32), weights.astype(np.float32), weights.any(axis=0)
 
 
 def _skewness(means: NDArray[Any]) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from mhfd.kernel.loops.noise import (
     KINDS,
     SAMPLE_ROWS,
     SHIFT,
+    bins_near_medians,
     count_noise,
     count_noise_within,
     gather_noise,
@@ -29,6 +30,8 @@ Run = Callable[..., list[Any]]
 
 _MADE_OF = ((0, 1), (0,), (1,), (2,), (3,))
 """The kinds of `noise` whose medians are wanted; the first is the corner of all pixels."""
+
+_SUMS = np.array([[kind in kinds for kind in range(KINDS)] for kinds in _MADE_OF])
 
 
 def noise_medians(
@@ -70,7 +73,7 @@ def _between_bounds(
     room: Plane,
 ) -> tuple[list[int], list[float]] | None:
     """`noise_medians` of a tile in one strip; None if a median is not between its bounds, or too much is."""
-    bounds = _bounds(np.array(sampled).sum(axis=0, dtype=np.int64))
+    bounds = _bounds(sum(sampled[1:], sampled[0]))
     # The median of all corners is found among the darker and the lighter.
     wider = np.stack([np.minimum(bounds[0, 0], bounds[1:3, 0]), np.maximum(bounds[0, 1], bounds[1:3, 1])], axis=1)
     bounds_of_kinds, gathered = np.concatenate([wider, bounds[3:]]), room.reshape(KINDS, -1)
@@ -94,22 +97,18 @@ def _between_bounds(
     return sizes, medians
 
 
-def _bounds(sample: NDArray[np.int64]) -> NDArray[np.float32]:
+def _bounds(sample: NDArray[np.int32]) -> NDArray[np.float32]:
     """(5, 2) what each median is not below, and what it is below, if it is near that of the sample."""
-    up_to = np.cumsum(sample, axis=1)
-    bounds = np.empty((len(_MADE_OF), 2), np.float32)
-    for bound, kinds in zip(bounds, _MADE_OF, strict=True):
-        counts = sum(up_to[kind] for kind in kinds)
-        size = int(counts[-1])
-        ranks = int((0.5 - MARGIN) * size), min(int((0.5 + MARGIN) * size), size - 1)
-        first, last = counts.searchsorted(ranks, side="right") if size else (0, 0)
-        bound[:] = (_lower_end(first), _lower_end(last + 1)) if size else (np.inf, 0.0)
-    return bounds
+    bins = bins_near_medians(sample, _SUMS, MARGIN)
+    bounds = [
+        (_lower_end(first), _lower_end(last + 1)) if first >= 0 else (np.inf, 0.0) for first, last in bins.tolist()
+    ]
+    return np.array(bounds, np.float32)
 
 
 def _lower_end(place: int) -> float:
     """The least magnitude of a bin."""
-    return float(np.array((place + FLOOR) << SHIFT, np.int32).view(np.float32)) if place else 0.0
+    return float(np.int32((place + FLOOR) << SHIFT).view(np.float32)) if place else 0.0
 
 
 def _by_digits(

@@ -220,6 +220,33 @@ def gather_noise(image, margin, bounds, gathered, sums, start, first, last):
     return tally
 
 
+@compiled
+def bins_near_medians(histograms, sums, margin):
+    """(n, 2) bins of the quantiles 1/2 - margin and 1/2 + margin of sums of histograms; -1 where those are empty.
+
+    Parameters
+    ----------
+    histograms : (KINDS, bins)
+    sums : (n, KINDS) True for the histograms that are added up
+    """
+    found = np.full((len(sums), 2), -1, np.int64)
+    sizes = np.zeros(KINDS, np.int64)
+    for kind in range(KINDS):
+        for place in range(np.uint64(histograms.shape[1])):
+            sizes[kind] += np.int64(histograms[kind, place])
+    for k in range(len(sums)):
+        size, below, place = (sizes * sums[k]).sum(), 0, -1
+        for end, rank in enumerate((np.int64((0.5 - margin) * size), min(np.int64((0.5 + margin) * size), size - 1))):
+            while below <= rank < size:
+                place += 1
+                for kind in range(KINDS):
+                    if sums[k, kind]:
+                        below += np.int64(histograms[kind, place])
+            if size:
+                found[k, end] = place
+    return found
+
+
 # --- By digits ----------------------------------------------------------------------------------------------------
 
 
