@@ -201,32 +201,18 @@ def _bytes_needed(window: tuple[int, int], params: FocusParams, plans: Sequence[
     rows, cols = window
     pixels = rows * cols
     chunk = 4 * pixels + 16 * min(pixels, max(CHUNK_PX, cols))  # the image, and what it is made from
-    most = 0
-    for each in plans:
-        below = 0  # plane of the level before
-        for level in range(each.levels):
-            plane = 4 * math.prod(_level_shape(window, each, level))
-            scales = sum(step.level == level and isinstance(step, Smooth) for step in each.steps)
-            group = min(GROUP, scales) if level else 0
-            wanted = level > 0 or each.levels > 1
-            most = max(most, below + plane, plane * ((level > 0) + wanted + group))
-            below = plane
     held = pixels * (4 + 4 + _index_type(params).itemsize)  # image, strength, scale
-    most_rings = max(
-        _ring_rows([step for step in each.steps if isinstance(step, Smooth) and step.level == level], rows)
-        for each in plans
-        for level in range(each.levels)
-    )
+    most, most_rings = 0, 0
+    for each in plans:
+        planes = [4 * math.prod(_level_shape(window, each, level)) for level in range(each.levels)]
+        for step in _passes(each, params):
+            source_and_responses = (1 + len(step.kept)) * planes[step.level] if step.level else 0
+            target = 0 if step.next_level is None else planes[step.next_level]
+            most = max(most, source_and_responses + target)
+            most_rings = max(most_rings, int(rings_for(step.counts * step.spacings, step.from_source, rows)[3]))
     of_each_thread = 4 * (STRIP_ROWS + BLOCK_ROWS + most_rings) * pitch_of(cols) + 2**20
     tables = 2**22
     return max(held + most, chunk) + threads * of_each_thread + tables
-
-
-def _ring_rows(steps: Sequence[Smooth], rows: int) -> int:
-    """Rows that the cascade keeps for steps of one level."""
-    reach = np.array([step.reach for step in steps], np.int64)
-    starts = np.array([k == 0 or step.from_image for k, step in enumerate(steps)])
-    return int(rings_for(reach, starts, rows)[3]) if steps else 0
 
 
 # --- Grey levels ------------------------------------------------------------------------------------------------
@@ -468,13 +454,12 @@ def maximum_over_scale(
     """
     strength, scale = into or (aligned(image.shape), aligned(image.shape, _index_type(params)))
     plane = image
-    for k, step in enumerate(passes := _passes(steps, params)):
-        if step.level and not (k and passes[k - 1].level == step.level):
-            plane = _decimated(plane, image.shape, steps, step.level, params, workers)
-            if fresh and step.level == 1:
-                strength.fill(-np.inf)
-        more = k + 1 < len(passes)
-        final = workers.array(f"plane {step.level} {k % 2}", plane.shape if more else (0, plane.shape[1]))
+    passes = _passes(steps, params)
+    for k, step in enumerate(passes):
+        if fresh and step.level and not passes[k - 1].level:
+            strength.fill(-np.inf)
+        shape = (0, 0) if step.next_level is None else _level_shape(image.shape, steps, step.next_level)
+        final = workers.array(f"plane {k % 2}", shape)
         _smoothed(plane, step, final, steps, params, workers, (strength, scale), fresh)
         plane = final
         fresh = fresh and not step.kept.size
@@ -492,6 +477,7 @@ class _Pass:
     Attributes
     ----------
     kept : (n,) the scales whose responses they yield
+    next_level : level of the plane that the next pass begins with; None after the last pass
     least : rows below which a part is not worth its own thread
     """
 
@@ -505,9 +491,10 @@ class _Pass:
     indices: Index
     kept: Index
     least: int
+    next_level: int | None
 
     @classmethod
-    def of(cls, steps: Sequence[Smooth], params: FocusParams) -> _Pass:
+    def of(cls, steps: Sequence[Smooth], next_level: int | None, params: FocusParams) -> _Pass:
         dtype = _index_type(params)
         counts = [len(step.taps) for step in steps]
         taps = np.zeros((len(steps), max(counts)), np.float32)
@@ -527,18 +514,20 @@ class _Pass:
             kept=np.array([step.scale_index for step in steps if step.scale_index is not None], dtype),
             # A part also computes the rows that its later steps reach for; it must be larger than those.
             least=1 + sum(step.reach for step in steps[1:] if not step.from_image),
+            next_level=next_level,
         )
 
 
 @lru_cache(maxsize=64)
 def _passes(steps: CascadePlan, params: FocusParams) -> tuple[_Pass, ...]:
     """All steps of level 0 together, those of other levels in groups of GROUP or less."""
-    passes = []
+    groups: list[list[Smooth]] = []
     for level in range(steps.levels):
         own = [step for step in steps.steps if step.level == level and isinstance(step, Smooth)]
         length = GROUP if level else len(own)
-        passes += [_Pass.of(own[k : k + length], params) for k in range(0, len(own), length)]
-    return tuple(passes)
+        groups += [own[k : k + length] for k in range(0, len(own), length)]
+    next_levels = [group[0].level for group in groups[1:]]
+    return tuple(_Pass.of(*each, params) for each in zip(groups, [*next_levels, None], strict=True))
 
 
 def _smoothed(
@@ -574,6 +563,8 @@ def _smoothed(
         scale,
         responses,
         final,
+        0 if level else -steps.margin,
+        1 if step.next_level is None else 2 ** (step.next_level - level),
         least=step.least,
     )
     if level and step.kept.size:
@@ -586,17 +577,6 @@ def _level_shape(tile: tuple[int, int], steps: CascadePlan, level: int) -> tuple
     margin = steps.margin >> level if level else 0
     rows, cols = (-(-side // 2**level) + 2 * margin for side in tile)
     return rows, cols
-
-
-def _decimated(
-    plane: Plane, tile: tuple[int, int], steps: CascadePlan, level: int, params: FocusParams, workers: Workers
-) -> Plane:
-    """Every second sample of the previous level's plane; level 1 gets its margin by the boundary rule."""
-    target = workers.array(f"decimated {level}", _level_shape(tile, steps, level))
-    start = -2 * (steps.margin >> 1) if level == 1 else 0
-    circular = params.mode == "paper" and level == 1
-    workers.run(loops.decimate, range(len(target)), plane, start, circular, target)
-    return target
 
 
 # --- Features ---------------------------------------------------------------------------------------------------

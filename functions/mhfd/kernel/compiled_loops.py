@@ -208,22 +208,6 @@ def block_sums(image, side, sums, first, last):
             sums[block, k] = row_sum(column[k * side : (k + 1) * side])
 
 
-# --- Levels -----------------------------------------------------------------------------------------------------
-
-
-@compiled
-def decimate(source, start, circular, target, first, last):
-    """target[j, i] = source[start + 2 j, start + 2 i], by the boundary rule."""
-    rows, cols = source.shape
-    columns = np.empty(target.shape[1], np.uint32)
-    for i in range(columns.size):
-        columns[i] = fold(start + 2 * i, cols, circular)
-    for j in range(first, last):
-        row, kept = source[fold(start + 2 * j, rows, False)], target[j]
-        for i in range(columns.size):
-            kept[i] = row[columns[i]]
-
-
 # --- Features ---------------------------------------------------------------------------------------------------
 
 

@@ -227,7 +227,7 @@ def _slow_weights(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[
     weights = np.where(bins.ravel()[:, None] == np.arange(SLOW_BINS), twice.ravel()[:, None], 0)
     weights /= np.maximum(weights.sum(axis=0), 1)
     window /= np.sqrt((window**2).sum())
-    return window.astype(np.float32), weights.astype(np.float32), weights.any(axis=0)
+    return window.astype(np.float32), weights.astype(np.float32), np.asarray(weights.any(axis=0))
 
 
 def _skewness(means: NDArray[Any]) -> NDArray[np.float64]:

@@ -96,9 +96,45 @@ def _along(row, middle, taps, above, below, last, change, here, plane, at, to, c
 
 
 @compiled
+def _places_of(samples, origin, every, n, circular):
+    """(samples,) places origin + every k of n, by the boundary rule."""
+    places = np.empty(samples, np.int64)
+    for k in range(samples):
+        places[k] = fold(origin + every * k, n, circular)
+    return places
+
+
+@compiled
+def _by_row(rows_of, rows):
+    """Which of many wanted rows are row y: the first of them, (rows,), and after each the next; -1 ends the list."""
+    first, after = np.full(rows, -1, np.int64), np.full(rows_of.size, -1, np.int64)
+    for j in range(rows_of.size):
+        after[j], first[rows_of[j]] = first[rows_of[j]], j
+    return first, after
+
+
+@compiled
+def _thinned(plane, at, cols, origin, every, places, row):
+    """row[i] = plane[at + places[i]], where the places lie `every` apart but for those beyond the ends."""
+    left = min(row.size, max(0, -origin // every))
+    right = max(left, min(row.size, (cols - origin + every - 1) // every)) if every <= 2 else left
+    for i in range(left):
+        row[i] = plane[at + np.uint64(places[i])]
+    middle, to, count = at + np.uint64(origin + every * left), np.uint64(left), np.uint64(right - left)
+    if every == 1:
+        for i in range(count):
+            row[to + i] = plane[middle + i]
+    else:
+        for i in range(count):
+            row[to + i] = plane[middle + np.uint64(2) * i]
+    for i in range(right, row.size):
+        row[i] = plane[at + np.uint64(places[i])]
+
+
+@compiled
 def cascade(
     source, taps, counts, spacings, from_source, gains, slots, circular, both,
-    indices, fresh, strength, scale, responses, final, first, last,
+    indices, fresh, strength, scale, responses, final, origin, every, first, last,
 ):  # fmt: skip
     """Run the steps of one level in turn on a few rows at a time, so that their planes stay in the cache.
 
@@ -118,7 +154,8 @@ def cascade(
     fresh : True if the running maximum is empty
     strength, scale : (rows, cols) running maximum and the index of the scale that attained it; may be empty
     responses : (slots, rows, cols) if there is no running maximum
-    final : (rows, cols) last plane, or empty if it is not wanted
+    final : results, last plane[origin + every j, origin + every i] at [j, i] by the boundary rule; may be empty
+    origin : not above 0, a multiple of `every`
     """
     rows, cols = source.shape
     n, most = taps.shape
@@ -133,6 +170,8 @@ def cascade(
     weights = np.empty(BLOCK_ROWS * most, np.float32)
     above, below = np.empty(BLOCK_ROWS * most, np.uint64), np.empty(BLOCK_ROWS * most, np.uint64)
     strength, scale = strength.reshape(-1), scale.reshape(-1)
+    columns = _places_of(final.shape[1], origin, every, cols, circular)
+    wanted, following = _by_row(_places_of(len(final), origin, every, rows, False), rows)
     done = np.maximum(0, first - ahead)
     bottom = done[0] - ahead[0]
     filled = rows
@@ -177,9 +216,10 @@ def cascade(
                 _along(
                     row, np.uint64(middle), weights, above, below, np.uint64(pairs), change, own, rings, at, to, cols
                 )
-                if k == n - 1 and final.size:
-                    for x in range(np.uint64(cols)):
-                        final[y, x] = rings[to + x]
+                j = wanted[y] if k == n - 1 else -1
+                while j >= 0:
+                    _thinned(rings, to, cols, origin, every, columns, final[j])
+                    j = following[j]
                 if slots[k] < 0 or not first <= y < last:
                     continue
                 if from_source[k] and k > 0:

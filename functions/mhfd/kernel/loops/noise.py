@@ -10,6 +10,8 @@ levels, the median is found by digits: a coarse histogram of all magnitudes, the
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mhfd.kernel.compiled_loops import compiled, fold, pad
@@ -221,7 +223,7 @@ def gather_noise(image, margin, bounds, gathered, sums, start, first, last):
 
 
 @compiled
-def bins_near_medians(histograms, sums, margin):
+def bins_near_medians(histograms: Any, sums: Any, margin: float) -> Any:
     """(n, 2) bins of the quantiles 1/2 - margin and 1/2 + margin of sums of histograms; -1 where those are empty.
 
     Parameters
