@@ -27,7 +27,8 @@ class BenchPlan:
     figures : of the paper: "3a" time against scales, "3b" against the side, "4" phases of devices; "rivals"; and
         "files" to numbers
     backends : of mhfd; empty for all that work here
-    repeats : runs of each contestant; the first does not count
+    repeats : rounds, in each of which every contestant has a turn; the first does not count
+    settle_s : seconds for which a contestant runs in its turn, at least once: the last run counts
     side, n_scales : of the tile, where they are not varied
     sides, scale_counts : the values in figures 3b and 3a
     batch : tiles sent to a GPU at once, to measure throughput
@@ -39,6 +40,7 @@ class BenchPlan:
     figures: tuple[Figure, ...] = FIGURES
     backends: tuple[BackendName, ...] = ()
     repeats: int = 21
+    settle_s: float = 0.1
     side: int = 1024
     n_scales: int = 16
     sides: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
@@ -56,7 +58,7 @@ class BenchPlan:
                 raise ParamsError(f"a side must be {MIN_SIDE} to {MAX_SIDE} px, not {side}")
 
 
-QUICK = BenchPlan(repeats=3, side=256, n_scales=4, sides=(128, 256), scale_counts=(1, 4), batch=4, files=8)
+QUICK = BenchPlan(repeats=3, settle_s=0, side=256, n_scales=4, sides=(128, 256), scale_counts=(1, 4), batch=4, files=8)
 """Runs everything in seconds; its times mean nothing."""
 
 

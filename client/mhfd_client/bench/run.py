@@ -79,7 +79,9 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
                 write_files(pixels, files_needed(contestants, plan.files), Path(folder)) if figure == "files" else ()
             )
             job = Trial(pixels=pixels, params=FocusParams(n_scales=n_scales), path=path, files=files)
-            measured, failed = race(figure, contestants, job, plan.repeats, lambda: advance(next(turns), total))
+            measured, failed = race(
+                figure, contestants, job, plan.repeats, lambda: advance(next(turns), total), plan.settle_s
+            )
             samples += measured
             left_out += failed
     return tables.Report(
@@ -87,6 +89,7 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
         tile=f"{plan.tile or 'simulated tissue'}, {source.dtype}",
         params=FocusParams(),
         repeats=plan.repeats,
+        settle_s=plan.settle_s,
         contestants=field.contestants,
         samples=samples,
         summaries=summarise(samples),

@@ -16,7 +16,7 @@ from mhfd.contract import FocusParams, ParamsError
 from mhfd.text import cell, json_text, shown, visible
 from mhfd_client.bench.contestants import Contestant
 from mhfd_client.bench.plan import FIGURES, FILES_LAPS, Figure
-from mhfd_client.bench.race import Sample, Summary, summarise
+from mhfd_client.bench.race import FIRST, Sample, Summary, summarise
 from mhfd_client.files.whole import as_text, written
 
 
@@ -36,6 +36,7 @@ class Report:
     tile: str
     params: FocusParams
     repeats: int
+    settle_s: float
     contestants: Sequence[Contestant]
     samples: Sequence[Sample]
     summaries: Sequence[Summary]
@@ -59,6 +60,7 @@ def as_json(report: Report) -> str:
             "tile": report.tile,
             "params": report.params.to_dict(),
             "repeats": report.repeats,
+            "settle_s": report.settle_s,
             "times": [asdict(row) for row in report.summaries],
             "shares_of_the_slower_part": shares_of_the_slower_part(report.samples),
             "left_out": list(report.left_out),
@@ -156,8 +158,8 @@ def as_markdown(report: Report) -> str:
     lines = [visible(f"- {what}: {said}") for what, said in report.machine.items()]
     lines.append(visible(f"- tile: {report.tile}"))
     lines.append(
-        f"- times: medians of {report.repeats - 1} rounds, in each of which every contestant ran once; "
-        "an extra first round is not counted"
+        f"- times: medians of {report.repeats - 1} rounds, after one that is not counted; in each, every contestant "
+        + (f"ran for {report.settle_s:g} s or once, and its last run counts" if report.settle_s else "ran once")
     )
     sections = ["\n".join(lines)]
     sections += [texts[figure](report) for figure in FIGURES if report.of(figure)]
@@ -251,7 +253,7 @@ def _rivals(report: Report) -> str:
             _table(
                 [
                     "contestant", "device", "kernel, ms", "times mhfd's fastest", "with copy, ms",
-                    "file to number, ms", "features",
+                    "file to number, ms", "first run of a turn, ms", "features",
                 ],
                 [
                     [
@@ -261,6 +263,7 @@ def _rivals(report: Report) -> str:
                         number(row.ratio),
                         number(other.get((row.contestant, "copied"))),
                         number(other.get((row.contestant, "file"))),
+                        number(other.get((row.contestant, FIRST))),
                         str(row.features),
                     ]
                     for row in kernels
