@@ -21,7 +21,7 @@ from mhfd.contract import FocusParams, TileError
 from mhfd.kernel import compiled_loops as loops
 from mhfd.kernel import compiled_power, power
 from mhfd.kernel.loops.cascade import BLOCK_ROWS, cascade, rings_for
-from mhfd.kernel.loops.interpolation import STRIP_ROWS, interpolate
+from mhfd.kernel.loops.interpolation import RING_ROWS, WIDTH, interpolate
 from mhfd.kernel.loops.medians import bin_of, noise_medians, sample_of_noise
 from mhfd.kernel.loops.noise import KINDS
 from mhfd.kernel.loops.rows import pitch_of
@@ -210,7 +210,8 @@ def _bytes_needed(window: tuple[int, int], params: FocusParams, plans: Sequence[
             target = 0 if step.next_level is None else planes[step.next_level]
             most = max(most, source_and_responses + target)
             most_rings = max(most_rings, int(rings_for(step.counts * step.spacings, step.from_source, rows)[3]))
-    of_each_thread = 4 * (STRIP_ROWS + BLOCK_ROWS + most_rings) * pitch_of(cols) + 2**20
+    of_each_thread = 4 * (2 * BLOCK_ROWS + most_rings) * pitch_of(cols) + 2**20
+    of_each_thread += 4 * GROUP * RING_ROWS * pitch_of(min(cols, WIDTH))
     tables = 2**22
     return max(held + most, chunk) + threads * of_each_thread + tables
 

@@ -8,65 +8,164 @@ from __future__ import annotations
 import numpy as np
 
 from mhfd.kernel.compiled_loops import compiled
-from mhfd.kernel.loops.rows import CHUNK, LENGTH, ONE, THREE, TWO, aligned, get, merge, pitch_of, put
-from mhfd.kernel.loops.vectors import interleave_high, interleave_low, load, spread, store, times, times_plus
+from mhfd.kernel.loops.rows import LENGTH, ONE, THREE, TWO, aligned, get, merge, put
+from mhfd.kernel.loops.vectors import (
+    absolute,
+    either,
+    greater,
+    interleave_high,
+    interleave_low,
+    load_from,
+    load_indices,
+    spread,
+    store_indices,
+    times,
+    times_plus,
+)
 from mhfd.kernel.plan import HALF_WIDTH
 
-STRIP_ROWS = 128
-"""Rows that are interpolated and compared at a time: few enough to stay in the processor's cache."""
+WIDTH = 1024
+"""Columns that are done from top to bottom before those beside them, a multiple of every spacing."""
+
+RING_ROWS = 32
+"""Rows of the level, interpolated along, that are at hand, a power of two: with WIDTH columns of each of the scales
+they stay in the processor's second cache."""
 
 _TAPS = 2 * HALF_WIDTH
 
+_BLOCK_ROWS = 8
+"""Rows of the level that are done at a time: with LENGTH columns of each of the scales, and the rows that the taps
+reach, they stay in the nearest cache."""
+
 
 @compiled
-def _blend(plane, at, apart, weights):
-    """Sum of _TAPS times LENGTH samples, each time `apart` further on, times their weights."""
-    a, b, c, d = get(plane, at)
-    w = spread(weights[0])
-    a, b, c, d = times(w, a), times(w, b), times(w, c), times(w, d)
-    for k in range(1, _TAPS):
-        at += apart
-        w = spread(weights[k])
-        a = times_plus(w, load(plane, at), a)
-        b = times_plus(w, load(plane, at + ONE), b)
-        c = times_plus(w, load(plane, at + TWO), c)
-        d = times_plus(w, load(plane, at + THREE), d)
+def _blend(plane, start, at, first, weights, phase):
+    """LENGTH pixels: the sum over k of weights[phase + k] times the samples from plane[start + at[first + k]] on."""
+    w, row = spread(weights[phase]), at[first]
+    a, b = times(w, load_from(plane, start, row)), times(w, load_from(plane, start + ONE, row))
+    c, d = times(w, load_from(plane, start + TWO, row)), times(w, load_from(plane, start + THREE, row))
+    for k in range(np.uint64(1), np.uint64(_TAPS)):
+        w, row = spread(weights[phase + k]), at[first + k]
+        a = times_plus(w, load_from(plane, start, row), a)
+        b = times_plus(w, load_from(plane, start + ONE, row), b)
+        c = times_plus(w, load_from(plane, start + TWO, row), c)
+        d = times_plus(w, load_from(plane, start + THREE, row), d)
     return a, b, c, d
 
 
 @compiled
-def _blend_row(plane, at, apart, weights, target, to, first, last):
-    for x in range(np.uint64(first), np.uint64(last), LENGTH):
-        a, b, c, d = _blend(plane, at + x, apart, weights)
-        put(target, to + x, a, b, c, d)
+def _put_pairs(ring, at, a, b, c, d):
+    """A sample of a, one of b, then the next of each; and the same of c and d."""
+    put(ring, at, interleave_low(a, b), interleave_high(a, b), interleave_low(c, d), interleave_high(c, d))
 
 
 @compiled
-def _interleave(phases, long, spacing, samples, fine, to):
-    """fine[to + spacing q + p] = phases[p long + q]"""
-    n = np.uint64(long)
+def _put_fours(ring, at, a, b, c, d):
+    """A sample of each, then the next of each."""
+    e, f, g, h = interleave_low(a, c), interleave_high(a, c), interleave_low(b, d), interleave_high(b, d)
+    put(ring, at, interleave_low(e, g), interleave_high(e, g), interleave_low(f, h), interleave_high(f, h))
+
+
+@compiled
+def _along(row, samples, weights, beside, source, pixels, ring, to, apart):
+    """Interpolate along a row of a level, from its sample HALF_WIDTH - 1 on.
+
+    Pixel x goes to ring[to + x // 64 apart + x % 64].
+
+    Parameters
+    ----------
+    weights : flat
+    beside : 0 .. _TAPS - 1
+    source, pixels : scratch memory
+    """
+    spacing = weights.size // _TAPS
+    zero, taps, copied = np.uint64(0), np.uint64(_TAPS), np.uint64(HALF_WIDTH - 1)
+    for x in range(np.uint64(row.size)):
+        source[x] = row[x]
     if spacing == 2:
-        for q in range(np.uint64(0), np.uint64(samples), ONE):
-            a, b = load(phases, q), load(phases, n + q)
-            at = to + np.uint64(2) * q
-            store(fine, at, interleave_low(a, b))
-            store(fine, at + ONE, interleave_high(a, b))
+        for q in range(zero, np.uint64(samples), LENGTH):
+            a, b, c, d = get(source, q + copied)
+            e, f, g, h = _blend(source, q, beside, zero, weights, taps)
+            _put_pairs(ring, to, a, e, b, f)
+            _put_pairs(ring, to + apart, c, g, d, h)
+            to += apart + apart
     elif spacing == 4:
-        for q in range(np.uint64(0), np.uint64(samples), ONE):
-            a, b, c, d = load(phases, q), load(phases, n + q), load(phases, n + n + q), load(phases, n + n + n + q)
-            e, f, g, h = interleave_low(a, c), interleave_high(a, c), interleave_low(b, d), interleave_high(b, d)
-            put(
-                fine,
-                to + np.uint64(4) * q,
-                interleave_low(e, g),
-                interleave_high(e, g),
-                interleave_low(f, h),
-                interleave_high(f, h),
-            )
+        for q in range(zero, np.uint64(samples), LENGTH):
+            a, b, c, d = get(source, q + copied)
+            e, f, g, h = _blend(source, q, beside, zero, weights, taps)
+            i, j, k, m = _blend(source, q, beside, zero, weights, taps + taps)
+            n, o, p, r = _blend(source, q, beside, zero, weights, taps + taps + taps)
+            _put_fours(ring, to, a, e, i, n)
+            _put_fours(ring, to + apart, b, f, j, o)
+            _put_fours(ring, to + apart + apart, c, g, k, p)
+            _put_fours(ring, to + apart + apart + apart, d, h, m, r)
+            to += np.uint64(4) * apart
     else:
-        for q in range(samples):
-            for p in range(spacing):
-                fine[to + q * spacing + p] = phases[p * long + q]
+        for q in range(zero, np.uint64(samples), LENGTH):
+            for phase in range(np.uint64(spacing)):
+                a, b, c, d = _blend(source, q, beside, zero, weights, phase * taps)
+                put(pixels, phase * LENGTH, a, b, c, d)
+            for x in range(np.uint64(spacing) * LENGTH):
+                sample, phase = x // np.uint64(spacing), x % np.uint64(spacing)
+                ring[to + x // LENGTH * apart + x % LENGTH] = pixels[phase * LENGTH + sample]
+            to += np.uint64(spacing) * apart
+
+
+@compiled
+def _larger(value, index, both, largest, place):
+    """The larger of two, and its index; the second of equals."""
+    if both:
+        value = absolute(value)
+    choice = greater(value, largest)
+    return either(choice, value, largest), either(choice, index, place)
+
+
+@compiled
+def _merge_all(ring, begin, apart, at, weights, indices, both, strength, scale, here, step, top, first, last):
+    """Interpolate LENGTH pixels of rows, at every scale, and merge them into the maximum, read and written once.
+
+    A function that does all rows: a call costs as much as one.
+    """
+    spacing, taps, middle = np.uint64(weights.size // _TAPS), np.uint64(_TAPS), np.uint64(HALF_WIDTH - 1)
+    for y in range(first, last):
+        phase, rows = y % spacing * taps, (y // spacing - top) * taps
+        m0, m1, m2, m3 = get(strength, here)
+        i0, i1 = load_indices(scale, here), load_indices(scale, here + ONE)
+        i2, i3 = load_indices(scale, here + TWO), load_indices(scale, here + THREE)
+        for i in range(np.uint64(indices.size)):
+            start, index = begin + i * apart, spread(np.float32(indices[i]))
+            if phase == 0:
+                a, b, c, d = get(ring, start + at[rows + middle])
+            else:
+                a, b, c, d = _blend(ring, start, at, rows, weights, phase)
+            m0, i0 = _larger(a, index, both, m0, i0)
+            m1, i1 = _larger(b, index, both, m1, i1)
+            m2, i2 = _larger(c, index, both, m2, i2)
+            m3, i3 = _larger(d, index, both, m3, i3)
+        put(strength, here, m0, m1, m2, m3)
+        store_indices(scale, here, i0)
+        store_indices(scale, here + ONE, i1)
+        store_indices(scale, here + TWO, i2)
+        store_indices(scale, here + THREE, i3)
+        here += step
+
+
+@compiled
+def _merge_rest(ring, begin, apart, at, weights, indices, both, strength, scale, here, step, top, first, last, samples):
+    """`_merge_all` where fewer than LENGTH pixels are left."""
+    spacing, taps, middle = np.uint64(weights.size // _TAPS), np.uint64(_TAPS), np.uint64(HALF_WIDTH - 1)
+    row = aligned(64)
+    for y in range(first, last):
+        phase, rows = y % spacing * taps, (y // spacing - top) * taps
+        for i in range(np.uint64(indices.size)):
+            start = begin + i * apart
+            if phase == 0:
+                a, b, c, d = get(ring, start + at[rows + middle])
+            else:
+                a, b, c, d = _blend(ring, start, at, rows, weights, phase)
+            put(row, np.uint64(0), a, b, c, d)
+            merge(row, np.uint64(0), np.float32(1), indices[i], both, strength, scale, here, samples)
+        here += step
 
 
 @compiled
@@ -83,36 +182,41 @@ def interpolate(responses, indices, margin, weights, both, strength, scale, firs
     """
     spacing = weights.shape[0]
     cols = strength.shape[1]
-    samples = -(-cols // spacing)
-    long = -(-samples // 64) * 64  # `_blend_row` has no remainder
-    phases = aligned(spacing * long)
-    source = aligned(long + _TAPS + 64)
-    pitch = max(pitch_of(cols), spacing * long + 16)
-    fine = aligned((STRIP_ROWS // spacing + _TAPS + 1) * pitch)
-    blend = aligned(CHUNK + 64)
-    one = np.float32(1)
-    before = HALF_WIDTH - 1
-    left = margin - before
+    long = -(-min(cols, WIDTH) // (64 * spacing)) * 64
+    source, pixels = aligned(long + _TAPS + 64), aligned(64 * spacing)
+    # By LENGTH columns, then by scales, then by rows: what is read together lies together.
+    of_scale, of_columns = np.uint64(RING_ROWS * 64), np.uint64(indices.size * RING_ROWS * 64)
+    ring = aligned(spacing * long // 64 * indices.size * RING_ROWS * 64)
+    beside, at, flat = (
+        np.arange(_TAPS).astype(np.uint64),
+        np.empty(_BLOCK_ROWS * _TAPS, np.uint64),
+        weights.copy().reshape(-1),
+    )
     strength, scale = strength.reshape(-1), scale.reshape(-1)
-    for top in range(first, last, STRIP_ROWS):
-        bottom = min(top + STRIP_ROWS, last)
-        start, stop = top // spacing, (bottom - 1) // spacing + _TAPS
-        for i in range(indices.size):
-            for j in range(start, stop):
-                row = responses[i, left + j, left : left + samples + _TAPS - 1]
-                for q in range(np.uint64(row.size)):
-                    source[q] = row[q]
-                for q in range(np.uint64(samples)):
-                    phases[q] = source[np.uint64(before) + q]
-                for p in range(1, spacing):
-                    _blend_row(source, np.uint64(0), np.uint64(1), weights[p], phases, np.uint64(p * long), 0, samples)
-                _interleave(phases, long, spacing, samples, fine, np.uint64((j - start) * pitch))
-            for x in range(0, cols, CHUNK):
-                width = min(CHUNK, cols - x)
-                for y in range(top, bottom):
-                    p, at, here = y % spacing, np.uint64((y // spacing - start) * pitch + x), np.uint64(y * cols + x)
-                    if p == 0:
-                        merge(fine, at + np.uint64(before * pitch), one, indices[i], both, strength, scale, here, width)
-                    else:
-                        _blend_row(fine, at, np.uint64(pitch), weights[p], blend, np.uint64(0), 0, width)
-                        merge(blend, np.uint64(0), one, indices[i], both, strength, scale, here, width)
+    begin, end = first // spacing, (last - 1) // spacing + 1
+    for left in range(0, cols, WIDTH):
+        width = min(WIDTH, cols - left)
+        samples = -(-width // spacing)
+        corner = margin - (HALF_WIDTH - 1)
+        nearest = corner + left // spacing
+        made = begin
+        for top in range(begin, end, _BLOCK_ROWS):
+            bottom = min(top + _BLOCK_ROWS, end)
+            while made < bottom + _TAPS - 1:
+                for i in range(indices.size):
+                    row = responses[i, corner + made, nearest : nearest + samples + _TAPS - 1]
+                    to = np.uint64((i * RING_ROWS + made % RING_ROWS) * 64)
+                    _along(row, samples, flat, beside, source, pixels, ring, to, of_columns)
+                made += 1
+            for j in range(top, bottom):
+                for k in range(_TAPS):
+                    at[(j - top) * _TAPS + k] = (j + k) % RING_ROWS * 64
+            above, below = max(first, top * spacing), min(last, bottom * spacing)
+            for x in range(0, width, 64):
+                shared = ring, np.uint64(x // 64) * of_columns, of_scale, at, flat, indices, both, strength, scale
+                place = np.uint64(above * cols + left + x), np.uint64(cols)
+                rows = np.uint64(top), np.uint64(above), np.uint64(below)
+                if x + 64 <= width:
+                    _merge_all(*shared, *place, *rows)
+                else:
+                    _merge_rest(*shared, *place, *rows, width - x)

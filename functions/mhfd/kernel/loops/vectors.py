@@ -192,6 +192,36 @@ def keep_larger(context, largest, place, at, value, index):
     return types.void(largest, place, types.uint64, _sixteen, place.dtype), code
 
 
+def _indices(context, builder, kind, array, at):
+    """Pointer to sixteen elements of a flat array of small unsigned integers."""
+    data = context.make_array(kind)(context, builder, array).data
+    integers = ir.VectorType(context.get_value_type(kind.dtype), LANES)
+    return builder.bitcast(builder.gep(data, [at]), integers.as_pointer()), integers
+
+
+@operation
+def load_indices(context, array, at):
+    """array[at : at + LANES] as float32, which holds integers below 2^24 exactly."""
+
+    def code(context, builder, signature, arguments):
+        there, _ = _indices(context, builder, signature.args[0], *arguments)
+        return builder.uitofp(builder.load(there, align=1), _LLVM)
+
+    return _sixteen(array, types.uint64), code
+
+
+@operation
+def store_indices(context, array, at, value):
+    """array[at : at + LANES] = value, whole numbers that its type holds"""
+
+    def code(context, builder, signature, arguments):
+        there, integers = _indices(context, builder, signature.args[0], *arguments[:2])
+        builder.store(builder.fptoui(arguments[2], integers), there, align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, _sixteen), code
+
+
 # --- Choices: bit k of an integer says whether element k is chosen ---------------------------------------------------
 
 _BITS, _CHOICE = ir.IntType(LANES), ir.VectorType(ir.IntType(1), LANES)
@@ -242,6 +272,16 @@ def chosen(context, choice, a):
         return builder.select(_as_choice(builder, arguments[0]), arguments[1], ir.Constant(_LLVM, None))
 
     return _sixteen(types.uint64, _sixteen), code
+
+
+@operation
+def either(context, choice, a, b):
+    """a where chosen, else b."""
+
+    def code(context, builder, signature, arguments):
+        return builder.select(_as_choice(builder, arguments[0]), *arguments[1:])
+
+    return _sixteen(types.uint64, _sixteen, _sixteen), code
 
 
 @operation
