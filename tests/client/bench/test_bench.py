@@ -25,16 +25,18 @@ from mhfd.contract import BackendError
 from mhfd.kernel import fourier
 from mhfd.kernel.measures import Measures
 from mhfd_client.bench import contestants, feeding, paper, phases, rivals, run, shared
+from mhfd_client.bench import race as racing
 from mhfd_client.bench.contestants import Contestant, Trial
 from mhfd_client.bench.plan import FIGURES, QUICK, BenchPlan, make_plan
-from mhfd_client.bench.race import Sample, race, summarise
+from mhfd_client.bench.race import FIRST, Sample, race, summarise
 from mhfd_client.bench.tables import Report, as_json, as_markdown, read_tables, shares_of_the_slower_part
 from mhfd_client.bench.tile import cut, picture
 from mhfd_client.bench.watch import Laps
 from phantoms import as_uint8, discs, texture
 
 TINY = BenchPlan(
-    backends=("numpy",), repeats=3, side=96, n_scales=2, sides=(64, 96), scale_counts=(1, 2), batch=2, files=3
+    backends=("numpy",), repeats=3, settle_s=0, side=96, n_scales=2, sides=(64, 96), scale_counts=(1, 2), batch=2,
+    files=3,
 )  # fmt: skip
 FOUR = FocusParams(n_scales=4, max_t=5)
 
@@ -199,6 +201,32 @@ def test_everybody_runs_once_a_round() -> None:
     log: list[str] = []
     run_race(*(taking(name, [1.0, 1.0, 1.0], log=log) for name in "abc"))
     assert "".join(log) == "abcabcabc"
+
+
+def test_in_its_turn_a_contestant_runs_for_a_while_and_its_last_run_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = [9.0, 8.0, 3.0, 7.0, 2.0]
+    runs = 0
+
+    def time(_: Trial) -> Laps:
+        nonlocal runs
+        runs += 1
+        return Laps({"kernel": times[runs - 1], "file": 1.0}, features=7)
+
+    monkeypatch.setattr(racing, "perf_counter", lambda: runs * 0.03)
+    slow = Contestant(name="a", device="cpu", ours=True, note="", time=time)
+    samples, _ = race("rivals", [slow], Trial(pixels=np.zeros((64, 64)), params=FOUR), 1, lambda: None, settle_s=0.05)
+    assert {sample.lap: sample.ms for sample in samples} == {"kernel": 8.0, "file": 1.0, FIRST: 9.0}
+    assert runs == 2
+
+
+def test_ratios_are_those_of_the_same_round() -> None:
+    """A machine that slows down for a round slows all alike."""
+    samples, _ = run_race(
+        taking("ours", [1.0, 2.0, 2.0, 20.0], ours=True), taking("b", [1.0, 6.0, 6.0, 60.0]), repeats=4
+    )
+    busy, _ = run_race(taking("ours", [1.0, 2.0, 8.0, 2.0], ours=True), taking("b", [1.0, 40.0, 24.0, 6.0]), repeats=4)
+    assert [row.ratio for row in summarise(samples)] == [1.0, 3.0]
+    assert [row.ratio for row in summarise(busy)] == [1.0, 3.0]
 
 
 def test_ratios_are_to_the_fastest_of_ours() -> None:

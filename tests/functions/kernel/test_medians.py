@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 pytest.importorskip("numba")
-from mhfd.kernel.compiled import Workers
-from mhfd.kernel.loops.medians import noise_medians
+from mhfd.kernel.loops.medians import noise_medians, sample_of_noise
 from mhfd.kernel.loops.noise import KINDS, SAMPLE_ROWS
+from mhfd.kernel.threads import Workers
 
 Plane = NDArray[np.float32]
 
@@ -47,10 +47,10 @@ def test_between_bounds_and_by_digits_they_are_the_same(name: str, threads: int)
     strip = range(len(plane))
 
     def found(room: Plane | None) -> tuple[Any, NDArray[np.float64]]:
-        grey = np.empty((len(plane), 3))
-        with Workers(threads) as workers:
-            medians = noise_medians(lambda strip: (plane, strip, 0), [strip], np.float32(1e-3), grey, workers.run, room)
-        return medians, grey
+        grey, workers, margin = np.empty((len(plane), 3)), Workers(threads), np.float32(1e-3)
+        (sampled,) = workers.run_all(sample_of_noise(plane, strip, margin, grey))
+        guided = None if room is None else (sampled, room)
+        return noise_medians(lambda strip: (plane, strip, 0), [strip], margin, grey, workers.run, guided), grey
 
     medians, grey = found(np.empty((KINDS, plane.size // KINDS), np.float32))
     again, same_grey = found(None)
