@@ -28,7 +28,8 @@ class BenchPlan:
         "files" to numbers
     backends : of mhfd; empty for all that work here
     repeats : rounds, in each of which every contestant has a turn; the first does not count
-    settle_s : seconds for which a contestant runs in its turn, at least once: the last run counts
+    settle_s : seconds for which a contestant runs in its turn, at least twice, and the last run counts; 0: one run, as
+        from files to numbers, where a run takes many tiles
     side, n_scales : of the tile, where they are not varied
     sides, scale_counts : the values in figures 3b and 3a
     batch : tiles sent to a GPU at once, to measure throughput

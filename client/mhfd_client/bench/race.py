@@ -117,11 +117,13 @@ def race(
 
 def _settled(contestant: Contestant, job: Trial, settle_s: float) -> Laps:
     """A turn: the last run's times, and the first one's."""
+    if not settle_s:
+        return contestant.time(job)
     start = perf_counter()
     first = laps = contestant.time(job)
-    while perf_counter() - start < settle_s:
+    while laps is first or perf_counter() - start < settle_s:
         laps = contestant.time(job)
-    kernel = {FIRST: first.ms["kernel"]} if settle_s and "kernel" in first.ms else {}
+    kernel = {FIRST: first.ms["kernel"]} if "kernel" in first.ms else {}
     return Laps({**laps.ms, **kernel}, laps.features)
 
 
@@ -134,9 +136,9 @@ def summarise(samples: Sequence[Sample]) -> list[Summary]:
             groups.setdefault(key, []).append(sample)
     medians = {key: float(np.median([sample.ms for sample in group])) for key, group in groups.items()}
     fastest: dict[tuple[Figure, int, int, str], list[Sample]] = {}
-    for key in sorted(medians, key=medians.__getitem__, reverse=True):
+    for key in sorted(medians, key=medians.__getitem__):
         if groups[key][0].ours:
-            fastest[key[:4]] = groups[key]
+            fastest.setdefault(key[:4], groups[key])
     summaries = []
     for key, group in groups.items():
         figure, side, n_scales, lap, contestant = key

@@ -79,8 +79,9 @@ def measure(plan: BenchPlan, advance: Callable[[int, int], None] = lambda done, 
                 write_files(pixels, files_needed(contestants, plan.files), Path(folder)) if figure == "files" else ()
             )
             job = Trial(pixels=pixels, params=FocusParams(n_scales=n_scales), path=path, files=files)
+            settle_s = 0 if figure == "files" else plan.settle_s
             measured, failed = race(
-                figure, contestants, job, plan.repeats, lambda: advance(next(turns), total), plan.settle_s
+                figure, contestants, job, plan.repeats, lambda: advance(next(turns), total), settle_s
             )
             samples += measured
             left_out += failed

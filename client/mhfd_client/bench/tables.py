@@ -159,7 +159,7 @@ def as_markdown(report: Report) -> str:
     lines.append(visible(f"- tile: {report.tile}"))
     lines.append(
         f"- times: medians of {report.repeats - 1} rounds, after one that is not counted; in each, every contestant "
-        + (f"ran for {report.settle_s:g} s or once, and its last run counts" if report.settle_s else "ran once")
+        + (f"ran for {report.settle_s:g} s, at least twice, and its last run counts" if report.settle_s else "ran once")
     )
     sections = ["\n".join(lines)]
     sections += [texts[figure](report) for figure in FIGURES if report.of(figure)]

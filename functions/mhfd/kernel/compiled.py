@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from mhfd.kernel.loops.cascade import BLOCK_ROWS, cascade, rings_for
 from mhfd.kernel.loops.interpolation import RING_ROWS, WIDTH, interpolate
 from mhfd.kernel.loops.medians import bin_of, noise_medians, sample_of_noise
 from mhfd.kernel.loops.noise import KINDS
-from mhfd.kernel.loops.rows import pitch_of
+from mhfd.kernel.loops.rows import LENGTH, pitch_of
 from mhfd.kernel.measures import (
     CONTENT_BLOCK_PX,
     LINE_LAGS,
@@ -42,7 +43,7 @@ from mhfd.kernel.measures import (
 )
 from mhfd.kernel.pixels import Pixels
 from mhfd.kernel.plan import CascadePlan, Smooth, interpolators, plan
-from mhfd.kernel.threads import Share, Workers, aligned
+from mhfd.kernel.threads import Share, Workers, aligned_empty
 from mhfd.robust import NORMAL_MEDIAN
 from mhfd.spectrum import BLOCK_PX, CELLS, HALF, Spectrum
 
@@ -211,7 +212,8 @@ def _bytes_needed(window: tuple[int, int], params: FocusParams, plans: Sequence[
             most = max(most, source_and_responses + target)
             most_rings = max(most_rings, int(rings_for(step.counts * step.spacings, step.from_source, rows)[3]))
     of_each_thread = 4 * (2 * BLOCK_ROWS + most_rings) * pitch_of(cols) + 2**20
-    of_each_thread += 4 * GROUP * RING_ROWS * pitch_of(min(cols, WIDTH))
+    widest = max(pitch_of(min(cols, WIDTH)), int(LENGTH) * max(each.spacing for each in plans))
+    of_each_thread += 4 * GROUP * RING_ROWS * widest
     tables = 2**22
     return max(held + most, chunk) + threads * of_each_thread + tables
 
@@ -309,7 +311,7 @@ class CentredTile:
         """
         if self._made is None or self._made[0] != rows:
             self._made = None  # its memory is needed
-            image = aligned((len(rows), self.shape[1]))
+            image = aligned_empty((len(rows), self.shape[1]))
             done = 0
             while done < len(rows):
                 top = (rows.start + done) % self.shape[0]
@@ -360,26 +362,27 @@ def _companions(
         return image.window(window), range(core.start - window.start, core.stop - window.start), window.start
 
     at_once = len(strips.cores) == 1
-    for core in strips.cores:
+
+    def pass_over(core: range) -> list[NDArray[np.int32]]:
+        """Covariances, block means and spectrum of a strip; and a sample of its noise, if it is the whole tile."""
         pixels, inner, top = within(core)
         whole = range(core.start // side, core.stop // side)
+        transforms = _transforms(pixels, top, core, powers, workers.threads) if powers else iter(())
         shares = [
             Share(loops.covariance_rows, inner, pixels, _LAGS, products[top:]),
             Share(loops.block_sums, range(len(whole)), pixels[inner.start :], side, blocks[whole.start :]),
+            *islice(transforms, 1),
         ]
-        transforms = _transforms(pixels, top, core, powers, workers.threads) if powers else iter(())
-        shares += [first] if (first := next(transforms, None)) else []
-        shares += [sample_of_noise(pixels, inner, margin, grey)] if at_once else []
-        *_, sampled = workers.run_all(*shares)
+        sample = [sample_of_noise(pixels, inner, margin, grey)] if at_once else []
+        found = workers.run_all(*shares, *sample)
         for share in transforms:
             workers.run_all(share)
-        del pixels, shares, transforms
+        return found[-1] if at_once else []
 
+    sample = [counts for core in strips.cores for counts in pass_over(core)]
     # The running maximum is not there yet.
     room = workers.array("strength", (KINDS, rows * cols // KINDS) if at_once else (0, 0))
-    sizes, medians = noise_medians(
-        within, strips.cores, margin, grey, workers.run, (sampled, room) if at_once else None
-    )
+    sizes, medians = noise_medians(within, strips.cores, margin, grey, workers.run, sample, room)
 
     def variance(kind: int, gain: float) -> float:
         """Variance of the noise, from the median of magnitudes whose variance is `gain` times it."""
@@ -453,7 +456,7 @@ def maximum_over_scale(
     -------
     M, and A as uint8, or as uint16 for more than 256 scales
     """
-    strength, scale = into or (aligned(image.shape), aligned(image.shape, _index_type(params)))
+    strength, scale = into or (aligned_empty(image.shape), aligned_empty(image.shape, _index_type(params)))
     plane = image
     passes = _passes(steps, params)
     for k, step in enumerate(passes):
@@ -471,7 +474,7 @@ def _index_type(params: FocusParams) -> np.dtype[np.unsignedinteger[Any]]:
     return np.dtype(np.uint8 if params.n_scales <= 256 else np.uint16)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Pass:
     """Steps of one level that run together: arguments of `cascade`, one element or row a step.
 
@@ -621,5 +624,6 @@ def _features(
         strict=True,
     )
     y, x, index = np.concatenate(places, axis=1)
+    y += around.start
     lap("peaks")
-    return y + around.start, x, index, np.array(params.scales)[index], np.concatenate(strengths)
+    return y, x, index, np.array(params.scales)[index], np.concatenate(strengths)

@@ -6,7 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -19,17 +19,27 @@ CACHE_LINE = 64
 
 
 class _Kept(threading.local):
-    """What a calling thread keeps from tile to tile: memory, and threads that help it, by their number."""
+    """What a calling thread keeps from tile to tile: memory by name, and the threads that help it."""
 
     def __init__(self) -> None:
         self.blocks: dict[str, NDArray[np.uint8]] = {}
-        self.helpers: dict[int, ThreadPoolExecutor] = {}
+        self.helpers: tuple[int, ThreadPoolExecutor] | None = None
+
+    def help(self, others: int) -> ThreadPoolExecutor:
+        """So many threads, started when they are first needed."""
+        if self.helpers is None or self.helpers[0] != others:
+            self.helpers = others, ThreadPoolExecutor(others, thread_name_prefix="mhfd-kernel")
+        return self.helpers[1]
+
+    def forget(self) -> None:
+        """Whoever still writes there writes to memory that nobody gets again."""
+        self.blocks, self.helpers = {}, None
 
 
 _kept = _Kept()
 
 if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
-    os.register_at_fork(after_in_child=lambda: _kept.helpers.clear())
+    os.register_at_fork(after_in_child=_kept.forget)
 
 
 class Share:
@@ -37,6 +47,8 @@ class Share:
 
     Parameters
     ----------
+    loop : does rows first <= row < last
+    rows : all that are to be done
     least : rows below which a part is not worth its own thread
     """
 
@@ -65,10 +77,6 @@ class Workers:
 
     def __init__(self, threads: int, *, keep: bool = False) -> None:
         self.threads, self._keep = threads, keep
-        others = threads - 1
-        if others and others not in _kept.helpers:
-            _kept.helpers[others] = ThreadPoolExecutor(others, thread_name_prefix="mhfd-kernel")
-        self._helpers = _kept.helpers.get(others)
 
     def run(self, loop: Callable[..., Any], rows: range, *arguments: Any, least: int = 1) -> list[Any]:
         """Results of `loop(*arguments, first, last)` for consecutive parts of the rows, in order."""
@@ -87,28 +95,32 @@ class Workers:
                 if k < len(calls):
                     results[k] = calls[k]()
 
-        most = max(len(calls) for calls in parts)
-        others = [self._helpers.submit(work, k) for k in range(1, most)] if self._helpers else []
+        others: list[Future[None]] = []
         try:
+            most = max(map(len, parts), default=0)
+            others.extend(_kept.help(self.threads - 1).submit(work, k) for k in range(1, most))  # keeps what is begun
             work(0)
+            for other in others:
+                other.result()
+        except BaseException:  # Ctrl-C and a thread that cannot be started, too
+            _kept.forget()
+            raise
         finally:
-            wait(others)  # they use memory that is kept for the next tile
-        for other in others:
-            other.result()  # raises what was raised there
+            wait(others)
         return found
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
         """An uninitialised array, valid until the next of that name."""
         if not self._keep:
-            return aligned(shape, dtype)
+            return aligned_empty(shape, dtype)
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if name not in _kept.blocks or _kept.blocks[name].size < size:
-            _kept.blocks[name] = aligned((size,), np.uint8)
+            _kept.blocks[name] = aligned_empty((size,), np.uint8)
         array: NDArray[Any] = _kept.blocks[name][:size].view(dtype).reshape(shape)
         return array
 
 
-def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+def aligned_empty(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
     """An uninitialised array that begins at a line of the cache: vectors that cross lines cost twice."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     room = np.empty(size + CACHE_LINE, np.uint8)

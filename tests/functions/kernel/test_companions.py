@@ -12,7 +12,7 @@ from scipy import ndimage
 from mhfd.contract import FocusParams
 from mhfd.images import read_tile
 from mhfd.kernel import fourier
-from mhfd.kernel.measures import Measures
+from mhfd.kernel.measures import Measures, block_differences
 from phantoms import EmTile, Kernel, Plane, blurred, row_correlated, texture
 
 DEFAULT = FocusParams()
@@ -41,6 +41,22 @@ def test_a_tile_of_two_levels_is_all_saturated(measure: Kernel, rng: np.random.G
 
 
 # --- Content ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 7), (64, 65)])
+def test_blocks_are_compared_beside_the_medians_of_rows_and_columns(
+    shape: tuple[int, int], rng: np.random.Generator
+) -> None:
+    blocks = rng.normal(size=shape)
+    found = block_differences(blocks)
+    plane = blocks - np.median(blocks, axis=1, keepdims=True)
+    plane -= np.median(plane, axis=0, keepdims=True)
+    beside = np.array([[1, 0, 1]]) / 2
+    assert found is not None
+    for differences, weights in zip(found, (beside, beside.T), strict=True):
+        expected = np.abs(plane - ndimage.correlate(plane, weights))
+        inner = np.s_[:, 1:-1] if weights is beside else np.s_[1:-1]
+        assert np.allclose(differences[inner], expected[inner], rtol=0, atol=1e-12)
 
 
 def test_noise_has_no_content(measure: Kernel, rng: np.random.Generator) -> None:

@@ -84,6 +84,19 @@ def test_strips_on_levels_above_the_first_agree_with_the_reference() -> None:
     assert_agree(lambda t, p: compiled.measure(t, p, max_bytes=budget), tile, params)
 
 
+def test_of_several_strips_one_image_is_there_at_a_time() -> None:
+    tile, params, budget = spots((3176, 8000)), FocusParams(n_scales=1, max_t=2), 91 * 2**20
+    most: dict[str, int] = {}
+
+    def lap(phase: str) -> None:
+        most.setdefault(phase, tracemalloc.get_traced_memory()[1])
+
+    tracemalloc.start()
+    compiled.measure(tile, params, max_bytes=budget, threads=2, lap=lap)
+    tracemalloc.stop()
+    assert most["normalise and noise"] < budget / 2  # an image and what it is made of, no maximum over scale
+
+
 def test_memory_stays_within_the_budget() -> None:
     tile, budget = spots((3000, 3000)), 80 * 2**20
     compiled.measure(tile[:300], DEFAULT)

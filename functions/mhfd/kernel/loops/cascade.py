@@ -115,7 +115,10 @@ def _by_row(rows_of, rows):
 
 @compiled
 def _thinned(plane, at, cols, origin, every, places, row):
-    """row[i] = plane[at + places[i]], where the places lie `every` apart but for those beyond the ends."""
+    """row[i] = plane[at + places[i]], where the places lie `every` apart but for those beyond the ends.
+
+    A compiler makes vectors of samples that lie 1 or 2 apart, once it knows that they do; more are rare.
+    """
     left = min(row.size, max(0, -origin // every))
     right = max(left, min(row.size, (cols - origin + every - 1) // every)) if every <= 2 else left
     for i in range(left):
@@ -155,7 +158,7 @@ def cascade(
     strength, scale : (rows, cols) running maximum and the index of the scale that attained it; may be empty
     responses : (slots, rows, cols) if there is no running maximum
     final : results, last plane[origin + every j, origin + every i] at [j, i] by the boundary rule; may be empty
-    origin : not above 0, a multiple of `every`
+    origin : 0, or before it by a multiple of `every`: the next level's margin
     """
     rows, cols = source.shape
     n, most = taps.shape

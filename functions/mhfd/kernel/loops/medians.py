@@ -40,7 +40,8 @@ def noise_medians(
     margin: np.float32,
     grey: NDArray[np.float64],
     run: Run,
-    guided: tuple[Sequence[NDArray[np.int32]], Plane] | None,
+    sample: Sequence[NDArray[np.int32]],
+    room: Plane,
 ) -> tuple[list[int], list[float]]:
     """How many magnitudes there are, and their medians: corner of all pixels, darker, lighter, slow down, slow along.
 
@@ -51,9 +52,10 @@ def noise_medians(
     margin : as in `noise.gather_noise`
     grey : (rows, 3) results: number of darker pixels, sum of their grey, sum of the others' grey
     run : shares rows among threads
-    guided : of a tile in one strip, what `sample_of_noise` counted, and scratch memory, as much as a plane
+    sample : what `sample_of_noise` counted of a tile in one strip; empty for several
+    room : scratch memory, as much as a plane; not used without a sample
     """
-    found = None if guided is None else _between_bounds(*window(strips[0])[:2], margin, grey, run, *guided)
+    found = _between_bounds(*window(strips[0])[:2], margin, grey, run, sample, room) if sample else None
     return found or _by_digits(window, strips, margin, grey, run)
 
 
@@ -69,11 +71,11 @@ def _between_bounds(
     margin: np.float32,
     grey: NDArray[np.float64],
     run: Run,
-    sampled: Sequence[NDArray[np.int32]],
+    sample: Sequence[NDArray[np.int32]],
     room: Plane,
 ) -> tuple[list[int], list[float]] | None:
     """`noise_medians` of a tile in one strip; None if a median is not between its bounds, or too much is."""
-    bounds = _bounds(sum(sampled[1:], sampled[0]))
+    bounds = _bounds(sum(sample[1:], sample[0]))
     # The median of all corners is found among the darker and the lighter.
     wider = np.stack([np.minimum(bounds[0, 0], bounds[1:3, 0]), np.maximum(bounds[0, 1], bounds[1:3, 1])], axis=1)
     bounds_of_kinds, gathered = np.concatenate([wider, bounds[3:]]), room.reshape(KINDS, -1)
