@@ -23,6 +23,8 @@ from mhfd_client.cli.options import FILE, FOLDER, example
     help="A GPU that shares the tile; may be repeated, also the same one.  [default: all]",
 )
 @click.option("--repeats", type=click.IntRange(min=2), help="Rounds; the first does not count.  [default: 21]")
+@click.option("--side", type=click.IntRange(min=64), help="Of tiles, but in figure 3b.  [default: 1024]")
+@click.option("--n-scales", type=click.IntRange(min=1), help="But in figure 3a.  [default: 16]")
 @click.option("--max-side", type=click.IntRange(min=64), help="Largest tile of figure 3b.  [default: 4096]")
 @click.option("--tile", type=FILE, help="Use this picture, not a simulated one.")
 @click.option("--quick", is_flag=True, help="Run everything on tiny tiles: shows that it works, not how fast.")

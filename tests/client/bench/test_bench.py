@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from mhfd import FocusParams, ParamsError, score
@@ -32,6 +33,7 @@ from mhfd_client.bench.race import FIRST, Sample, race, summarise
 from mhfd_client.bench.tables import Report, as_json, as_markdown, read_tables, shares_of_the_slower_part
 from mhfd_client.bench.tile import cut, picture
 from mhfd_client.bench.watch import Laps
+from mhfd_client.cli.bench import bench
 from phantoms import as_uint8, discs, texture
 
 TINY = BenchPlan(
@@ -503,6 +505,12 @@ def test_quick_is_small_and_options_win_over_it() -> None:
 )
 def test_sides_double_up_to_the_largest(max_side: int, sides: tuple[int, ...]) -> None:
     assert make_plan(max_side=max_side).sides == sides
+
+
+def test_side_and_scales_of_the_tiles_are_chosen() -> None:
+    arguments = ["--quick", "--figure", "files", "--backend", "numpy", "--side", "100", "--n-scales", "3", "--json"]
+    done = CliRunner().invoke(bench, arguments)
+    assert {(row["side"], row["n_scales"]) for row in json.loads(done.stdout)["times"]} == {(100, 3)}
 
 
 @pytest.mark.parametrize("make", [lambda: BenchPlan(repeats=1), lambda: make_plan(max_side=16)])
