@@ -313,8 +313,8 @@ def _files(report: Report) -> str:
                     if row.lap == FILES_LAPS[0]
                 ],
             ),
-            "Uncompressed files in the page cache, by the way of `mhfd score FOLDER`, all cores. On a processor the "
-            "kernel and the readers share the cores: the whole takes the sum of both.",
+            "Uncompressed files in the page cache, by the way of `mhfd score FOLDER`, all cores; one run a round. On a "
+            "processor the kernel and the readers share the cores: the whole takes the sum of both.",
         ]
     )  # fmt: skip
 

@@ -206,11 +206,11 @@ def _bytes_needed(window: tuple[int, int], params: FocusParams, plans: Sequence[
     most, most_rings = 0, 0
     for each in plans:
         planes = [4 * math.prod(_level_shape(window, each, level)) for level in range(each.levels)]
-        for step in _passes(each, params):
-            source_and_responses = (1 + len(step.kept)) * planes[step.level] if step.level else 0
-            target = 0 if step.next_level is None else planes[step.next_level]
+        for group in _passes(each, params):
+            source_and_responses = (1 + len(group.kept)) * planes[group.level] if group.level else 0
+            target = 0 if group.next_level is None else planes[group.next_level]
             most = max(most, source_and_responses + target)
-            most_rings = max(most_rings, int(rings_for(step.counts * step.spacings, step.from_source, rows)[3]))
+            most_rings = max(most_rings, int(rings_for(group.counts * group.spacings, group.from_source, rows)[3]))
     of_each_thread = 4 * (2 * BLOCK_ROWS + most_rings) * pitch_of(cols) + 2**20
     widest = max(pitch_of(min(cols, WIDTH)), int(LENGTH) * max(each.spacing for each in plans))
     of_each_thread += 4 * GROUP * RING_ROWS * widest
@@ -459,14 +459,14 @@ def maximum_over_scale(
     strength, scale = into or (aligned_empty(image.shape), aligned_empty(image.shape, _index_type(params)))
     plane = image
     passes = _passes(steps, params)
-    for k, step in enumerate(passes):
-        if fresh and step.level and not passes[k - 1].level:
+    for k, group in enumerate(passes):
+        if fresh and group.level and not passes[k - 1].level:
             strength.fill(-np.inf)
-        shape = (0, 0) if step.next_level is None else _level_shape(image.shape, steps, step.next_level)
+        shape = (0, 0) if group.next_level is None else _level_shape(image.shape, steps, group.next_level)
         final = workers.array(f"plane {k % 2}", shape)
-        _smoothed(plane, step, final, steps, params, workers, (strength, scale), fresh)
+        _smoothed(plane, group, final, steps, params, workers, (strength, scale), fresh)
         plane = final
-        fresh = fresh and not step.kept.size
+        fresh = fresh and not group.kept.size
     return strength, scale
 
 
@@ -536,7 +536,7 @@ def _passes(steps: CascadePlan, params: FocusParams) -> tuple[_Pass, ...]:
 
 def _smoothed(
     plane: Plane,
-    step: _Pass,
+    group: _Pass,
     final: Plane,
     steps: CascadePlan,
     params: FocusParams,
@@ -544,36 +544,36 @@ def _smoothed(
     running: tuple[Plane, Index],
     fresh: bool,
 ) -> None:
-    """Run steps of one level: responses into the running maximum, the last plane into `final`."""
+    """Run steps of one level: responses into the running maximum, what the next pass begins with into `final`."""
     strength, scale = running
-    level, both = step.level, params.polarity == "both"
+    level, both = group.level, params.polarity == "both"
     none = np.empty((0, plane.shape[1]), np.float32)
-    responses = workers.array("responses", (len(step.kept) if level else 0, *plane.shape))
+    responses = workers.array("responses", (len(group.kept) if level else 0, *plane.shape))
     workers.run(
         cascade,
         range(len(plane)),
         plane,
-        step.taps,
-        step.counts,
-        step.spacings,
-        step.from_source,
-        step.gains,
-        step.slots,
+        group.taps,
+        group.counts,
+        group.spacings,
+        group.from_source,
+        group.gains,
+        group.slots,
         params.mode == "paper" and level == 0,
         both,
-        step.indices,
+        group.indices,
         fresh,
         none if level else strength,
         scale,
         responses,
         final,
         0 if level else -steps.margin,
-        1 if step.next_level is None else 2 ** (step.next_level - level),
-        least=step.least,
+        1 if group.next_level is None else 2 ** (group.next_level - level),
+        least=group.least,
     )
-    if level and step.kept.size:
+    if level and group.kept.size:
         shared = steps.margin >> level, interpolators(level), both, strength, scale
-        workers.run(interpolate, range(len(strength)), responses, step.kept, *shared)
+        workers.run(interpolate, range(len(strength)), responses, group.kept, *shared)
 
 
 def _level_shape(tile: tuple[int, int], steps: CascadePlan, level: int) -> tuple[int, int]:
