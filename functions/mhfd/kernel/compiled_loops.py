@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
-from numba.core import event
+
+from mhfd.compiler import event, njit
 
 log = logging.getLogger(__name__)
 

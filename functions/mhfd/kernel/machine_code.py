@@ -76,7 +76,7 @@ def make_meanwhile() -> Callable[[], bool]:
     BackendError
         nothing can be written where machine code could be kept.
     """
-    import numba
+    from mhfd.compiler import numba
 
     config: Any = numba.config
     if config.DISABLE_JIT or (mark := _mark()).exists():
@@ -138,8 +138,7 @@ def _compile() -> None:
 def _mark() -> Path:
     """The file that says that all is made; its name changes with whatever makes other machine code necessary."""
     find_a_place()
-    import numba
-
+    from mhfd.compiler import numba
     from mhfd.kernel import compiled_loops, compiled_power
     from mhfd.kernel.loops import cascade, interpolation, noise, rows, vectors
 
@@ -160,7 +159,7 @@ def find_a_place() -> None:
     BackendError
         it cannot write there either.
     """
-    import numba
+    from mhfd.compiler import numba
 
     config: Any = numba.config
     try:

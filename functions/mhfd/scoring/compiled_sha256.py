@@ -18,11 +18,9 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir  # type: ignore[import-untyped]
-from numba import njit, types
-from numba.core import cgutils
-from numba.np.numpy_support import carray
 from numpy.typing import NDArray
 
+from mhfd.compiler import carray, cgutils, njit, types
 from mhfd.kernel.loops.vectors import operation
 
 _BLOCK = 64  # bytes

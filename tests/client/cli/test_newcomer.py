@@ -134,8 +134,7 @@ def test_tiles_refused_for_different_reasons_are_told_apart(run: Path) -> None:
 
 def compile_the_kernel(name: str) -> None:
     """What numba reports when it has nothing in its cache for a loop."""
-    from numba.core import event
-
+    from mhfd.compiler import event
     from mhfd.kernel import compiled_loops
     from mhfd.kernel.loops import cascade, noise
 

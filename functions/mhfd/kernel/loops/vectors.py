@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+
+from mhfd.compiler import cgutils, intrinsic, models, register_model, types
 
 LANES = 16
 
