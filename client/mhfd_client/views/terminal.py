@@ -15,14 +15,15 @@ from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.segment import Segment, Segments
+from rich.style import Style
 from rich.text import Text
 
 from mhfd.contract import FocusResult, Verdict, split_page
 from mhfd.text import counted, json_text, visible
 from mhfd_client.judge.words import blur_in_numbers
 from mhfd_client.views import listing
-from mhfd_client.views.width import width_of
+from mhfd_client.views.width import padded, width_of
 
 if TYPE_CHECKING:
     from mhfd_client.doctor import Check
@@ -120,12 +121,8 @@ def print_table(results: Sequence[FocusResult], *, show_all: bool, file: IO[str]
     """
     console = Console(file=file)
     rows = list(results)
-    if console.is_terminal:
-        if not show_all and len(rows) > ROWS_ON_A_TERMINAL:
-            rows = [row for row in rows if row.verdict != "in_focus"][:ROWS_ON_A_TERMINAL]
-    else:
-        widest = max((width_of(visible(row.path)) for row in rows), default=0)
-        console = Console(file=file, width=widest + 100)  # a pipe has no width: never wrap
+    if console.is_terminal and not show_all and len(rows) > ROWS_ON_A_TERMINAL:
+        rows = [row for row in rows if row.verdict != "in_focus"][:ROWS_ON_A_TERMINAL]
     folder = common_folder([row.path for row in rows])
     if rows:
         if folder:
@@ -167,7 +164,10 @@ def _sentences(what: str, told: Iterable[tuple[str, str, str]], folder: str) -> 
 
 
 def _nameless(path: str, message: str) -> str:
-    names = "|".join(re.escape(name) for name in (path, split_page(path)[0]))
+    file, _ = split_page(path)
+    if file not in message:  # as of nearly all; each name is a pattern of its own
+        return message
+    names = "|".join(map(re.escape, (path, file)))
     return re.sub(rf"(?<!\w)(?:{names})(?!\w)", "the file", message)
 
 
@@ -190,37 +190,47 @@ MEASURES = (
 )
 """Columns of the table: heading, key of a result, format."""
 
+BETWEEN = "  "  # columns
+
 
 def _print_rows(console: Console, rows: Sequence[FocusResult], folder: str) -> None:
     """As many columns as fit beside whole names; where none do, each name has a line of its own."""
-    for n in (len(MEASURES), 2, 0):
-        table = _table(rows, folder, MEASURES[:n])
-        if console.measure(table, options=console.options.update(max_width=10**6)).maximum <= console.width:
-            console.print(table)
+    names = [visible(row.path[len(folder) :]) for row in rows]
+    columns = [["tile", *names], ["verdict", *map(_verdict, rows)], ["blur px", *map(blur_in_numbers, rows)]]
+    columns += [[heading, *(_number(getattr(row, name), spec) for row in rows)] for heading, name, spec in MEASURES]
+    widths = [max(map(width_of, column)) for column in columns]
+    least = len(columns) - len(MEASURES)
+    for n in (len(columns), least + 2, least):
+        # A pipe has no width.
+        if not console.is_terminal or sum(widths[:n]) + len(BETWEEN) * (n - 1) <= console.width:
+            console.print(_table(columns[:n], widths), soft_wrap=True)
             return
-    for row in rows:
+    for row, name in zip(rows, names, strict=True):
         blur, score = blur_in_numbers(row), _number(row.focus_score, ".2f")
         numbers = [f"blur {blur} px"] * bool(blur) + [f"score {score}"] * bool(score)
-        console.print(Text(visible(row.path[len(folder) :])), soft_wrap=True)
-        console.print(Text("  ").append_text(_verdict(row)).append("".join(f"  {each}" for each in numbers)))
+        verdict = _verdict(row)
+        console.print(Text(name), soft_wrap=True)
+        console.print(Text.assemble("  ", (verdict, VERDICT_STYLES[verdict]), *(f"  {each}" for each in numbers)))
 
 
-def _verdict(row: FocusResult) -> Text:
-    verdict = row.verdict or "cannot_tell"
-    return Text(verdict, style=VERDICT_STYLES[verdict])
+def _verdict(row: FocusResult) -> Verdict:
+    return row.verdict or "cannot_tell"
 
 
-def _table(rows: Sequence[FocusResult], folder: str, measures: Sequence[tuple[str, str, str]]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("tile", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("blur px", justify="right", no_wrap=True)
-    for heading, _, _ in measures:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        numbers = (_number(getattr(row, name), spec) for _, name, spec in measures)
-        table.add_row(Text(visible(row.path[len(folder) :])), _verdict(row), blur_in_numbers(row), *numbers)
-    return table
+def _table(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> Segments:
+    """Lines of a heading and of tiles. Not a `rich.table.Table`, which takes a millisecond a line."""
+    styles: dict[str, Style] = {verdict: Style.parse(style) for verdict, style in VERDICT_STYLES.items()}
+    found: list[Segment] = []
+    for tile, verdict, *numbers in zip(*columns, strict=True):
+        ranged = (number.rjust(width) for number, width in zip(numbers, widths[2:], strict=False))
+        style = styles.get(verdict) if found else Style(bold=True)
+        whole = None if found else style
+        found += [
+            Segment(padded(tile, widths[0]) + BETWEEN, whole),
+            Segment(padded(verdict, widths[1]), style),
+            Segment(BETWEEN + BETWEEN.join(ranged) + "\n", whole),
+        ]
+    return Segments(found)
 
 
 def summary(results: Sequence[FocusResult]) -> str:
