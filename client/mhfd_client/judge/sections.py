@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import PurePath
 
@@ -28,9 +30,13 @@ def positions_of(paths: Sequence[str], root: str | None = None, layout: Layout |
     A file of several tiles that knows where each lies, like a Zarr array, adds what the name does not tell.
     """
     layout = layout or open_layout("auto")
+    run = None if root is None else PurePath(root)
+    below = lru_cache(partial(_below, run))  # of each folder once: pathlib takes longer than all else here
     found: list[Position | None] = []
     for file, pages in groupby(map(split_page, paths), key=lambda each: each[0]):
-        position = layout.position(_below(file, root))
+        folder, name = os.path.split(file)
+        is_run = run is not None and name == run.name and PurePath(file) == run  # a Zarr array, say
+        position = layout.position("" if is_run else below(folder) + name)
         numbers = [page for _, page in pages]
         found += [_with(position, place) for place in _places(file, numbers)]
     return found
@@ -63,8 +69,9 @@ def _places(file: str, pages: Sequence[int]) -> Iterator[Place | None]:
     return iter([None] * len(pages))
 
 
-def _below(path: str, root: str | None) -> str:
-    named = PurePath(path)
-    if root is not None and named.is_relative_to(root):
-        named = named.relative_to(root)
-    return named.as_posix()
+def _below(run: PurePath | None, folder: str) -> str:
+    """What goes before the names in a folder, with slashes, without the run's own folder."""
+    named = PurePath(folder)
+    if run is not None and named.is_relative_to(run):
+        named = named.relative_to(run)
+    return (named / "_").as_posix()[:-1]

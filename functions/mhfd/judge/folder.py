@@ -6,9 +6,11 @@ Nothing is calibrated: a folder that is out of focus throughout looks normal to 
 from __future__ import annotations
 
 import math
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import PurePath
 from statistics import median
 
@@ -47,14 +49,17 @@ class _Peers:
 def judge_by_folder(rows: Sequence[FocusResult], rule: VerdictRule) -> list[FocusResult]:
     """The rows, all of them scored and with content, judged; each compared with those of its folder and measure."""
     members: dict[tuple[str, int], list[FocusResult]] = defaultdict(list)
-    for row in rows:
-        members[_folder(row)].append(row)
+    folders = [(_folder(os.path.split(row.path)[0]), row.provenance.measure) for row in rows]
+    for row, folder in zip(rows, folders, strict=True):
+        members[folder].append(row)
     peers = {folder: _describe(tiles) for folder, tiles in members.items()}
-    return [_judged(row, peers[_folder(row)]) for row in rows]
+    return [_judged(row, peers[folder]) for row, folder in zip(rows, folders, strict=True)]
 
 
-def _folder(row: FocusResult) -> tuple[str, int]:
-    return PurePath(row.path).parent.as_posix(), row.provenance.measure
+@lru_cache
+def _folder(name: str) -> str:
+    """However it is written."""
+    return PurePath(name).as_posix()
 
 
 def _log_score(row: FocusResult) -> float:
