@@ -75,15 +75,16 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_tiles(folder: Path, count: int, compression: str) -> None:
-    """Different tiles of blurred noise, as a microscope writes them."""
+def make_tiles(folder: Path, count: int, compression: str, side_px: int = SIDE_PX) -> None:
+    """Different tiles of blurred noise, as a microscope writes them: 64 a section."""
     rng = np.random.default_rng(1)
-    noise = rng.normal(size=(SIDE_PX, SIDE_PX))
+    noise = rng.normal(size=(side_px, side_px))
     smooth = sum(np.roll(noise, (dy, dx), (0, 1)) for dy in range(5) for dx in range(5))
     grey = np.clip(128 + 8 * smooth + rng.normal(0, 8, noise.shape), 0, 255).astype(np.uint8)
     for number in range(count):
         tifffile.imwrite(
-            folder / f"s{number:06d}.tif", np.roll(grey, number, 0), photometric="minisblack",
+            folder / f"s{number // 64:04d}_r{number // 8 % 8}_c{number % 8}.tif",
+            np.roll(grey, divmod(number, side_px), (1, 0)), photometric="minisblack",
             compression=None if compression == "none" else compression,
         )  # fmt: skip
 

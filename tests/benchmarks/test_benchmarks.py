@@ -265,6 +265,16 @@ def test_feed_says_how_fast_files_become_rows(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "feed.csv"]
 
 
+@posix
+def test_the_command_is_timed_from_start_to_end(tmp_path: Path) -> None:
+    done = run("score_folder.py", "--tiles", 5, "--repeats", 1, "--out", tmp_path / "raw.csv", "--on", tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = read_csv(tmp_path / "raw.csv")
+    assert [row["way"] for row in rows] == ["plain loop", *(f"mhfd score, {form}" for form in ("table", "csv", "json"))]
+    plain, table, *_ = (float(row["tiles_per_s"]) for row in rows)
+    assert done.stdout.splitlines()[-1].endswith(f"{table / plain:.2f} x")
+
+
 # --- Tasks ----------------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from mhfd_client.doctor import Check
 from mhfd_client.ledger import Json, open_ledger
 from mhfd_client.views import terminal
 from mhfd_client.views.status import lines, read_status
+from mhfd_client.views.width import width_of
 
 OBEYED = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -67,6 +68,14 @@ def test_csv_is_a_line_a_tile_and_no_cell_is_a_formula(name: str) -> None:
     numbers = {"-0.001"}
     for each in (cell for cells in found for cell in cells if cell not in numbers):
         assert each.lstrip()[:1] not in tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+
+
+def test_columns_stand_below_their_headings_whatever_the_names() -> None:
+    out = printed(lambda: terminal.print_table([row("r/a.tif"), row("r/\u5207\u7247.tif")], show_all=True))
+    heading, *tiles = out.splitlines()[1:4]
+    assert all(width_of(line) == width_of(heading) for line in tiles)
+    at = width_of(heading[: heading.index("verdict")])
+    assert [width_of(line[: line.index("in_focus")]) for line in tiles] == [at, at]
 
 
 def broken_off(path: str, rows: int) -> FocusResult:
