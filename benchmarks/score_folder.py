@@ -3,7 +3,7 @@
     python benchmarks/score_folder.py --tiles 4000 --out score_folder.csv
 
 Makes tiles as `feed.py` does, and runs the command on their folder in a process of its own, with a device that gives
-the same numbers for every tile, and standard output in a pipe. Turn by turn with it: one thread that reads each file
+the same numbers for every tile, and its output in pipes. Turn by turn with it: one thread that reads each file
 and takes its SHA-256. The time is that of the whole process: imports, files found, read and scored, the run judged, and
 the table, CSV or JSON. The last line ends with the ratio of the table's rate to that of the thread. Linux only.
 """
@@ -17,15 +17,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-from feed import SIDE_PX, backend_of, make_tiles, plain_loop
+from feed import SIDE_PX, backend_of, make_tiles, plain_loop, timed
 
-FORMS = ("table", "csv", "json")
+COUNTED = {"table": b"\ns", "csv": b",scored,", "json": b'"status": "scored"'}
+"""What each form has once for each scored tile."""
+
 INSIDE = "--inside"
 """The first argument of the process that is the command."""
 
@@ -39,7 +40,7 @@ def main() -> None:
         make_tiles(folder, given.tiles, "none", given.side)
         files = sorted(folder.glob("*.tif"))
         ways: dict[str, Callable[[], int]] = {"plain loop": partial(plain_loop, files)}
-        ways |= {f"mhfd score, {form}": partial(score, folder, form) for form in FORMS}
+        ways |= {f"mhfd score, {form}": partial(score, folder, form) for form in COUNTED}
         rows = list(timed(ways, len(files), given.repeats))
     if given.out:
         with given.out.open("w", newline="") as out:
@@ -62,7 +63,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def command(words: list[str]) -> None:
+def command(words: list[str]) -> NoReturn:
     """`mhfd` with these words, and with the device that computes nothing; ends the process."""
     import mhfd.scoring.api as api
     from mhfd_client.cli import main as mhfd
@@ -70,33 +71,16 @@ def command(words: list[str]) -> None:
     device = backend_of(min(Path(words[-1]).glob("*.tif")))
     api.select_backend = lambda *_, **__: device
     mhfd(words)
+    sys.exit("the command has not ended by itself")
 
 
 def score(folder: Path, form: str) -> int:
     """Run the command; how many tiles it told of as scored."""
     words = [sys.executable, __file__, INSIDE, "score", "--format", form, str(folder)]
-    told = subprocess.run(
-        words, stdout=subprocess.PIPE, check=True, env={**os.environ, "MHFD_CONFIG": os.devnull}
-    ).stdout
-    return (
-        told.count(b"\ns") if form == "table" else told.count(b",scored," if form == "csv" else b'"status": "scored"')
-    )
-
-
-def timed(ways: dict[str, Callable[[], int]], count: int, repeats: int) -> Iterator[dict[str, Any]]:
-    """Each way in turn; the first turn is discarded."""
-    for repeat in range(repeats + 1):
-        for way, run in ways.items():
-            start_s = time.perf_counter()
-            done = run()
-            seconds = time.perf_counter() - start_s
-            if done != count:
-                sys.exit(f"{way}: {done} of {count} tiles")
-            if repeat:
-                yield {
-                    "repeat": repeat, "way": way, "tiles": count, "seconds": round(seconds, 4),
-                    "tiles_per_s": round(count / seconds, 1),
-                }  # fmt: skip
+    done = subprocess.run(words, capture_output=True, env={**os.environ, "MHFD_CONFIG": os.devnull})
+    if done.returncode:
+        sys.exit(done.stderr.decode())
+    return done.stdout.count(COUNTED[form])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import PurePath
 
@@ -30,13 +29,10 @@ def positions_of(paths: Sequence[str], root: str | None = None, layout: Layout |
     A file of several tiles that knows where each lies, like a Zarr array, adds what the name does not tell.
     """
     layout = layout or open_layout("auto")
-    run = None if root is None else PurePath(root)
-    below = lru_cache(partial(_below, run))  # of each folder once: pathlib takes longer than all else here
+    below = _Below(root)
     found: list[Position | None] = []
     for file, pages in groupby(map(split_page, paths), key=lambda each: each[0]):
-        folder, name = os.path.split(file)
-        is_run = run is not None and name == run.name and PurePath(file) == run  # a Zarr array, say
-        position = layout.position("" if is_run else below(folder) + name)
+        position = layout.position(below(file))
         numbers = [page for _, page in pages]
         found += [_with(position, place) for place in _places(file, numbers)]
     return found
@@ -69,9 +65,26 @@ def _places(file: str, pages: Sequence[int]) -> Iterator[Place | None]:
     return iter([None] * len(pages))
 
 
-def _below(run: PurePath | None, folder: str) -> str:
-    """What goes before the names in a folder, with slashes, without the run's own folder."""
-    named = PurePath(folder)
-    if run is not None and named.is_relative_to(run):
-        named = named.relative_to(run)
-    return (named / "_").as_posix()[:-1]
+class _Below:
+    """Tells a path without the run's own folder, with slashes.
+
+    Each folder is taken apart once: pathlib takes longer than all else that is done with a name.
+    """
+
+    def __init__(self, root: str | None) -> None:
+        self._run = None if root is None else PurePath(root)
+        # A name that may be no name of a file in its folder: the run itself, as of a Zarr array, is one.
+        self._odd = {"", ".", "..", os.path.normcase(self._run.name if self._run else "")}
+        self._before: dict[str, str] = {}
+
+    def __call__(self, path: str) -> str:
+        folder, name = os.path.split(path)
+        if os.path.normcase(name) in self._odd:
+            return self._relative(PurePath(path)).as_posix()
+        if (before := self._before.get(folder)) is None:
+            # With its last slash; empty for the run's own folder.
+            before = self._before[folder] = self._relative(PurePath(folder) / "_").as_posix()[:-1]
+        return before + name
+
+    def _relative(self, path: PurePath) -> PurePath:
+        return path.relative_to(self._run) if self._run and path.is_relative_to(self._run) else path

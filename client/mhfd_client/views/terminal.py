@@ -165,7 +165,7 @@ def _sentences(what: str, told: Iterable[tuple[str, str, str]], folder: str) -> 
 
 def _nameless(path: str, message: str) -> str:
     file, _ = split_page(path)
-    if file not in message:  # as of nearly all; each name is a pattern of its own
+    if file not in message:  # true of nearly all; each name would be a regular expression to compile
         return message
     names = "|".join(map(re.escape, (path, file)))
     return re.sub(rf"(?<!\w)(?:{names})(?!\w)", "the file", message)
@@ -190,7 +190,7 @@ MEASURES = (
 )
 """Columns of the table: heading, key of a result, format."""
 
-BETWEEN = "  "  # columns
+COLUMN_GAP = "  "
 
 
 def _print_rows(console: Console, rows: Sequence[FocusResult], folder: str) -> None:
@@ -202,8 +202,8 @@ def _print_rows(console: Console, rows: Sequence[FocusResult], folder: str) -> N
     least = len(columns) - len(MEASURES)
     for n in (len(columns), least + 2, least):
         # A pipe has no width.
-        if not console.is_terminal or sum(widths[:n]) + len(BETWEEN) * (n - 1) <= console.width:
-            console.print(_table(columns[:n], widths), soft_wrap=True)
+        if not console.is_terminal or sum(widths[:n]) + len(COLUMN_GAP) * (n - 1) <= console.width:
+            console.print(_table(columns[:n], widths[:n]), soft_wrap=True)
             return
     for row, name in zip(rows, names, strict=True):
         blur, score = blur_in_numbers(row), _number(row.focus_score, ".2f")
@@ -220,16 +220,14 @@ def _verdict(row: FocusResult) -> Verdict:
 def _table(columns: Sequence[Sequence[str]], widths: Sequence[int]) -> Segments:
     """Lines of a heading and of tiles. Not a `rich.table.Table`, which takes a millisecond a line."""
     styles: dict[str, Style] = {verdict: Style.parse(style) for verdict, style in VERDICT_STYLES.items()}
-    found: list[Segment] = []
-    for tile, verdict, *numbers in zip(*columns, strict=True):
-        ranged = (number.rjust(width) for number, width in zip(numbers, widths[2:], strict=False))
-        style = styles.get(verdict) if found else Style(bold=True)
-        whole = None if found else style
-        found += [
-            Segment(padded(tile, widths[0]) + BETWEEN, whole),
-            Segment(padded(verdict, widths[1]), style),
-            Segment(BETWEEN + BETWEEN.join(ranged) + "\n", whole),
-        ]
+    heading, *lines = (
+        [padded(tile, widths[0]), padded(verdict, widths[1]), *map(str.rjust, numbers, widths[2:])]
+        for tile, verdict, *numbers in zip(*columns, strict=True)
+    )
+    found = [Segment(COLUMN_GAP.join(heading), Style(bold=True)), Segment.line()]
+    for (tile, shown, *numbers), verdict in zip(lines, columns[1][1:], strict=True):
+        before, after = tile + COLUMN_GAP, COLUMN_GAP + COLUMN_GAP.join(numbers)
+        found += [Segment(before), Segment(shown, styles[verdict]), Segment(after), Segment.line()]
     return Segments(found)
 
 

@@ -49,17 +49,22 @@ class _Peers:
 def judge_by_folder(rows: Sequence[FocusResult], rule: VerdictRule) -> list[FocusResult]:
     """The rows, all of them scored and with content, judged; each compared with those of its folder and measure."""
     members: dict[tuple[str, int], list[FocusResult]] = defaultdict(list)
-    folders = [(_folder(os.path.split(row.path)[0]), row.provenance.measure) for row in rows]
-    for row, folder in zip(rows, folders, strict=True):
-        members[folder].append(row)
-    peers = {folder: _describe(tiles) for folder, tiles in members.items()}
-    return [_judged(row, peers[folder]) for row, folder in zip(rows, folders, strict=True)]
+    groups = [(_folder(row.path), row.provenance.measure) for row in rows]
+    for row, group in zip(rows, groups, strict=True):
+        members[group].append(row)
+    peers = {group: _describe(tiles) for group, tiles in members.items()}
+    return [_judged(row, peers[group]) for row, group in zip(rows, groups, strict=True)]
 
 
-@lru_cache
-def _folder(name: str) -> str:
-    """However it is written."""
-    return PurePath(name).as_posix()
+def _folder(path: str) -> str:
+    folder, name = os.path.split(path)
+    return PurePath(path).parent.as_posix() if name in ("", ".") else _one_spelling(folder)
+
+
+@lru_cache  # pathlib takes longer than all else that is done with a name
+def _one_spelling(folder: str) -> str:
+    """Of a folder, which may be written `a//b` or `a/./b`."""
+    return PurePath(folder).as_posix()
 
 
 def _log_score(row: FocusResult) -> float:

@@ -36,6 +36,18 @@ def test_the_file_tells_the_place_and_the_name_the_rest(run: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "root", "section"),
+    [
+        ("s0003.zarr", None, 3), ("d/s0003.zarr/", "d", 3), ("d/s0003.zarr/.", "d", 3), ("d//s0003.zarr", "./d/", 3),
+        ("s0012.zarr", "s0012.zarr", None), ("d/s0012.zarr/", "d/s0012.zarr", None),
+        ("s12/a.tif", "s12", None), ("s12/a.tif", ".", 12), ("s12/s13/a.tif", "s12/", 13), ("s12/a.tif", "s1", 12),
+    ],
+)  # fmt: skip
+def test_what_the_run_itself_is_called_tells_no_section(path: str, root: str | None, section: int | None) -> None:
+    assert sections_of([path], root) == [section]
+
+
 def test_what_cannot_be_asked_keeps_the_place_that_its_name_tells(run: Path) -> None:
     gone = [page_path(str(run / "s0003.zarr"), 1), page_path(str(run / "volume.zarr"), 99), "", "s0004.tif"]
     assert sections_of(gone, str(run)) == [3, None, None, 4]

@@ -78,6 +78,26 @@ def test_columns_stand_below_their_headings_whatever_the_names() -> None:
     assert [width_of(line[: line.index("in_focus")]) for line in tiles] == [at, at]
 
 
+HEADING = "tile   verdict       blur px  focus score  features/Mpx"
+TABLE = [
+    f"\x1b[1m{HEADING}\x1b[0m",
+    "a.tif  \x1b[32min_focus    \x1b[0m                 12.50             3",
+    "b.tif  \x1b[1;31mout_of_focus\x1b[0m                  2.00             3",
+]
+
+
+@pytest.mark.parametrize(("columns", "fits"), [(0, True), (-1, False)])
+def test_a_terminal_shows_verdicts_in_colours_and_as_many_columns_as_fit(
+    columns: int, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("COLUMNS", str(len(HEADING) + columns)), ("FORCE_COLOR", "1"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    rows = [row("r/a.tif", focus_score=12.5), row("r/b.tif", verdict="out_of_focus")]
+    found = printed(lambda: terminal.print_table(rows, show_all=True)).splitlines()[1:4]
+    assert found == TABLE if fits else found[0] == f"\x1b[1m{HEADING.split('  focus')[0]}\x1b[0m"
+
+
 def broken_off(path: str, rows: int) -> FocusResult:
     return row(path, remarks=(Remark(code="constant_rows", message=f"the last {rows} of 1024 rows are constant"),))
 

@@ -89,6 +89,11 @@ def test_folders_and_measures_are_judged_apart(measure: int) -> None:
     assert verdicts([*sharp_run(), *low]) == ["in_focus"] * 16
 
 
+@pytest.mark.parametrize("path", ["run/low.zarr/", "run//low.tif", "./run/./low.tif", "run/low.zarr/."])
+def test_a_folder_is_one_however_it_is_written(path: str) -> None:
+    assert verdicts([*sharp_run(), tile(path, 1.0)])[-1] == "out_of_focus"
+
+
 def test_a_failed_tile_stays_failed_and_disturbs_nothing() -> None:
     failed = FocusResult(
         path="run/x.tif", status="failed", provenance=ABOUT, error=Failure(code="corrupt", message="x")
