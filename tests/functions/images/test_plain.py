@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import tifffile
 
 from mhfd.contract import TileError
 from mhfd.images import plain, read_tile
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pipes among its files")
 
 RAMP = np.arange(48).reshape(6, 8)
 
@@ -62,6 +67,17 @@ OTHER: dict[str, dict[str, Any]] = {
     "a letter": {"data": RAMP.astype(np.uint8), "description": "µm".encode(), "metadata": None},
     "a private tag": {"data": RAMP.astype(np.uint8), **vendor_tag(65_000, "of another program")},
 }
+
+
+@pytest.fixture(params=["by Python", "in one call"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a file with a known header is read."""
+    read_known = None
+    if request.param == "in one call":
+        pytest.importorskip("numba")
+        if (read_known := plain._compiled()) is None:
+            pytest.skip("only Linux has these calls")
+    monkeypatch.setattr(plain._READ_KNOWN, "made", read_known)
 
 
 def written(path: Path, data: np.ndarray[Any, Any], **options: Any) -> bytes:
@@ -233,4 +249,37 @@ def test_what_differs_from_a_known_file_is_looked_at(tmp_path: Path, monkeypatch
     path.unlink()
     assert not is_known(path)
     path.mkdir()
+    assert not is_known(path)
+
+
+@posix
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "_known", ())
+    path = tmp_path / "a.tif"
+    written(path, **PLAIN["uint8"])
+    answer(path)
+    path.unlink()
+    os.mkfifo(path)
+    assert not is_known(path)
+    assert not is_known(tmp_path / "a\0.tif")
+    path.unlink()
+    written(path, **PLAIN["uint8"])
+    assert is_known(path)
+    path.with_suffix(".txt").symlink_to(tmp_path / "nowhere")
+    assert not is_known(path)
+
+
+def test_a_header_behind_the_pixels_is_known_too(
+    tmp_path: Path, way: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """As most writers place it; by Python it is read each time."""
+    monkeypatch.setattr(plain, "_known", ())
+    path = tmp_path / "a.tif"
+    numbers = {256: 8, 257: 6, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 6, 279: 48}
+    tags = b"".join(struct.pack("<HHII", code, 4, 1, number) for code, number in numbers.items())
+    header = struct.pack("<H", len(numbers)) + tags + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + 48) + RAMP.astype(np.uint8).tobytes() + header)
+    assert answer(path) == by_tifffile(path, monkeypatch)
+    assert is_known(path) == ("one call" in request.node.name)
+    path.write_bytes(path.read_bytes().replace(header, header[:-1] + b"\x08"))
     assert not is_known(path)
