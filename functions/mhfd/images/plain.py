@@ -1,6 +1,7 @@
 """The plain TIFF that most microscopes write, read without tifffile: it is a tenth of the work.
 
-Plain is: one page, grey, uncompressed, its strips one after another, and no tag but those that are understood here.
+Plain is: one page, grey, uncompressed, its strips one after another, and no tag but those that are understood here. A
+palette of all greys in order, as Zeiss writes it, is grey, too.
 Whatever differs in the least, or looks damaged, is None, and left to tifffile and to its checks (mhfd.images.tiff), so
 that there is one place that refuses.
 """
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BufferedReader, FileIO
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -34,21 +36,25 @@ _MOST_TAGS = 64
 _MOST_KNOWN = 3  # pages beside the last one
 
 _SHORT, _LONG, _RATIONAL, _ASCII = 3, 4, 5, 2
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 13: 4}
 
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _DESCRIPTION = 256, 257, 258, 259, 262, 270
-_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _LENGTHS, _FORMAT = 273, 277, 278, 279, 339
+_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _LENGTHS, _FORMAT, _PALETTE = 273, 277, 278, 279, 339, 320
 
-_USUAL = {254: 0, 255: 1, _COMPRESSION: 1, _PHOTOMETRIC: 1, 266: 1, _SAMPLES: 1, 284: 1, 317: 1}
-"""Tags that must have one value, if they are there: a full-size page, grey, uncompressed, black is 0."""
+_USUAL = {254: 0, 255: 1, _COMPRESSION: 1, 266: 1, _SAMPLES: 1, 284: 1, 317: 1}
+"""Tags that must have one value, if they are there: a full-size page, uncompressed, of one channel."""
+
+_BLACK_IS_0, _BY_PALETTE = 1, 3
+_GREYS = {struct.pack(f"{order}768H", *[step * i for i in range(256)] * 3) for order in "<>" for step in (256, 257)}
+"""Palettes that show 8 bits as they are."""
 
 _TEXTS = {269, 271, 272, 285, 305, 306, 315, 316, 33432}
 """About the file, its maker and its program: of no use here."""
 
 _TOLD = {_WIDTH, _LENGTH, _BITS, _DESCRIPTION, _OFFSETS, 274, _ROWS_PER_STRIP, _LENGTHS, 282, 283, 296, _FORMAT}
 
-_OF_IMAGEJ = {50838, 50839}
-"""Labels and overlays: of no use here."""
+_UNUSED = {34119, 34665, 50838, 50839}
+"""A copy of Zeiss's header, Exif, labels and overlays of ImageJ: of no use here."""
 
 _VENDORS = {34118, 34680, 34682, 34683, 50431, 51023}
 """Headers of Zeiss, Thermo Fisher, Tescan and Fibics, which mhfd.images.metadata reads as they stand."""
@@ -288,6 +294,10 @@ def plain_page(file: File, size: int, max_pixels: int, max_bytes: int) -> PlainP
     kind, bits = _KINDS.get(_one(tags, _FORMAT, 1), ""), _one(tags, _BITS, 1)
     if f"{kind}{bits}" not in _DTYPES:
         return None
+    if (_PALETTE in tags) != (_one(tags, _PHOTOMETRIC, _BLACK_IS_0) == _BY_PALETTE):
+        return None
+    if _PALETTE in tags and f"{kind}{bits}" != "u8":
+        return None
     dtype = np.dtype(f"{head.order}{kind}{bits // 8}")
     offset = _start(tags, rows, rows * cols * dtype.itemsize, size)
     if offset is None or not _is_known(tags.valueof(_DESCRIPTION, "")):
@@ -352,13 +362,17 @@ def _is_plain(code: int, tag: Tag, head: Head) -> bool:
     is_number = tag.type in (_SHORT, _LONG)
     if code in _USUAL:
         return is_number and tag.count == 1 and Tags({code: tag}, head).valueof(code) == _USUAL[code]
+    if code == _PHOTOMETRIC:
+        return is_number and tag.count == 1 and Tags({code: tag}, head).valueof(code) in (_BLACK_IS_0, _BY_PALETTE)
+    if code == _PALETTE:
+        return tag.type == _SHORT and head.data(tag) in _GREYS
     if code in (282, 283):
         return tag.type == _RATIONAL and tag.count == 1
     if code == _DESCRIPTION or code in _TEXTS:
         return tag.type == _ASCII and (text := head.data(tag)).isascii() and b"\0" not in text.rstrip(b"\0")
     if code in (_OFFSETS, _LENGTHS):
         return is_number
-    return (is_number and tag.count == 1) if code in _TOLD else code in _VENDORS | _OF_IMAGEJ
+    return (is_number and tag.count == 1) if code in _TOLD else code in _VENDORS | _UNUSED
 
 
 def _one(tags: Tags, code: int, default: int) -> int:
@@ -371,7 +385,7 @@ def _start(tags: Tags, rows: int, wanted: int, size: int) -> int | None:
         return None
     offsets, lengths = tags.numbers(_OFFSETS), tags.numbers(_LENGTHS)
     strips = -(-rows // max(1, _one(tags, _ROWS_PER_STRIP, rows)))
-    together = all(o + length == after for o, length, after in zip(offsets, lengths, offsets[1:], strict=False))
+    together = offsets == tuple(accumulate(lengths[:-1], initial=offsets[0]))
     if not len(offsets) == len(lengths) == strips or not together or not all(lengths) or sum(lengths) != wanted:
         return None
     return offsets[0] if offsets[0] > 0 and offsets[0] + wanted <= size else None

@@ -28,6 +28,10 @@ def vendor_tag(code: int, text: str) -> dict[str, Any]:
     return {"metadata": None, "extratags": [(code, 1, len(text), text.encode(), True)]}
 
 
+def greys(step: int) -> np.ndarray[Any, Any]:
+    return np.stack([np.arange(256, dtype=np.uint16) * step] * 3).astype(np.uint16)
+
+
 PLAIN: dict[str, dict[str, Any]] = {
     "uint8": {"data": RAMP.astype(np.uint8)},
     "uint16": {"data": RAMP.astype(np.uint16) * 900},
@@ -48,6 +52,20 @@ PLAIN: dict[str, dict[str, Any]] = {
     "ImageJ with labels": {"data": RAMP.astype(np.uint8), "imagej": True, "metadata": {"Labels": ["a"], "Info": "b"}},
     "zeiss": {"data": RAMP.astype(np.uint8), **vendor_tag(34118, ZEISS)},
     "fei": {"data": RAMP.astype(np.uint8), **vendor_tag(34682, FEI)},
+    "all greys as a palette": {"data": RAMP.astype(np.uint8), "photometric": "palette", "colormap": greys(257)},
+    "zeiss as SmartSEM": {
+        "data": RAMP.astype(np.uint8),
+        "photometric": "palette",
+        "colormap": greys(256),
+        "metadata": None,
+        "extratags": [(34118, 2, 0, ZEISS, True), (34119, 2, 0, 2 * ZEISS, True)],
+    },
+    "fei as xT": {
+        "data": RAMP.astype(np.uint8),
+        "rowsperstrip": 1,
+        "metadata": None,
+        "extratags": [(34682, 2, 0, FEI, True), (34665, 13, 1, 8, True)],
+    },
     "tescan": {"data": RAMP.astype(np.uint8), **vendor_tag(50431, TESCAN)},
 }
 OTHER: dict[str, dict[str, Any]] = {
@@ -61,6 +79,21 @@ OTHER: dict[str, dict[str, Any]] = {
         "data": RAMP.astype(np.uint8),
         "description": "ImageJ=1.5\nimages=" + 5000 * "9",
         "metadata": None,
+    },
+    "a palette from light to dark": {
+        "data": RAMP.astype(np.uint8),
+        "photometric": "palette",
+        "colormap": greys(257)[:, ::-1],
+    },
+    "a palette of a colour": {
+        "data": RAMP.astype(np.uint8),
+        "photometric": "palette",
+        "colormap": greys(257) // [[1], [1], [2]],
+    },
+    "a palette that is not in use": {
+        "data": RAMP.astype(np.uint8),
+        "metadata": None,
+        "extratags": [(320, 3, 768, greys(257).ravel().tolist(), True)],
     },
     "OME": {"data": RAMP.astype(np.uint8), "ome": True},
     "BigTIFF": {"data": RAMP.astype(np.uint8), "bigtiff": True},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from mhfd.images.metadata.header import ODD, Header, decoded, sections
@@ -67,7 +68,7 @@ def _jeol_pixel_nm(told: dict[str, str]) -> float | None:
     return square(x, y)
 
 
-def _hitachi(told: dict[str, str]) -> Header:
+def _hitachi(told: Mapping[str, str]) -> Header:
     """PixelSize is in nanometres; WorkingDistance has its unit with it, "8100 um"."""
     pixel_nm = positive(told.get("PixelSize"))
     wd_nm = quantity(told.get("WorkingDistance"), nm_per)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -127,14 +129,16 @@ def at(root: ET.Element, path: str) -> ET.Element | None:
     return root.find("/".join(f"{{*}}{name}" for name in path.split("/")))
 
 
-def sections(text: str) -> dict[str, dict[str, str]]:
+@lru_cache(8)  # a page's is asked for its settings, and for the part that is picture
+def sections(text: str) -> Mapping[str, Mapping[str, str]]:
     """An INI text: section -> key -> value; what stands before the first section is in ""."""
     found: dict[str, dict[str, str]] = {}
     section = found.setdefault("", {})
     for line in text.splitlines():
-        key, is_pair, value = (part.strip() for part in line.partition("="))
+        key, is_pair, value = line.partition("=")
+        key = key.strip()
         if is_pair:
-            section[key] = value
+            section[key] = value.strip()
         elif key.startswith("[") and key.endswith("]"):
             section = found.setdefault(key[1:-1].strip(), {})
     return found

@@ -9,14 +9,20 @@ from collections.abc import Callable
 from mhfd.images.metadata.header import Header, Ifd, at, decoded, parse_xml, raw, text_at
 from mhfd.images.metadata.quantity import UNREADABLE, alike, nm_per, number, place, positive, quantity, square, us_per
 
+_ASKED = {
+    "AP_IMAGE_PIXEL_SIZE", "AP_WIDTH", "AP_HEIGHT", "AP_WD", "AP_STAGE_AT_X", "AP_STAGE_AT_Y", "AP_STAGE_AT_Z",
+    "DP_IMAGE_STORE", "DP_DWELL_TIME",
+}  # fmt: skip
+"""Of SmartSEM's 400 keys."""
+
 
 def smartsem(page: Ifd) -> Header:
     """Tag 34118: a line with a key such as AP_WD, then a line for people, "WD = 5.2 mm"."""
-    lines = decoded(raw(page, 34118)).splitlines()
+    lines = [line.strip() for line in decoded(raw(page, 34118)).splitlines()]
     told = {
-        key.strip(): re.split(r"[=:]", line, maxsplit=1)[-1].strip()
+        key: re.split(r"[=:]", line, maxsplit=1)[-1].strip()
         for key, line in zip(lines, [*lines[1:], ""], strict=True)
-        if re.fullmatch(r"(?:AP|DP|SV)_\w+", key.strip())
+        if key in _ASKED
     }
 
     def length_nm(key: str) -> float | None:
