@@ -28,9 +28,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from mhfd import FocusParams
+from mhfd import FocusParams, ahead
 from mhfd.backends import Backend, select_backend
 from mhfd.images import read_tile
+from mhfd.images.plain import READ_KNOWN
 from mhfd_client.bench.feeding import nothing, scored
 
 SIDE_PX = 1024
@@ -50,6 +51,10 @@ def main() -> None:
             "plain loop": partial(plain_loop, files),
             "files to rows": partial(files_to_rows, backend, files, given.readers),
         }
+        if given.by_python:
+            if compiling := ahead.prepare():
+                compiling.join()
+            ways["files to rows, read by Python"] = partial(read_by_python, ways["files to rows"])
         rows = list(timed(ways, len(files), given.repeats))
     if given.out:
         with given.out.open("w", newline="") as out:
@@ -72,6 +77,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--side", type=int, default=SIDE_PX, help="of a tile that is made, px")
     parser.add_argument("--compression", choices=COMPRESSIONS, default="none")
     parser.add_argument("--readers", type=int, default=2)
+    parser.add_argument("--by-python", action="store_true", help="also without reading a file in one call")
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--out", type=Path, help="every repeat, as CSV")
     return parser.parse_args()
@@ -106,6 +112,15 @@ def files_to_rows(backend: Backend, files: Sequence[Path], readers: int) -> int:
     if failed:
         sys.exit(f"not scored: {failed[0]}")
     return len(rows)
+
+
+def read_by_python(way: Callable[[], int]) -> int:
+    """The same without `images.compiled_read`, as where there is none."""
+    made, READ_KNOWN.made = READ_KNOWN.made, None
+    try:
+        return way()
+    finally:
+        READ_KNOWN.made = made
 
 
 def timed(ways: dict[str, Callable[[], int]], count: int, repeats: int) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Reads a plain file with a known header in one piece of machine code, by the calls of the C library. Linux only.
 
 Python gives its lock away and takes it back around each call of the system. With many reader threads that is most of
-what a small tile costs: they wake each other. Here they give it away once a file.
+what a small tile costs: they wake each other. Here they give it away once for all calls but the first, which asks for
+the file's size.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls
@@ -23,8 +24,15 @@ _pread: Any = types.ExternalFunction("pread", types.int64(types.int32, types.voi
 _close: Any = types.ExternalFunction("close", types.int32(types.int32))
 
 _HERE, _EXISTS, _NO_FOLLOW = -100, 0, 0x100  # AT_FDCWD, F_OK, AT_SYMLINK_NOFOLLOW
-_HOW = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe must not be waited for
+# It was a file a moment ago: if it is a pipe now, that must not be waited for.
+_HOW = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _END = os.SEEK_END
+
+
+@njit(nogil=True, cache=True)
+def is_there(path):
+    """Whether a path leads to anything, a broken link included; (n,) uint8, which ends with a 0."""
+    return _faccessat(_HERE, path.ctypes, _EXISTS, _NO_FOLLOW) == 0
 
 
 @njit(nogil=True, cache=True)
@@ -40,7 +48,7 @@ def read_known(path, beside, size, starts, stops, asked, offset, pixels):
     offset : of the pixels in the file
     pixels : (size,) uint8, is filled
     """
-    if _faccessat(_HERE, beside.ctypes, _EXISTS, _NO_FOLLOW) == 0:
+    if is_there(beside):
         return False
     file = _open(path.ctypes, _HOW)
     if file < 0:

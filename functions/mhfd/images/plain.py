@@ -9,6 +9,7 @@ that there is one place that refuses.
 from __future__ import annotations
 
 import os
+import platform
 import stat
 import struct
 import sys
@@ -45,8 +46,8 @@ _USUAL = {254: 0, 255: 1, _COMPRESSION: 1, 266: 1, _SAMPLES: 1, 284: 1, 317: 1}
 """Tags that must have one value, if they are there: a full-size page, uncompressed, of one channel."""
 
 _BLACK_IS_0, _BY_PALETTE = 1, 3
-_GREYS = {struct.pack(f"{order}768H", *[step * i for i in range(256)] * 3) for order in "<>" for step in (256, 257)}
-"""Palettes that show 8 bits as they are."""
+_GREYS = {struct.pack(f"{order}768H", *[step * i for i in range(256)] * 3) for order in "<>" for step in (1, 256, 257)}
+"""Palettes that show 8 bits as they are, by tifffile's way in either order of bytes."""
 
 _TEXTS = {269, 271, 272, 285, 305, 306, 315, 316, 33432}
 """About the file, its maker and its program: of no use here."""
@@ -215,15 +216,17 @@ def known_file(path: str, max_pixels: int, max_bytes: int) -> tuple[Array, Told]
     the open file if it was opened, else None; `plain_page` or tifffile look at it, or why it cannot be opened.
     """
     try:
-        if (found := _in_one_call(path, max_pixels, max_bytes)) is not None:
-            return found
         status = os.stat(path)  # noqa: PTH116 - a third of the time
         known = next((page for page in _known if page.head.size == status.st_size), None)
         if known is None or known.told is None:
             return None
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             return None
-        if not _is_small(known, max_pixels, max_bytes) or os.path.lexists(name_beside(path)):
+        if not _is_small(known, max_pixels, max_bytes):
+            return None
+        if (read := READ_KNOWN.made) and (pixels := _in_one_call(read, path, known)) is not None:
+            return pixels, known.told
+        if os.path.lexists(name_beside(path)):
             return None
         file = FileIO(path)
     except (OSError, ValueError):
@@ -242,19 +245,12 @@ def known_file(path: str, max_pixels: int, max_bytes: int) -> tuple[Array, Told]
         return None
 
 
-def _in_one_call(path: str, max_pixels: int, max_bytes: int) -> tuple[Array, Told] | None:
-    """The same of a file with the header of the last one; None where that is not so, or cannot be told in this way."""
-    known = next(iter(_known), None)
-    if (read := _READ_KNOWN.made) is None or known is None or known.told is None:
-        return None
-    if not _is_small(known, max_pixels, max_bytes) or "\0" in path:
-        return None
-    pixels = known.empty()
-    is_read = read(
-        _c_string(path), _c_string(name_beside(path)), known.head.size, *known.pieces, known.offset,
-        pixels.reshape(-1).view(np.uint8),
-    )  # fmt: skip
-    return (pixels, known.told) if is_read else None
+def _in_one_call(read: Callable[..., bool], path: str, known: PlainPage) -> Array | None:
+    """The pixels of a file with a known header; None if it has another, or a text beside it."""
+    pixels, head = known.empty(), known.head
+    text, flat = name_beside(path), pixels.reshape(-1).view(np.uint8)
+    is_read = read(_c_string(path), _c_string(text), head.size, *known.pieces, known.offset, flat)
+    return pixels if is_read else None
 
 
 def _c_string(path: str | os.PathLike[str]) -> Array:
@@ -262,16 +258,19 @@ def _c_string(path: str | os.PathLike[str]) -> Array:
 
 
 def _compiled() -> Callable[..., bool] | None:
-    if sys.platform != "linux":
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         return None
-    from mhfd.images.compiled_read import read_known
+    from mhfd.images.compiled_read import is_there, read_known
 
+    if not is_there(_c_string("/")):  # some containers forbid the call: then nothing would lie beside any tile
+        return None
     nowhere, none = _c_string(""), np.empty(0, np.int64)
     read_known(nowhere, nowhere, 0, none, none, nowhere[:0], 0, np.empty(0, np.uint8))
     return read_known
 
 
-_READ_KNOWN = Later(_compiled)
+READ_KNOWN = Later(_compiled)
+"""`compiled_read.read_known`, where this machine has it."""
 
 
 def plain_page(file: File, size: int, max_pixels: int, max_bytes: int) -> PlainPage | None:
@@ -372,7 +371,9 @@ def _is_plain(code: int, tag: Tag, head: Head) -> bool:
         return tag.type == _ASCII and (text := head.data(tag)).isascii() and b"\0" not in text.rstrip(b"\0")
     if code in (_OFFSETS, _LENGTHS):
         return is_number
-    return (is_number and tag.count == 1) if code in _TOLD else code in _VENDORS | _UNUSED
+    if code in _VENDORS:
+        return tag.valuebytecount > 4  # of a shorter one tifffile does not tell where it stands
+    return (is_number and tag.count == 1) if code in _TOLD else code in _UNUSED
 
 
 def _one(tags: Tags, code: int, default: int) -> int:

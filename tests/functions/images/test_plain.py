@@ -80,6 +80,7 @@ OTHER: dict[str, dict[str, Any]] = {
         "description": "ImageJ=1.5\nimages=" + 5000 * "9",
         "metadata": None,
     },
+    "a short vendor tag": {"data": RAMP.astype(np.uint8), **vendor_tag(34680, "abc")},
     "a palette from light to dark": {
         "data": RAMP.astype(np.uint8),
         "photometric": "palette",
@@ -110,7 +111,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
         pytest.importorskip("numba")
         if (read_known := plain._compiled()) is None:
             pytest.skip("only Linux has these calls")
-    monkeypatch.setattr(plain._READ_KNOWN, "made", read_known)
+    monkeypatch.setattr(plain.READ_KNOWN, "made", read_known)
 
 
 def written(path: Path, data: np.ndarray[Any, Any], **options: Any) -> bytes:
@@ -283,6 +284,14 @@ def test_what_differs_from_a_known_file_is_looked_at(tmp_path: Path, monkeypatch
     assert not is_known(path)
     path.mkdir()
     assert not is_known(path)
+
+
+def test_files_are_read_by_python_where_it_cannot_be_asked_what_lies_beside_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setattr("mhfd.images.compiled_read.is_there", lambda path: False)
+    assert plain._compiled() is None
 
 
 @posix
